@@ -1,0 +1,23 @@
+//! The vocabulary and the pure logic of Witgate.
+//!
+//! Nothing here reads a clock, opens a socket, spawns a task or runs Wasm: time, files and environment variables
+//! come in as arguments, so that everything can be tested as a plain function. The crate's modules, in the order in
+//! which they build on each other:
+//!
+//! - [`vocabulary`]: the names that a policy may use
+//! - [`deployment`], [`live`], [`fleet`]: what may be chosen, and how it is doing
+//! - [`decision`], [`plan`]: what a policy is asked, what it may answer, and what is made of the answer
+//! - [`openai`], [`sse`]: the wire format, as far as the gateway has to understand it
+//! - [`config`]: the configuration, from YAML to checked values
+//! - [`routes`]: from a model name to a route
+
+pub mod config;
+pub mod decision;
+pub mod deployment;
+pub mod fleet;
+pub mod live;
+pub mod openai;
+pub mod plan;
+pub mod routes;
+pub mod sse;
+pub mod vocabulary;
