@@ -1,1 +1,162 @@
-//! placeholder
+//! All deployments of one configuration with their live numbers: what signals are read from.
+
+use std::sync::Arc;
+
+use crate::deployment::Deployment;
+use crate::live::{Live, Millis};
+use crate::vocabulary::Signal;
+
+/// The deployments, numbered as policies see them, and the routes.
+#[derive(Debug)]
+pub struct Fleet {
+    deployments: Vec<FleetEntry>,
+    routes: Vec<Arc<str>>,
+}
+
+/// One deployment.
+#[derive(Clone, Debug)]
+pub struct FleetEntry {
+    /// As configured.
+    pub spec: Arc<Deployment>,
+    /// How it is doing; shared with the fleet of the configuration before, if it was there.
+    pub live: Arc<Live>,
+}
+
+impl Fleet {
+    /// A fleet whose deployments take over the live numbers of those of the same id in `before`.
+    pub fn new(deployments: Vec<Arc<Deployment>>, routes: Vec<Arc<str>>, before: Option<&Self>) -> Self {
+        let deployments = deployments
+            .into_iter()
+            .map(|spec| {
+                let known = before.and_then(|fleet| fleet.deployments.iter().find(|entry| entry.spec.id == spec.id));
+                FleetEntry { live: known.map_or_else(Arc::default, |entry| Arc::clone(&entry.live)), spec }
+            })
+            .collect();
+        Self { deployments, routes }
+    }
+
+    /// In the order of their numbers.
+    pub fn deployments(&self) -> &[FleetEntry] {
+        &self.deployments
+    }
+
+    /// Names of the routes.
+    pub fn routes(&self) -> &[Arc<str>] {
+        &self.routes
+    }
+
+    /// Appends one signal of each candidate, in their order. Finite values only; a candidate that does not exist
+    /// has the neutral one. [`Signal::Score`] is neutral: it belongs to the chain, not to the deployment.
+    pub fn column(&self, signal: Signal, candidates: &[u32], now: Millis, out: &mut Vec<f64>) {
+        match signal {
+            Signal::InFlight => self.each(candidates, out, signal, |e| f64::from(e.live.in_flight())),
+            Signal::TokensInFlight => self.each(candidates, out, signal, |e| e.live.tokens_in_flight() as f64),
+            Signal::TtftEwmaMs => self.each(candidates, out, signal, |e| e.live.ttft_ms()),
+            Signal::TtftPeakEwmaMs => self.each(candidates, out, signal, |e| e.live.ttft_peak_ms(now)),
+            Signal::TtftP50Ms => self.each(candidates, out, signal, |e| e.live.ttft_quantiles()[0]),
+            Signal::TtftP90Ms => self.each(candidates, out, signal, |e| e.live.ttft_quantiles()[1]),
+            Signal::TtftP99Ms => self.each(candidates, out, signal, |e| e.live.ttft_quantiles()[2]),
+            Signal::LatencyEwmaMs => self.each(candidates, out, signal, |e| e.live.latency_ms()),
+            Signal::LatencyP50Ms => self.each(candidates, out, signal, |e| e.live.latency_quantiles()[0]),
+            Signal::LatencyP90Ms => self.each(candidates, out, signal, |e| e.live.latency_quantiles()[1]),
+            Signal::LatencyP99Ms => self.each(candidates, out, signal, |e| e.live.latency_quantiles()[2]),
+            Signal::TokensPerSecond => self.each(candidates, out, signal, |e| e.live.tokens_per_second()),
+            Signal::ErrorRate => self.each(candidates, out, signal, |e| e.live.error_rate()),
+            Signal::ConsecutiveFailures => {
+                self.each(candidates, out, signal, |e| f64::from(e.live.consecutive_failures()));
+            }
+            Signal::Samples => self.each(candidates, out, signal, |e| f64::from(e.live.samples())),
+            Signal::RpmUsed => self.each(candidates, out, signal, |e| e.live.requests_per_minute(now)),
+            Signal::TpmUsed => self.each(candidates, out, signal, |e| e.live.tokens_per_minute(now)),
+            Signal::RpmHeadroom => {
+                self.each(candidates, out, signal, |e| headroom(e.spec.rpm, || e.live.requests_per_minute(now)));
+            }
+            Signal::TpmHeadroom => {
+                self.each(candidates, out, signal, |e| headroom(e.spec.tpm, || e.live.tokens_per_minute(now)));
+            }
+            Signal::CooldownMs => self.each(candidates, out, signal, |e| e.live.cooldown_ms(now)),
+            Signal::UsdPerMtokIn => self.each(candidates, out, signal, |e| e.spec.price.input),
+            Signal::UsdPerMtokOut => self.each(candidates, out, signal, |e| e.spec.price.output),
+            Signal::Weight => self.each(candidates, out, signal, |e| e.spec.weight),
+            Signal::ContextTokens => self.each(candidates, out, signal, |e| known(e.spec.context_tokens)),
+            Signal::MaxOutputTokens => self.each(candidates, out, signal, |e| known(e.spec.max_output_tokens)),
+            Signal::Score => out.extend(candidates.iter().map(|_| signal.neutral())),
+        }
+    }
+
+    fn each(&self, candidates: &[u32], out: &mut Vec<f64>, signal: Signal, value: impl Fn(&FleetEntry) -> f64) {
+        out.extend(
+            candidates
+                .iter()
+                .map(|candidate| self.deployments.get(*candidate as usize).map_or(signal.neutral(), &value)),
+        );
+    }
+}
+
+fn headroom(limit: Option<u32>, used: impl FnOnce() -> f64) -> f64 {
+    match limit {
+        None => 1.0,
+        Some(0) => 0.0,
+        Some(limit) => (1.0 - used() / f64::from(limit)).clamp(0.0, 1.0),
+    }
+}
+
+fn known(value: Option<u32>) -> f64 {
+    value.map_or(0.0, f64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::{Price, UpstreamModel};
+
+    fn deployment(id: &str, rpm: Option<u32>) -> Arc<Deployment> {
+        Arc::new(Deployment {
+            id: id.into(),
+            provider: "p".into(),
+            model: UpstreamModel::AsRequested,
+            region: "".into(),
+            capabilities: vec![],
+            labels: vec![],
+            weight: 2.0,
+            price: Price::default(),
+            rpm,
+            tpm: None,
+            context_tokens: None,
+            max_output_tokens: None,
+        })
+    }
+
+    fn column(fleet: &Fleet, signal: Signal, candidates: &[u32]) -> Vec<f64> {
+        let mut out = Vec::new();
+        fleet.column(signal, candidates, Millis(0), &mut out);
+        out
+    }
+
+    #[test]
+    fn a_column_follows_the_candidates_order() {
+        let fleet = Fleet::new(vec![deployment("a", Some(4)), deployment("b", None)], vec![], None);
+        let _running = fleet.deployments()[0].live.begin(7, Millis(0));
+        assert_eq!(column(&fleet, Signal::InFlight, &[1, 0]), [0.0, 1.0]);
+        assert_eq!(column(&fleet, Signal::TokensInFlight, &[0]), [7.0]);
+        assert_eq!(column(&fleet, Signal::RpmHeadroom, &[0, 1]), [0.75, 1.0]);
+        assert_eq!(column(&fleet, Signal::Weight, &[0, 9]), [2.0, 1.0]);
+    }
+
+    #[test]
+    fn every_signal_of_an_idle_deployment_is_finite() {
+        let fleet = Fleet::new(vec![deployment("a", Some(0))], vec![], None);
+        for signal in Signal::ALL {
+            let values = column(&fleet, *signal, &[0]);
+            assert!(values.len() == 1 && values[0].is_finite(), "{signal:?} is {values:?}");
+        }
+    }
+
+    #[test]
+    fn live_numbers_outlive_a_reload_by_id() {
+        let before = Fleet::new(vec![deployment("a", None), deployment("b", None)], vec![], None);
+        let _running = before.deployments()[1].live.begin(0, Millis(0));
+        let after = Fleet::new(vec![deployment("b", None), deployment("c", None)], vec![], Some(&before));
+        assert_eq!(column(&after, Signal::InFlight, &[0, 1]), [1.0, 0.0]);
+    }
+}

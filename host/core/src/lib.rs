@@ -6,7 +6,8 @@
 //!
 //! - [`vocabulary`]: the names that a policy may use
 //! - [`deployment`], [`live`], [`fleet`]: what may be chosen, and how it is doing
-//! - [`decision`], [`plan`]: what a policy is asked, what it may answer, and what is made of the answer
+//! - [`decision`], [`plan`], [`outcome`]: what a policy is asked, what it may answer, what is made of the answer, and
+//!   what came of it
 //! - [`openai`], [`sse`]: the wire format, as far as the gateway has to understand it
 //! - [`config`]: the configuration, from YAML to checked values
 //! - [`routes`]: from a model name to a route
@@ -17,6 +18,7 @@ pub mod deployment;
 pub mod fleet;
 pub mod live;
 pub mod openai;
+pub mod outcome;
 pub mod plan;
 pub mod routes;
 pub mod sse;

@@ -1,4 +1,259 @@
-//! placeholder
+//! How one deployment is doing: the live numbers behind the signals.
+//!
+//! Reading is a handful of relaxed atomic loads, because every decision reads several signals of every candidate.
+//! Writing happens twice for each attempt, under a short lock, and publishes whole values. The numbers of one
+//! reading may therefore be a few microseconds apart; none is ever NaN or infinite. They outlive a reload.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::outcome::Outcome;
+use crate::vocabulary::{Ending, FailureKind};
+
+mod ewma;
+mod quantiles;
+mod window;
+
+use ewma::{Ewma, PeakEwma};
+use quantiles::{Quantiles, RecentHistogram};
+use window::SlidingMinute;
+
 /// Milliseconds on the monotonic clock, since the process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub u64);
+
+impl Millis {
+    /// Time since `earlier`, in milliseconds; 0 when `earlier` is later.
+    pub fn since(self, earlier: Self) -> f64 {
+        self.0.saturating_sub(earlier.0) as f64
+    }
+
+    /// This moment and `duration` more.
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// The live numbers of one deployment.
+#[derive(Debug, Default)]
+pub struct Live {
+    in_flight: AtomicU32,
+    tokens_in_flight: AtomicU64,
+    cooldown_until: AtomicU64,
+    consecutive_failures: AtomicU32,
+    samples: AtomicU32,
+    requests: SlidingMinute,
+    tokens: SlidingMinute,
+    ttft: Ewma,
+    ttft_peak: PeakEwma,
+    latency: Ewma,
+    tokens_per_second: Ewma,
+    error_rate: Ewma,
+    ttft_quantiles: Quantiles,
+    latency_quantiles: Quantiles,
+    writer: Mutex<Writer>,
+}
+
+/// What only writers need.
+#[derive(Debug, Default)]
+struct Writer {
+    ttft: RecentHistogram,
+    latency: RecentHistogram,
+}
+
+/// One attempt in flight; leaving the scope without [`InFlight::finish`] only takes it out of the counts.
+#[derive(Debug)]
+pub struct InFlight {
+    live: Arc<Live>,
+    tokens: u32,
+}
+
+impl Live {
+    /// Counts an attempt as running, with its estimated tokens.
+    pub fn begin(self: &Arc<Self>, tokens: u32, now: Millis) -> InFlight {
+        self.in_flight.fetch_add(1, Relaxed);
+        self.tokens_in_flight.fetch_add(u64::from(tokens), Relaxed);
+        let writer = self.writer.lock();
+        self.requests.add(1.0, now);
+        self.tokens.add(f64::from(tokens), now);
+        drop(writer);
+        InFlight { live: Arc::clone(self), tokens }
+    }
+
+    /// Attempts running now.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Estimated tokens of the attempts running now.
+    pub fn tokens_in_flight(&self) -> u64 {
+        self.tokens_in_flight.load(Relaxed)
+    }
+
+    /// Milliseconds until the deployment wants to be asked again.
+    pub fn cooldown_ms(&self, now: Millis) -> f64 {
+        Millis(self.cooldown_until.load(Relaxed)).since(now)
+    }
+
+    /// Failures in a row.
+    pub fn consecutive_failures(&self) -> u32 {
+        self.consecutive_failures.load(Relaxed)
+    }
+
+    /// Attempts that ended.
+    pub fn samples(&self) -> u32 {
+        self.samples.load(Relaxed)
+    }
+
+    /// Requests started in the last minute.
+    pub fn requests_per_minute(&self, now: Millis) -> f64 {
+        self.requests.sum(now)
+    }
+
+    /// Tokens used in the last minute.
+    pub fn tokens_per_minute(&self, now: Millis) -> f64 {
+        self.tokens.sum(now)
+    }
+
+    /// Mean time to first token, ms.
+    pub fn ttft_ms(&self) -> f64 {
+        self.ttft.value()
+    }
+
+    /// Peak-sensitive time to first token, ms.
+    pub fn ttft_peak_ms(&self, now: Millis) -> f64 {
+        self.ttft_peak.value(now)
+    }
+
+    /// Mean time to the end, ms.
+    pub fn latency_ms(&self) -> f64 {
+        self.latency.value()
+    }
+
+    /// Output tokens a second of one request.
+    pub fn tokens_per_second(&self) -> f64 {
+        self.tokens_per_second.value()
+    }
+
+    /// Share of failures.
+    pub fn error_rate(&self) -> f64 {
+        self.error_rate.value()
+    }
+
+    /// Quantiles of time to first token, ms.
+    pub fn ttft_quantiles(&self) -> [f64; 3] {
+        self.ttft_quantiles.values()
+    }
+
+    /// Quantiles of time to the end, ms.
+    pub fn latency_quantiles(&self) -> [f64; 3] {
+        self.latency_quantiles.values()
+    }
+
+    fn record(&self, outcome: &Outcome, estimated_tokens: u32, now: Millis) {
+        let mut writer = self.writer.lock();
+        self.samples.fetch_add(1, Relaxed);
+        let used = f64::from(outcome.tokens_in) + f64::from(outcome.tokens_out);
+        match outcome.ending {
+            Ending::Served => {
+                self.tokens.add(used - f64::from(estimated_tokens), now);
+                self.consecutive_failures.store(0, Relaxed);
+                self.error_rate.record(0.0, ERROR_RATE_DECAY_MS, now);
+                self.record_times(&mut writer, outcome, now);
+            }
+            Ending::Failed => self.record_failure(outcome, now),
+            // Says nothing about the deployment, but a first token that came was a real one.
+            Ending::Cancelled | Ending::HedgeLost => {
+                if let Some(ttft) = outcome.ttft {
+                    let millis = millis(ttft);
+                    self.ttft.record(millis, TIME_DECAY_MS, now);
+                    self.ttft_peak.record(millis, now);
+                }
+            }
+        }
+    }
+
+    fn record_times(&self, writer: &mut Writer, outcome: &Outcome, now: Millis) {
+        let latency = millis(outcome.latency);
+        let ttft = outcome.ttft.map_or(latency, millis);
+        self.ttft.record(ttft, TIME_DECAY_MS, now);
+        self.ttft_peak.record(ttft, now);
+        self.latency.record(latency, TIME_DECAY_MS, now);
+        let generating = latency - if outcome.asked.streaming { ttft } else { 0.0 };
+        if outcome.tokens_out > 1 && generating > 0.0 {
+            let rate = f64::from(outcome.tokens_out) / generating * 1000.0;
+            self.tokens_per_second.record(rate, TIME_DECAY_MS, now);
+        }
+        if let Some(values) = writer.ttft.record(ttft, now) {
+            self.ttft_quantiles.publish(values);
+        }
+        if let Some(values) = writer.latency.record(latency, now) {
+            self.latency_quantiles.publish(values);
+        }
+    }
+
+    fn record_failure(&self, outcome: &Outcome, now: Millis) {
+        let Some(kind) = outcome.failure.filter(|kind| kind.blames_deployment()) else { return };
+        self.consecutive_failures.fetch_add(1, Relaxed);
+        self.error_rate.record(1.0, ERROR_RATE_DECAY_MS, now);
+        let asked = outcome.retry_after.map(|wait| wait.min(LONGEST_COOLDOWN));
+        self.ttft_peak.record(millis(asked.unwrap_or(FAILURE_PENALTY)), now);
+        let pause = match kind {
+            FailureKind::RateLimited => Some(asked.unwrap_or(DEFAULT_COOLDOWN)),
+            FailureKind::Overloaded
+            | FailureKind::Connect
+            | FailureKind::ConnectTimeout
+            | FailureKind::Reset
+            | FailureKind::FirstByteTimeout
+            | FailureKind::Deadline
+            | FailureKind::Stalled
+            | FailureKind::Cut
+            | FailureKind::ServerError
+            | FailureKind::Unauthorised
+            | FailureKind::ModelNotFound
+            | FailureKind::ContextLength
+            | FailureKind::BadRequest
+            | FailureKind::Malformed
+            | FailureKind::ErrorInStream => asked,
+        };
+        if let Some(pause) = pause {
+            // A later answer never shortens a pause that the provider asked for.
+            self.cooldown_until.fetch_max(now.after(pause).0, Relaxed);
+        }
+    }
+}
+
+impl InFlight {
+    /// The attempt ended like this.
+    pub fn finish(self, outcome: &Outcome, now: Millis) {
+        self.live.record(outcome, self.tokens, now);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.live.in_flight.fetch_sub(1, Relaxed);
+        self.live.tokens_in_flight.fetch_sub(u64::from(self.tokens), Relaxed);
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+/// Of times and rates; Linkerd and Finagle use the same for their peak EWMA.
+const TIME_DECAY_MS: f64 = 10_000.0;
+/// Longer than for times: failures are rarer than answers.
+const ERROR_RATE_DECAY_MS: f64 = 30_000.0;
+/// What a failure without `Retry-After` counts as (Linkerd's failure-biased load metric).
+const FAILURE_PENALTY: Duration = Duration::from_secs(5);
+/// After a 429 without `Retry-After`.
+const DEFAULT_COOLDOWN: Duration = Duration::from_secs(3);
+/// However long a provider says.
+const LONGEST_COOLDOWN: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests;
