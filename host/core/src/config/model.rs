@@ -204,6 +204,8 @@ pub struct Stage {
     pub settings: Arc<serde_json::Value>,
     /// For scorers: its share in the mean. Default 1.
     pub weight: f64,
+    /// Left out while there is no such policy, instead of being an error. Default false.
+    pub optional: bool,
 }
 
 /// What happens to a request whose policy chain fails (trap, deadline, declared error, impossible verdict).
