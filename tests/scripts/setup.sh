@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# Installs what a step needs and finds nothing to do the second time: setup.sh rust|checks|guests|clients|bench ...
+#
+# System packages come from Debian when we are root; otherwise the script says what to install and stops. Everything
+# else goes under target/, in pinned versions, from prebuilt packages alone.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+say() { printf 'setup: %s\n' "$*"; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# Pairs of Debian packages and the check that fails when they are missing.
+system() {
+  local missing=() packages
+  while (($#)); do
+    read -ra packages <<<"$1"
+    "$2" || missing+=("${packages[@]}")
+    shift 2
+  done
+  ((${#missing[@]})) || return 0
+  if ! has apt-get || ((EUID != 0)); then
+    say "please install these Debian packages, or what your system calls them, and run again: ${missing[*]}"
+    exit 1
+  fi
+  say "installing ${missing[*]}"
+  # RUNLEVEL=1: nobody asked for a Redis or nginx that runs as a service.
+  local install=(env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}")
+  "${install[@]}" >/dev/null 2>&1 || { apt-get update -qq && "${install[@]}" >/dev/null; }
+}
+
+have_cc() { has cc; }
+have_redis() { has redis-server; }
+have_nginx() { has nginx || [ -x /usr/sbin/nginx ]; }
+have_wrk() { has wrk; }
+have_venv() { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; }
+# Linking an empty program proves clang, lld, wasi-libc and clang's runtime at once.
+have_wasm_c() { has clang && echo 'int main(void) { return 0; }' | clang --target=wasm32-wasi -x c - -o /dev/null 2>/dev/null; }
+
+rust() {
+  system build-essential have_cc
+  local targets=(wasm32-unknown-unknown wasm32-wasip2) target
+  if ! has cargo; then
+    say "please install Rust first: rustup reads the version from rust-toolchain.toml"
+    exit 1
+  fi
+  if has rustup && ! rustup show active-toolchain >/dev/null 2>&1; then
+    say "installing the toolchain that rust-toolchain.toml names"
+    rustup toolchain install
+  fi
+  for target in "${targets[@]}"; do
+    [ -d "$(rustc --print target-libdir --target "$target")" ] && continue
+    if ! has rustup; then
+      say "please add the Rust target $target: policies are compiled for it"
+      exit 1
+    fi
+    say "adding the Rust target $target"
+    rustup target add "$target"
+  done
+}
+
+# A virtual environment whose content is exactly tests/requirements.txt.
+python_packages() {
+  system python3-venv have_venv
+  cmp -s tests/requirements.txt target/venv/requirements.txt && return
+  say "installing Python packages into target/venv"
+  mkdir -p target
+  rm -rf target/venv
+  python3 -m venv target/venv
+  target/venv/bin/pip install --quiet --disable-pip-version-check --only-binary :all: -r tests/requirements.txt
+  cp tests/requirements.txt target/venv/requirements.txt
+}
+
+node_packages() {
+  local wanted=examples/policies/javascript/package.json
+  cmp -s "$wanted" target/npm/package.json && [ -e target/npm/node_modules/.bin/componentize-qjs ] && return
+  if ! has npm; then
+    say "please install Node.js 18 or newer with npm: the policy in JavaScript is built with it"
+    exit 1
+  fi
+  say "installing npm packages into target/npm"
+  rm -rf target/npm
+  mkdir -p target/npm
+  cp "$wanted" target/npm/
+  npm install --prefix target/npm --no-package-lock --no-audit --no-fund --loglevel=error >/dev/null
+}
+
+checks() { rust; python_packages; }
+guests() { rust; python_packages; node_packages; system "clang lld wasi-libc libclang-rt-dev-wasm32" have_wasm_c; }
+clients() { python_packages; system redis-server have_redis; }
+bench() { rust; system nginx-light have_nginx wrk have_wrk; }
+
+for step in "$@"; do
+  case $step in
+    rust | checks | guests | clients | bench) "$step" ;;
+    *) say "there is no step \`$step\`; steps are: rust checks guests clients bench"; exit 2 ;;
+  esac
+done
