@@ -1,1 +1,77 @@
-//! placeholder
+//! The OpenAI wire format, as far as the gateway has to understand it: what routing needs is read, everything else is
+//! forwarded as the bytes that came.
+//!
+//! - [`peek()`]: what routing needs out of a request, in one pass
+//! - [`prompt_text`]: the prompt, for policies that were granted it
+//! - [`rewrite`]: the request with another model, without copying it
+//! - [`usage`], [`Tally`]: what an answer says about tokens and about its own end
+//! - [`ErrorBody`], [`UpstreamError`]: errors, ours and theirs
+
+mod content;
+mod error;
+pub mod json;
+mod peek;
+mod prompt;
+mod request_error;
+pub mod rewrite;
+mod tally;
+pub mod usage;
+
+pub use error::{ErrorBody, UpstreamError};
+pub use peek::{Peek, peek};
+pub use prompt::prompt_text;
+pub use request_error::RequestError;
+pub use rewrite::{ModelLiteral, RequestBody};
+pub use tally::{Seen, Tally};
+pub use usage::Usage;
+
+/// What the client wants done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// `POST /v1/chat/completions`
+    Chat,
+    /// `POST /v1/completions`
+    Completions,
+    /// `POST /v1/embeddings`
+    Embeddings,
+}
+
+impl Endpoint {
+    /// Every endpoint, in the order of [`Endpoint::index`].
+    pub const ALL: [Self; 3] = [Self::Chat, Self::Completions, Self::Embeddings];
+
+    /// Below `/v1`.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Chat => "/chat/completions",
+            Self::Completions => "/completions",
+            Self::Embeddings => "/embeddings",
+        }
+    }
+
+    /// The value of the fact `endpoint`.
+    pub const fn index(self) -> u32 {
+        match self {
+            Self::Chat => 0,
+            Self::Completions => 1,
+            Self::Embeddings => 2,
+        }
+    }
+
+    /// The field that holds the prompt.
+    pub const fn prompt_field(self) -> &'static str {
+        match self {
+            Self::Chat => "messages",
+            Self::Completions => "prompt",
+            Self::Embeddings => "input",
+        }
+    }
+
+    /// Whether an answer may be a stream.
+    pub const fn streams(self) -> bool {
+        match self {
+            Self::Chat | Self::Completions => true,
+            Self::Embeddings => false,
+        }
+    }
+}

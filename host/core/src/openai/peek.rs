@@ -1,0 +1,326 @@
+//! Reads what routing needs out of a request body, in one pass, and copies nothing but short names.
+//!
+//! The whole body is checked to be JSON, since it may be edited later. A field that routing reads may be there only
+//! once: where servers disagree on which of two counts, the gateway could be made to route by one and the upstream to
+//! obey the other. Fields that it does not read are the upstream's to judge.
+
+use super::content::{self, Visitor};
+use super::json::{Kind, Scanner, Span, Text, place};
+use super::prompt::Estimate;
+use super::{Endpoint, RequestError};
+
+/// What routing needs to know about a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peek {
+    /// Which kind of request it is.
+    pub endpoint: Endpoint,
+    /// The model that the client asks for; never empty.
+    pub model: Box<str>,
+    /// Where its value is in the body, with the quotes.
+    pub model_span: Span,
+    /// Where the value of `messages`, `prompt` or `input` is in the body.
+    pub prompt_span: Span,
+    /// Whether the client wants a stream.
+    pub stream: bool,
+    /// Whether it wants the usage at the end of the stream.
+    pub include_usage: bool,
+    /// `max_completion_tokens`, else `max_tokens`; `None` when neither is set or the limit is off (-1).
+    pub max_output_tokens: Option<u32>,
+    /// `n`; 1 when not set.
+    pub choices: u32,
+    /// What requests that belong together share: `prompt_cache_key`, else `user`.
+    pub session: Option<Box<str>>,
+    /// Messages of a chat.
+    pub messages: u32,
+    /// Tools and functions offered to the model.
+    pub tools: u32,
+    /// Image parts.
+    pub images: u32,
+    /// Audio parts, plus 1 when audio output is asked for.
+    pub audio: u32,
+    /// Whether `response_format` asks for a JSON schema.
+    pub json_schema: bool,
+    /// Estimated length of the prompt, tools included; below 2^31.
+    pub prompt_tokens: u32,
+}
+
+/// Reads a request body.
+///
+/// # Errors
+/// Anything that keeps the request from being routed.
+pub fn peek(body: &[u8], endpoint: Endpoint) -> Result<Peek, RequestError> {
+    let text = str::from_utf8(body).map_err(|error| {
+        let (line, column) = place(body, error.valid_up_to());
+        RequestError::NotUtf8 { line, column }
+    })?;
+    let mut scanner = Scanner::new(text);
+    let got = scanner.kind()?;
+    if got != Kind::Object {
+        return Err(RequestError::NotAnObject { got });
+    }
+    let mut fields = Fields::new(endpoint);
+    scanner.object(|inner, key| fields.read(inner, key))?;
+    scanner.end()?;
+    fields.finish()
+}
+
+/// The fields as far as they have been read.
+struct Fields {
+    endpoint: Endpoint,
+    seen: u32,
+    model: Option<(Box<str>, Span)>,
+    prompt_span: Option<Span>,
+    stream: bool,
+    include_usage: bool,
+    max_tokens: Option<u32>,
+    max_completion_tokens: Option<u32>,
+    choices: u32,
+    user: Option<Box<str>>,
+    cache_key: Option<Box<str>>,
+    json_schema: bool,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Counts {
+    messages: u32,
+    tools: u32,
+    images: u32,
+    audio: u32,
+    estimate: Estimate,
+}
+
+impl Visitor for Counts {
+    fn text(&mut self, text: Text<'_>) {
+        self.estimate.text(text.raw);
+    }
+
+    fn structure(&mut self, raw: &str) {
+        self.estimate.text(raw);
+    }
+
+    fn token(&mut self) {
+        self.estimate.token();
+    }
+
+    fn image(&mut self) {
+        self.images += 1;
+        self.estimate.image();
+    }
+
+    fn audio(&mut self) {
+        self.audio += 1;
+    }
+}
+
+impl Fields {
+    fn new(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            seen: 0,
+            model: None,
+            prompt_span: None,
+            stream: false,
+            include_usage: false,
+            max_tokens: None,
+            max_completion_tokens: None,
+            choices: 1,
+            user: None,
+            cache_key: None,
+            json_schema: false,
+            counts: Counts::default(),
+        }
+    }
+
+    fn read(&mut self, scanner: &mut Scanner<'_>, key: Text<'_>) -> Result<(), RequestError> {
+        let key = key.decode();
+        let Some(index) = READ.iter().position(|field| *field == key) else {
+            if key.eq_ignore_ascii_case("model") {
+                return Err(RequestError::ModelInOtherCase { got: key.into_owned() });
+            }
+            scanner.skip()?;
+            return Ok(());
+        };
+        let field = READ[index];
+        if self.seen & (1 << index) != 0 {
+            return Err(RequestError::Duplicate { field });
+        }
+        self.seen |= 1 << index;
+        let kind = scanner.kind()?;
+        match field {
+            // A field that is null is as good as absent.
+            _ if kind == Kind::Null => scanner.skip()?,
+            "model" => {
+                let (model, span) = string(scanner, field)?;
+                self.model = Some((model, span));
+            }
+            "messages" | "prompt" | "input" if field == self.endpoint.prompt_field() => self.prompt(scanner, kind)?,
+            "stream" => self.stream = boolean(scanner, field)?,
+            "stream_options" if kind == Kind::Object => self.stream_options(scanner)?,
+            "max_tokens" => self.max_tokens = output_limit(scanner, field)?,
+            "max_completion_tokens" => self.max_completion_tokens = output_limit(scanner, field)?,
+            "n" => self.choices = choices(scanner)?,
+            "user" if kind == Kind::String => self.user = Some(string(scanner, field)?.0),
+            "prompt_cache_key" if kind == Kind::String => self.cache_key = Some(string(scanner, field)?.0),
+            "tools" | "functions" if kind == Kind::Array => self.tools(scanner)?,
+            "response_format" if kind == Kind::Object => self.response_format(scanner)?,
+            "modalities" if kind == Kind::Array => self.modalities(scanner)?,
+            // Not of this endpoint, or of a type that tells routing nothing and that the upstream may judge.
+            _ => scanner.skip()?,
+        }
+        Ok(())
+    }
+
+    fn prompt(&mut self, scanner: &mut Scanner<'_>, got: Kind) -> Result<(), RequestError> {
+        let field = self.endpoint.prompt_field();
+        let start = scanner.at();
+        match (self.endpoint, got) {
+            (Endpoint::Chat, Kind::Array) => {
+                self.counts.messages = content::messages(scanner, &mut self.counts)?;
+                self.counts.estimate.messages(self.counts.messages);
+            }
+            (Endpoint::Chat, _) => {
+                return Err(RequestError::WrongType { field, expected: "an array of objects", got });
+            }
+            (Endpoint::Completions | Endpoint::Embeddings, Kind::String | Kind::Array) => {
+                content::input(scanner, &mut self.counts)?;
+            }
+            (Endpoint::Completions | Endpoint::Embeddings, _) => {
+                return Err(RequestError::WrongType { field, expected: "a string or an array", got });
+            }
+        }
+        self.prompt_span = Some(start..scanner.at());
+        Ok(())
+    }
+
+    fn stream_options(&mut self, scanner: &mut Scanner<'_>) -> Result<(), RequestError> {
+        scanner.object(|inner, key| {
+            if key.raw == "include_usage" && inner.kind()? == Kind::Boolean {
+                self.include_usage = inner.raw()? == "true";
+                return Ok(());
+            }
+            inner.skip()?;
+            Ok(())
+        })
+    }
+
+    fn tools(&mut self, scanner: &mut Scanner<'_>) -> Result<(), RequestError> {
+        scanner.array(|inner| {
+            self.counts.tools += 1;
+            self.counts.estimate.text(inner.raw()?);
+            Ok(())
+        })
+    }
+
+    fn response_format(&mut self, scanner: &mut Scanner<'_>) -> Result<(), RequestError> {
+        scanner.object(|inner, key| {
+            if key.raw == "type" && inner.kind()? == Kind::String {
+                self.json_schema = inner.string()?.raw == "json_schema";
+                return Ok(());
+            }
+            inner.skip()?;
+            Ok(())
+        })
+    }
+
+    fn modalities(&mut self, scanner: &mut Scanner<'_>) -> Result<(), RequestError> {
+        scanner.array(|inner| {
+            self.counts.audio += u32::from(inner.raw()? == "\"audio\"");
+            Ok(())
+        })
+    }
+
+    fn finish(self) -> Result<Peek, RequestError> {
+        let (model, model_span) = self.model.ok_or(RequestError::Missing { field: "model" })?;
+        if model.is_empty() {
+            return Err(RequestError::EmptyModel);
+        }
+        let field = self.endpoint.prompt_field();
+        Ok(Peek {
+            endpoint: self.endpoint,
+            model,
+            model_span,
+            prompt_span: self.prompt_span.ok_or(RequestError::Missing { field })?,
+            stream: self.stream && self.endpoint.streams(),
+            include_usage: self.include_usage,
+            max_output_tokens: self.max_completion_tokens.or(self.max_tokens),
+            choices: self.choices,
+            session: self.cache_key.or(self.user),
+            messages: self.counts.messages,
+            tools: self.counts.tools,
+            images: self.counts.images,
+            audio: self.counts.audio,
+            json_schema: self.json_schema,
+            prompt_tokens: self.counts.estimate.tokens(),
+        })
+    }
+}
+
+/// The string that comes next, and where it is with its quotes.
+fn string(scanner: &mut Scanner<'_>, field: &'static str) -> Result<(Box<str>, Span), RequestError> {
+    let got = scanner.kind()?;
+    if got != Kind::String {
+        return Err(RequestError::WrongType { field, expected: "a string", got });
+    }
+    let start = scanner.at();
+    let text = scanner.string()?.decode();
+    Ok((text.into(), start..scanner.at()))
+}
+
+fn boolean(scanner: &mut Scanner<'_>, field: &'static str) -> Result<bool, RequestError> {
+    let got = scanner.kind()?;
+    if got != Kind::Boolean {
+        return Err(RequestError::WrongType { field, expected: "a boolean", got });
+    }
+    Ok(scanner.raw()? == "true")
+}
+
+/// A limit of output tokens. -1 is llama.cpp's word for none, and other servers judge it themselves.
+fn output_limit(scanner: &mut Scanner<'_>, field: &'static str) -> Result<Option<u32>, RequestError> {
+    let tokens = whole(scanner, field, -1)?;
+    Ok(u32::try_from(tokens).ok())
+}
+
+fn choices(scanner: &mut Scanner<'_>) -> Result<u32, RequestError> {
+    let choices = whole(scanner, "n", 1)?;
+    Ok(u32::try_from(choices).unwrap_or(1))
+}
+
+/// A whole number from `minimum` on, clamped to what a policy can be told (below 2^31).
+fn whole(scanner: &mut Scanner<'_>, field: &'static str, minimum: i64) -> Result<i64, RequestError> {
+    let got = scanner.kind()?;
+    if got != Kind::Number {
+        return Err(RequestError::WrongType { field, expected: "an integer", got });
+    }
+    let raw = scanner.raw()?;
+    // `3.0` is how some clients write 3.
+    let value = raw.parse::<f64>().ok().filter(|value| value.fract() == 0.0 && *value >= minimum as f64);
+    value.map(|value| value.min(f64::from(i32::MAX)) as i64).ok_or_else(|| RequestError::NotInRange {
+        field,
+        minimum,
+        got: raw.to_owned(),
+    })
+}
+
+/// The fields that are read, each of them at most once.
+const READ: [&str; 15] = [
+    "model",
+    "messages",
+    "stream",
+    "max_tokens",
+    "max_completion_tokens",
+    "stream_options",
+    "tools",
+    "n",
+    "user",
+    "prompt_cache_key",
+    "response_format",
+    "prompt",
+    "input",
+    "functions",
+    "modalities",
+];
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;

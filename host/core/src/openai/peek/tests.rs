@@ -1,0 +1,186 @@
+use super::*;
+
+fn chat(body: &str) -> Result<Peek, RequestError> {
+    peek(body.as_bytes(), Endpoint::Chat)
+}
+
+/// Message, `param` and `code` as the client gets them.
+fn refusal(endpoint: Endpoint, body: &[u8]) -> (String, Option<String>, Option<String>) {
+    let body = peek(body, endpoint).unwrap_err().body();
+    assert_eq!(body.kind, "invalid_request_error");
+    (body.message.into(), body.param.map(Into::into), body.code.map(Into::into))
+}
+
+fn refused(body: &str) -> (String, Option<String>, Option<String>) {
+    refusal(Endpoint::Chat, body.as_bytes())
+}
+
+fn told(message: &str, param: &str, code: &str) -> (String, Option<String>, Option<String>) {
+    (message.to_owned(), Some(param.to_owned()), Some(code.to_owned()))
+}
+
+#[test]
+fn a_full_request_is_read() {
+    let body = r#"{
+        "messages": [
+            {"role": "system", "content": "12345678"},
+            {"role": "user", "content": [
+                {"type": "text", "text": "abcd"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+                {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+            ]}
+        ],
+        "tools": [{"type": "function"}, {"type": "function"}], "functions": [{}],
+        "modalities": ["text", "audio"],
+        "stream": true, "stream_options": {"include_obfuscation": false, "include_usage": true},
+        "max_tokens": 9, "max_completion_tokens": 7, "n": 2, "temperature": 0.5,
+        "user": "ann", "prompt_cache_key": "k\u0065y",
+        "response_format": {"type": "json_schema", "json_schema": {}},
+        "model" : "gpt-4o"
+    }"#;
+    let peeked = chat(body).unwrap();
+    assert_eq!(&body[peeked.model_span.clone()], "\"gpt-4o\"");
+    assert!(body[peeked.prompt_span.clone()].starts_with("[\n") && body[peeked.prompt_span.clone()].ends_with(']'));
+    assert_eq!(
+        peeked,
+        Peek {
+            endpoint: Endpoint::Chat,
+            model: "gpt-4o".into(),
+            model_span: peeked.model_span.clone(),
+            prompt_span: peeked.prompt_span.clone(),
+            stream: true,
+            include_usage: true,
+            max_output_tokens: Some(7),
+            choices: 2,
+            session: Some("key".into()),
+            messages: 2,
+            tools: 3,
+            images: 1,
+            audio: 2,
+            json_schema: true,
+            // 12 bytes of text, 42 of tools, two messages, one image
+            prompt_tokens: 54_u32.div_ceil(4) + 2 * 4 + 765,
+        }
+    );
+}
+
+#[test]
+fn the_least_request_has_the_defaults() {
+    let peeked = chat(r#"{"model":"m","messages":[]}"#).unwrap();
+    assert_eq!(
+        (peeked.stream, peeked.include_usage, peeked.choices, peeked.max_output_tokens),
+        (false, false, 1, None)
+    );
+    assert_eq!((peeked.session, peeked.messages, peeked.prompt_tokens), (None, 0, 0));
+    // null is as good as absent
+    let nulls = r#"{"model":"m","messages":[],"stream":null,"n":null,"max_tokens":null,"user":null,"tools":null}"#;
+    assert_eq!(chat(nulls).unwrap().choices, 1);
+}
+
+#[test]
+fn the_other_endpoints_have_their_own_prompt() {
+    let completion = peek(br#"{"model":"m","prompt":["abcd","efgh"],"messages":7}"#, Endpoint::Completions).unwrap();
+    assert_eq!(completion.prompt_tokens, 2);
+    let tokens = peek(br#"{"model":"m","input":[[1,2],[3]],"stream":true}"#, Endpoint::Embeddings).unwrap();
+    assert_eq!((tokens.prompt_tokens, tokens.stream), (3, false));
+}
+
+#[test]
+fn keys_and_names_may_be_written_with_escapes() {
+    let body = r#"{"mod\u0065l":"a\"b","messages":[]}"#;
+    let peeked = chat(body).unwrap();
+    assert_eq!((&*peeked.model, &body[peeked.model_span]), ("a\"b", r#""a\"b""#));
+}
+
+#[test]
+fn what_is_not_json_is_refused_with_its_place() {
+    let plain = |message: &str| (message.to_owned(), None, None);
+    assert_eq!(
+        refused("{\"model\": \"m\",\n}"),
+        plain("We could not parse the JSON body of your request: expected a key in double quotes at line 2, column 1.")
+    );
+    assert_eq!(
+        refused(r#"{"model":"m","messages":[]} x"#),
+        plain(
+            "We could not parse the JSON body of your request: text after the end of the value at line 1, column 29."
+        )
+    );
+    assert_eq!(
+        refusal(Endpoint::Chat, b"{\"a\":\"\xff\"}"),
+        plain("We could not parse the JSON body of your request: it is not UTF-8 at line 1, column 7.")
+    );
+    assert_eq!(refused("[]"), plain("The JSON body of your request must be an object, but it is an array."));
+}
+
+#[test]
+fn what_must_be_there_is_asked_for() {
+    assert_eq!(
+        refused(r#"{"messages":[]}"#),
+        told("Missing required parameter: 'model'.", "model", "missing_required_parameter")
+    );
+    assert_eq!(
+        refused(r#"{"model":"","messages":[]}"#),
+        told(
+            "Invalid 'model': the name is empty. Ask GET /v1/models for the names that you may use.",
+            "model",
+            "empty_string"
+        )
+    );
+    for (endpoint, field) in
+        [(Endpoint::Chat, "messages"), (Endpoint::Completions, "prompt"), (Endpoint::Embeddings, "input")]
+    {
+        let message = format!("Missing required parameter: '{field}'.");
+        assert_eq!(refusal(endpoint, br#"{"model":"m"}"#), told(&message, field, "missing_required_parameter"));
+    }
+}
+
+#[test]
+fn wrong_types_are_refused() {
+    let wrong = |field: &str, expected: &str, got: &str| {
+        let message = format!("Invalid type for '{field}': expected {expected}, but got {got} instead.");
+        told(&message, field, "invalid_type")
+    };
+    assert_eq!(refused(r#"{"model":4}"#), wrong("model", "a string", "a number"));
+    assert_eq!(refused(r#"{"model":"m","messages":"hi"}"#), wrong("messages", "an array of objects", "a string"));
+    assert_eq!(refused(r#"{"stream":"true"}"#), wrong("stream", "a boolean", "a string"));
+    assert_eq!(refused(r#"{"n":"2"}"#), wrong("n", "an integer", "a string"));
+    assert_eq!(refused(r#"{"max_tokens":{}}"#), wrong("max_tokens", "an integer", "an object"));
+    assert_eq!(refused(r#"{"max_completion_tokens":[]}"#), wrong("max_completion_tokens", "an integer", "an array"));
+    assert_eq!(
+        refusal(Endpoint::Completions, br#"{"prompt":true}"#),
+        wrong("prompt", "a string or an array", "a boolean")
+    );
+    assert_eq!(refusal(Endpoint::Embeddings, br#"{"input":{}}"#), wrong("input", "a string or an array", "an object"));
+}
+
+#[test]
+fn numbers_have_their_ranges() {
+    let with = |field: &str, number: &str| chat(&format!(r#"{{"model":"m","messages":[],"{field}":{number}}}"#));
+    assert_eq!(with("n", "1").unwrap().choices, 1);
+    assert_eq!(with("n", "3.0").unwrap().choices, 3);
+    assert_eq!(with("max_tokens", "-1").unwrap().max_output_tokens, None);
+    assert_eq!(with("max_tokens", "0").unwrap().max_output_tokens, Some(0));
+    assert_eq!(with("max_tokens", "1e300").unwrap().max_output_tokens, Some(i32::MAX as u32));
+    let out_of_range = |field: &str, number: &str, minimum: i64| {
+        let message =
+            format!("Invalid '{field}': expected an integer of at least {minimum}, but got {number} instead.");
+        assert_eq!(with(field, number).unwrap_err().to_string(), message);
+    };
+    out_of_range("n", "0", 1);
+    out_of_range("n", "1.5", 1);
+    out_of_range("max_tokens", "-2", -1);
+}
+
+#[test]
+fn a_field_that_routing_reads_is_there_once() {
+    assert_eq!(
+        refused(r#"{"model":"cheap","messages":[],"model":"dear"}"#),
+        told("Duplicate parameter: 'model' is given more than once. Keep one of them.", "model", "duplicate_parameter")
+    );
+    assert_eq!(
+        refused(r#"{"model":"cheap","messages":[],"Model":"dear"}"#),
+        told("Unknown parameter: 'Model'. Write 'model' in lower case.", "Model", "unknown_parameter")
+    );
+    // others are the upstream's to judge
+    assert!(chat(r#"{"model":"m","messages":[],"seed":1,"seed":2}"#).is_ok());
+}

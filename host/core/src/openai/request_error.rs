@@ -1,0 +1,106 @@
+//! Why a request cannot be routed, in OpenAI's words.
+
+use super::ErrorBody;
+use super::json::{Kind, SyntaxError};
+
+/// What is wrong with a request. All are answered with status 400.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// Not UTF-8.
+    #[error("We could not parse the JSON body of your request: it is not UTF-8 at line {line}, column {column}.")]
+    NotUtf8 {
+        /// From 1.
+        line: usize,
+        /// Byte, from 1.
+        column: usize,
+    },
+    /// Not JSON.
+    #[error("We could not parse the JSON body of your request: {0}.")]
+    Syntax(#[from] SyntaxError),
+    /// JSON, but not an object.
+    #[error("The JSON body of your request must be an object, but it is {}.", .got.article())]
+    NotAnObject {
+        /// What it is.
+        got: Kind,
+    },
+    /// A field that must be there is not, or is null.
+    #[error("Missing required parameter: '{field}'.")]
+    Missing {
+        /// Which.
+        field: &'static str,
+    },
+    /// The model's name is the empty string.
+    #[error("Invalid 'model': the name is empty. Ask GET /v1/models for the names that you may use.")]
+    EmptyModel,
+    /// A field of the wrong type.
+    #[error("Invalid type for '{field}': expected {expected}, but got {} instead.", .got.article())]
+    WrongType {
+        /// Which.
+        field: &'static str,
+        /// With its article.
+        expected: &'static str,
+        /// What it is.
+        got: Kind,
+    },
+    /// A number that must be whole is not, or is out of range.
+    #[error("Invalid '{field}': expected an integer of at least {minimum}, but got {got} instead.")]
+    NotInRange {
+        /// Which.
+        field: &'static str,
+        /// The smallest that is taken.
+        minimum: i64,
+        /// As it is written.
+        got: String,
+    },
+    /// A field that routing depends on is there twice. Servers differ in which one they take, so the gateway might
+    /// route by one and the upstream obey the other.
+    #[error("Duplicate parameter: '{field}' is given more than once. Keep one of them.")]
+    Duplicate {
+        /// Which.
+        field: &'static str,
+    },
+    /// `Model` or the like. Some servers would take it for `model`, which the gateway has not seen then.
+    #[error("Unknown parameter: '{got}'. Write 'model' in lower case.")]
+    ModelInOtherCase {
+        /// As it is written.
+        got: String,
+    },
+}
+
+impl RequestError {
+    /// The field that is wrong, if it is one.
+    pub fn param(&self) -> Option<&str> {
+        match self {
+            Self::NotUtf8 { .. } | Self::Syntax(_) | Self::NotAnObject { .. } => None,
+            Self::EmptyModel => Some("model"),
+            Self::Missing { field }
+            | Self::WrongType { field, .. }
+            | Self::NotInRange { field, .. }
+            | Self::Duplicate { field } => Some(field),
+            Self::ModelInOtherCase { got } => Some(got),
+        }
+    }
+
+    /// OpenAI's code for it, where there is one.
+    pub const fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::NotUtf8 { .. } | Self::Syntax(_) | Self::NotAnObject { .. } => None,
+            Self::Missing { .. } => Some("missing_required_parameter"),
+            Self::EmptyModel => Some("empty_string"),
+            Self::WrongType { .. } => Some("invalid_type"),
+            Self::NotInRange { .. } => Some("invalid_value"),
+            Self::Duplicate { .. } => Some("duplicate_parameter"),
+            Self::ModelInOtherCase { .. } => Some("unknown_parameter"),
+        }
+    }
+
+    /// What the client is told.
+    pub fn body(&self) -> ErrorBody {
+        ErrorBody {
+            message: self.to_string().into(),
+            kind: "invalid_request_error".into(),
+            param: self.param().map(|param| param.to_owned().into()),
+            code: self.code().map(Into::into),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Keeps count of a stream's events: tokens, how it ended, whether it reports an error.
+
+use super::json::{Kind, Scanner, SyntaxError};
+use super::usage::{Usage, read_timings, read_usage};
+use crate::sse;
+
+/// What has gone by of one stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    usage: Option<Usage>,
+    timings: Option<Usage>,
+    content_events: u32,
+    finished: bool,
+    done: bool,
+    failed: bool,
+}
+
+/// What one event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// No data: a comment, blank lines.
+    Nothing,
+    /// Data.
+    Chunk,
+    /// `[DONE]`
+    Done,
+    /// Data with an error in it.
+    Error,
+}
+
+impl Tally {
+    /// Counts one event, as it is on the wire.
+    pub fn see(&mut self, event: &[u8]) -> Seen {
+        let Some(data) = sse::data(event) else { return Seen::Nothing };
+        if data.starts_with(b"[DONE]") {
+            self.done = true;
+            return Seen::Done;
+        }
+        let mut chunk = Chunk { failed: sse::is_named(event, b"error"), ..Chunk::default() };
+        if let Ok(text) = str::from_utf8(&data) {
+            // What is not JSON is the client's to judge; what was read before the error counts.
+            let _ = chunk.read(&mut Scanner::new(text));
+        }
+        self.usage = chunk.usage.or(self.usage);
+        self.timings = chunk.timings.or(self.timings);
+        self.content_events = self.content_events.saturating_add(u32::from(chunk.content));
+        self.finished |= chunk.finished;
+        self.failed |= chunk.failed;
+        if chunk.failed { Seen::Error } else { Seen::Chunk }
+    }
+
+    /// As the upstream counts.
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage.or(self.timings)
+    }
+
+    /// Events with text or tool calls in them: about the tokens of the answer, where there is no usage.
+    pub fn content_events(&self) -> u32 {
+        self.content_events
+    }
+
+    /// Whether `[DONE]` has come.
+    pub fn done(&self) -> bool {
+        self.done
+    }
+
+    /// Whether an event reported an error.
+    pub fn failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Whether the answer may end here: it is done, or a choice has its `finish_reason`. Some servers close the
+    /// stream without `[DONE]`.
+    pub fn complete(&self) -> bool {
+        self.done || self.finished
+    }
+}
+
+/// What is read of one event.
+#[derive(Default)]
+struct Chunk {
+    usage: Option<Usage>,
+    timings: Option<Usage>,
+    content: bool,
+    finished: bool,
+    failed: bool,
+}
+
+impl Chunk {
+    fn read(&mut self, scanner: &mut Scanner<'_>) -> Result<(), SyntaxError> {
+        scanner.object(|inner, key| match (key.raw, inner.kind()?) {
+            ("choices", Kind::Array) => inner.array(|choice| self.choice(choice)),
+            ("usage", Kind::Object) => {
+                self.usage = read_usage(inner)?;
+                Ok(())
+            }
+            ("timings", Kind::Object) => {
+                self.timings = read_timings(inner)?;
+                Ok(())
+            }
+            ("error", kind) => {
+                self.failed |= kind != Kind::Null;
+                inner.skip()
+            }
+            _ => inner.skip(),
+        })
+    }
+
+    fn choice(&mut self, scanner: &mut Scanner<'_>) -> Result<(), SyntaxError> {
+        if scanner.kind()? != Kind::Object {
+            return scanner.skip();
+        }
+        scanner.object(|inner, key| match (key.raw, inner.kind()?) {
+            ("delta", Kind::Object) => self.delta(inner),
+            ("text", Kind::String) => self.text(inner),
+            ("finish_reason", kind) => {
+                self.finished |= kind != Kind::Null;
+                inner.skip()
+            }
+            _ => inner.skip(),
+        })
+    }
+
+    fn delta(&mut self, scanner: &mut Scanner<'_>) -> Result<(), SyntaxError> {
+        scanner.object(|inner, key| match (key.raw, inner.kind()?) {
+            ("role", _) => inner.skip(),
+            (_, Kind::String) => self.text(inner),
+            (_, Kind::Array | Kind::Object) => {
+                self.content |= inner.raw()?.len() > "[]".len();
+                Ok(())
+            }
+            (_, Kind::Null | Kind::Boolean | Kind::Number) => inner.skip(),
+        })
+    }
+
+    fn text(&mut self, scanner: &mut Scanner<'_>) -> Result<(), SyntaxError> {
+        self.content |= !scanner.string()?.raw.is_empty();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(events: &[&str]) -> Tally {
+        let mut tally = Tally::default();
+        for event in events {
+            tally.see(event.as_bytes());
+        }
+        tally
+    }
+
+    #[test]
+    fn a_stream_of_llama_cpp_is_counted() {
+        let seen = tally(&[
+            "data: {\"choices\":[{\"finish_reason\":null,\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":null}}]}\n\n",
+            "data: {\"choices\":[{\"finish_reason\":null,\"index\":0,\"delta\":{\"content\":\"Hello\"}}]}\n\n",
+            ": still there\n",
+            "data: {\"choices\":[{\"finish_reason\":null,\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0}]}}]}\n\n",
+        ]);
+        assert_eq!((seen.content_events(), seen.complete(), seen.usage()), (2, false, None));
+        let seen = tally(&[
+            "data: {\"choices\":[{\"finish_reason\":\"stop\",\"index\":0,\"delta\":{}}],\"timings\":{\"cache_n\":4,\"prompt_n\":1,\"predicted_n\":3}}\n\n",
+        ]);
+        let usage = Usage { prompt_tokens: 5, completion_tokens: 3, cached_tokens: 4 };
+        assert_eq!((seen.complete(), seen.done(), seen.usage()), (true, false, Some(usage)));
+    }
+
+    #[test]
+    fn the_last_usage_counts_and_null_does_not() {
+        let seen = tally(&[
+            "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n",
+            "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\n",
+            "data: {\"choices\":[],\"usage\":null}\n\n",
+            "data: [DONE]\n\n",
+        ]);
+        assert_eq!(seen.usage(), Some(Usage { prompt_tokens: 1, completion_tokens: 2, cached_tokens: 0 }));
+        assert!(seen.done() && seen.complete() && !seen.failed());
+    }
+
+    #[test]
+    fn completions_carry_text_beside_the_index() {
+        let seen = tally(&["data: {\"choices\":[{\"text\":\"a\"}]}\n\n", "data: {\"choices\":[{\"text\":\"\"}]}\n\n"]);
+        assert_eq!(seen.content_events(), 1);
+    }
+
+    #[test]
+    fn an_event_is_what_it_says() {
+        let see = |event: &str| Tally::default().see(event.as_bytes());
+        assert_eq!(see("data: [DONE]\n\n"), Seen::Done);
+        assert_eq!(see("data:[DONE] \r\n\r\n"), Seen::Done);
+        assert_eq!(see(": ping\n\n"), Seen::Nothing);
+        assert_eq!(see("\n"), Seen::Nothing);
+        assert_eq!(see("data: {\"error\":{\"message\":\"no\"}}\n\n"), Seen::Error);
+        assert_eq!(see("data: {\"error\":\"no\"}\n\n"), Seen::Error);
+        assert_eq!(see("event: error\ndata: no\n\n"), Seen::Error);
+        assert_eq!(see("data: {\"error\":null,\"choices\":[]}\n\n"), Seen::Chunk);
+        assert_eq!(see("data: {\"choices\":[{\"delta\":{\"content\":\"{\\\"error\\\":1}\"}}]}\n\n"), Seen::Chunk);
+        assert_eq!(see("data: not JSON\n\n"), Seen::Chunk);
+    }
+}

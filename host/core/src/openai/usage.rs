@@ -1,0 +1,176 @@
+//! What an answer says about tokens, found without parsing the answer.
+
+use memchr::memmem;
+
+use super::json::{Kind, Scanner, SyntaxError};
+
+/// Tokens of one answer, as the upstream counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Of the prompt, cached ones included.
+    pub prompt_tokens: u32,
+    /// Of the answer.
+    pub completion_tokens: u32,
+    /// Of the prompt, those that the upstream had cached.
+    pub cached_tokens: u32,
+}
+
+/// The usage of a whole answer: the last `"usage"` in it that is an object, else llama.cpp's `"timings"`.
+///
+/// Both texts with their quotes cannot be part of a JSON string, where a quote is escaped.
+pub fn of_answer(body: &[u8]) -> Option<Usage> {
+    last(body, b"\"usage\"", read_usage).or_else(|| last(body, b"\"timings\"", read_timings))
+}
+
+/// Finds the usage in a long answer that goes by in pieces. Keeps at most [`LONGEST`] bytes.
+#[derive(Debug, Default)]
+pub struct UsageScan {
+    carried: Vec<u8>,
+    found: Option<Usage>,
+}
+
+/// Bytes of a usage object, with its key, that is found where it is cut in two. OpenAI's are about 350.
+pub const LONGEST: usize = 1024;
+
+impl UsageScan {
+    /// The next piece.
+    pub fn push(&mut self, piece: &[u8]) {
+        if !self.carried.is_empty() {
+            self.carried.extend_from_slice(&piece[..piece.len().min(LONGEST)]);
+            self.found = of_answer(&self.carried).or(self.found);
+        }
+        self.found = of_answer(piece).or(self.found);
+        if piece.len() >= LONGEST {
+            self.carried.clear();
+            self.carried.extend_from_slice(&piece[piece.len() - LONGEST..]);
+        } else {
+            if self.carried.is_empty() {
+                self.carried.extend_from_slice(piece);
+            }
+            let surplus = self.carried.len().saturating_sub(LONGEST);
+            self.carried.drain(..surplus);
+        }
+    }
+
+    /// The last usage that went by.
+    pub fn usage(&self) -> Option<Usage> {
+        self.found
+    }
+}
+
+/// An object in the shape of `usage`.
+pub(super) fn read_usage(scanner: &mut Scanner<'_>) -> Result<Option<Usage>, SyntaxError> {
+    if scanner.kind()? != Kind::Object {
+        scanner.skip()?;
+        return Ok(None);
+    }
+    let mut usage = Usage::default();
+    scanner.object(|inner, key| match (key.raw, inner.kind()?) {
+        ("prompt_tokens" | "input_tokens", Kind::Number) => store(inner, &mut usage.prompt_tokens),
+        ("completion_tokens" | "output_tokens", Kind::Number) => store(inner, &mut usage.completion_tokens),
+        ("prompt_tokens_details" | "input_tokens_details", Kind::Object) => {
+            inner.object(|detail, key| match (key.raw, detail.kind()?) {
+                ("cached_tokens", Kind::Number) => store(detail, &mut usage.cached_tokens),
+                _ => detail.skip(),
+            })
+        }
+        _ => inner.skip(),
+    })?;
+    Ok(Some(usage))
+}
+
+/// llama.cpp's `timings`, which it also sends where it sends no usage: `prompt_n` are the tokens that it had to read,
+/// `cache_n` those that it had.
+pub(super) fn read_timings(scanner: &mut Scanner<'_>) -> Result<Option<Usage>, SyntaxError> {
+    if scanner.kind()? != Kind::Object {
+        scanner.skip()?;
+        return Ok(None);
+    }
+    let mut usage = Usage::default();
+    let mut complete = false;
+    scanner.object(|inner, key| match (key.raw, inner.kind()?) {
+        ("prompt_n", Kind::Number) => store(inner, &mut usage.prompt_tokens),
+        ("cache_n", Kind::Number) => store(inner, &mut usage.cached_tokens),
+        ("predicted_n", Kind::Number) => {
+            complete = true;
+            store(inner, &mut usage.completion_tokens)
+        }
+        _ => inner.skip(),
+    })?;
+    usage.prompt_tokens = usage.prompt_tokens.saturating_add(usage.cached_tokens);
+    Ok(complete.then_some(usage))
+}
+
+/// A count; one that is no count is 0.
+fn store(scanner: &mut Scanner<'_>, into: &mut u32) -> Result<(), SyntaxError> {
+    *into = scanner.raw()?.parse().unwrap_or(0);
+    Ok(())
+}
+
+type Read = fn(&mut Scanner<'_>) -> Result<Option<Usage>, SyntaxError>;
+
+fn last(body: &[u8], key: &[u8], read: Read) -> Option<Usage> {
+    memmem::find_iter(body, key).filter_map(|at| value_after(&body[at + key.len()..], read)).last()
+}
+
+fn value_after(rest: &[u8], read: Read) -> Option<Usage> {
+    let object = rest.trim_ascii_start().strip_prefix(b":")?;
+    // What follows the object may be cut within a character.
+    let end = object.len().min(LONGEST);
+    let text = match str::from_utf8(&object[..end]) {
+        Ok(text) => text,
+        Err(error) => str::from_utf8(&object[..error.valid_up_to()]).unwrap_or_default(),
+    };
+    read(&mut Scanner::new(text)).ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USAGE: Usage = Usage { prompt_tokens: 5, completion_tokens: 3, cached_tokens: 4 };
+
+    #[test]
+    fn usage_is_found_in_the_answers_of_real_servers() {
+        let llama_cpp = r#"{"choices":[{"message":{"content":"say \"usage\": {\"prompt_tokens\":9}"}}],"usage":{"completion_tokens":3,
+            "prompt_tokens":5,"total_tokens":8,"prompt_tokens_details":{"cached_tokens":4}},"id":"x"}"#;
+        assert_eq!(of_answer(llama_cpp.as_bytes()), Some(USAGE));
+        let vllm =
+            r#"{"usage": {"prompt_tokens":5,"total_tokens":8,"completion_tokens":3,"prompt_tokens_details":null}}"#;
+        assert_eq!(of_answer(vllm.as_bytes()), Some(Usage { cached_tokens: 0, ..USAGE }));
+        let embedding = r#"{"usage":{"prompt_tokens":5,"total_tokens":5},"data":[{"embedding":[0.1,2e-3]}]}"#;
+        assert_eq!(of_answer(embedding.as_bytes()), Some(Usage { prompt_tokens: 5, ..Usage::default() }));
+    }
+
+    #[test]
+    fn timings_stand_in_for_usage() {
+        let timings = r#"{"usage":null,"timings":{"cache_n":4,"prompt_n":1,"prompt_ms":0.286,"predicted_n":3}}"#;
+        assert_eq!(of_answer(timings.as_bytes()), Some(USAGE));
+        assert_eq!(of_answer(br#"{"timings":{"prompt_n":1}}"#), None);
+    }
+
+    #[test]
+    fn what_is_no_usage_is_none() {
+        for body in
+            ["", "usage", r#"{"usage":null}"#, r#"{"a":"usage"}"#, r#"{"usage":{"prompt_tokens":"#, r#"{"usage":[]}"#]
+        {
+            assert_eq!(of_answer(body.as_bytes()), None, "{body}");
+        }
+        let odd = r#"{"usage":{"prompt_tokens":-1,"completion_tokens":1.5}}"#;
+        assert_eq!(of_answer(odd.as_bytes()), Some(Usage::default()));
+    }
+
+    #[test]
+    fn usage_is_found_however_the_answer_is_cut() {
+        let filler = "é".repeat(LONGEST);
+        let body = format!(
+            r#"{{"a":"{filler}","usage":{{"prompt_tokens":5,"completion_tokens":3,"prompt_tokens_details":{{"cached_tokens":4}}}},"b":"{filler}"}}"#
+        );
+        for cut in [1, 7, 64, 1000, 1024, 1025, 5000] {
+            let mut scan = UsageScan::default();
+            body.as_bytes().chunks(cut).for_each(|piece| scan.push(piece));
+            assert_eq!(scan.usage(), Some(USAGE), "in pieces of {cut}");
+            assert!(scan.carried.len() <= LONGEST);
+        }
+    }
+}
