@@ -21,6 +21,33 @@ pub struct ErrorBody {
 }
 
 impl ErrorBody {
+    /// An error of this `type`.
+    pub fn new(message: impl Into<String>, kind: &'static str) -> Self {
+        Self { message: Cow::Owned(message.into()), kind: kind.into(), param: None, code: None }
+    }
+
+    /// The request is wrong.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(message, "invalid_request_error")
+    }
+
+    /// The request may be right, but cannot be answered.
+    pub fn server(message: impl Into<String>) -> Self {
+        Self::new(message, "server_error")
+    }
+
+    /// With the field that is wrong.
+    #[must_use]
+    pub fn with_param(self, param: impl Into<Cow<'static, str>>) -> Self {
+        Self { param: Some(param.into()), ..self }
+    }
+
+    /// With a code for programs.
+    #[must_use]
+    pub fn with_code(self, code: impl Into<Cow<'static, str>>) -> Self {
+        Self { code: Some(code.into()), ..self }
+    }
+
     /// As the body of an answer.
     pub fn to_json(&self) -> Bytes {
         struct Envelope<'a>(&'a ErrorBody);
@@ -98,9 +125,11 @@ mod tests {
 
     #[test]
     fn our_errors_have_all_four_keys() {
-        let error = ErrorBody { message: "No \"x\".".into(), kind: "server_error".into(), param: None, code: None };
+        let error = ErrorBody::server("No \"x\".");
         let json = r#"{"error":{"message":"No \"x\".","type":"server_error","param":null,"code":null}}"#;
         assert_eq!(error.to_json(), json);
+        let full = r#"{"error":{"message":"No.","type":"invalid_request_error","param":"n","code":"c"}}"#;
+        assert_eq!(ErrorBody::invalid("No.").with_param("n").with_code("c").to_json(), full);
         assert_eq!(error.to_event(), format!("data: {json}\n\n"));
     }
 

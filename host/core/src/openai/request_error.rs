@@ -96,11 +96,14 @@ impl RequestError {
 
     /// What the client is told.
     pub fn body(&self) -> ErrorBody {
-        ErrorBody {
-            message: self.to_string().into(),
-            kind: "invalid_request_error".into(),
-            param: self.param().map(|param| param.to_owned().into()),
-            code: self.code().map(Into::into),
+        let body = ErrorBody::invalid(self.to_string());
+        let body = match self.param() {
+            Some(param) => body.with_param(param.to_owned()),
+            None => body,
+        };
+        match self.code() {
+            Some(code) => body.with_code(code),
+            None => body,
         }
     }
 }

@@ -163,7 +163,7 @@ mod tests {
         let seen = tally(&[
             "data: {\"choices\":[{\"finish_reason\":\"stop\",\"index\":0,\"delta\":{}}],\"timings\":{\"cache_n\":4,\"prompt_n\":1,\"predicted_n\":3}}\n\n",
         ]);
-        let usage = Usage { prompt_tokens: 5, completion_tokens: 3, cached_tokens: 4 };
+        let usage = Usage { prompt_tokens: Some(5), completion_tokens: Some(3), cached_tokens: Some(4) };
         assert_eq!((seen.complete(), seen.done(), seen.usage()), (true, false, Some(usage)));
     }
 
@@ -175,7 +175,7 @@ mod tests {
             "data: {\"choices\":[],\"usage\":null}\n\n",
             "data: [DONE]\n\n",
         ]);
-        assert_eq!(seen.usage(), Some(Usage { prompt_tokens: 1, completion_tokens: 2, cached_tokens: 0 }));
+        assert_eq!(seen.usage(), Some(Usage { prompt_tokens: Some(1), completion_tokens: Some(2), cached_tokens: None }));
         assert!(seen.done() && seen.complete() && !seen.failed());
     }
 

@@ -4,15 +4,15 @@ use memchr::memmem;
 
 use super::json::{Kind, Scanner, SyntaxError};
 
-/// Tokens of one answer, as the upstream counts them.
+/// Tokens of one answer, as far as the upstream counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Of the prompt, cached ones included.
-    pub prompt_tokens: u32,
+    pub prompt_tokens: Option<u32>,
     /// Of the answer.
-    pub completion_tokens: u32,
+    pub completion_tokens: Option<u32>,
     /// Of the prompt, those that the upstream had cached.
-    pub cached_tokens: u32,
+    pub cached_tokens: Option<u32>,
 }
 
 /// The usage of a whole answer: the last `"usage"` in it that is an object, else llama.cpp's `"timings"`.
@@ -87,23 +87,20 @@ pub(super) fn read_timings(scanner: &mut Scanner<'_>) -> Result<Option<Usage>, S
         return Ok(None);
     }
     let mut usage = Usage::default();
-    let mut complete = false;
+    let mut read = None;
     scanner.object(|inner, key| match (key.raw, inner.kind()?) {
-        ("prompt_n", Kind::Number) => store(inner, &mut usage.prompt_tokens),
+        ("prompt_n", Kind::Number) => store(inner, &mut read),
         ("cache_n", Kind::Number) => store(inner, &mut usage.cached_tokens),
-        ("predicted_n", Kind::Number) => {
-            complete = true;
-            store(inner, &mut usage.completion_tokens)
-        }
+        ("predicted_n", Kind::Number) => store(inner, &mut usage.completion_tokens),
         _ => inner.skip(),
     })?;
-    usage.prompt_tokens = usage.prompt_tokens.saturating_add(usage.cached_tokens);
-    Ok(complete.then_some(usage))
+    usage.prompt_tokens = read.map(|read: u32| read.saturating_add(usage.cached_tokens.unwrap_or(0)));
+    Ok(usage.completion_tokens.is_some().then_some(usage))
 }
 
-/// A count; one that is no count is 0.
-fn store(scanner: &mut Scanner<'_>, into: &mut u32) -> Result<(), SyntaxError> {
-    *into = scanner.raw()?.parse().unwrap_or(0);
+/// A count; what is no count is passed over.
+fn store(scanner: &mut Scanner<'_>, into: &mut Option<u32>) -> Result<(), SyntaxError> {
+    *into = scanner.raw()?.parse().ok();
     Ok(())
 }
 
@@ -128,7 +125,7 @@ fn value_after(rest: &[u8], read: Read) -> Option<Usage> {
 mod tests {
     use super::*;
 
-    const USAGE: Usage = Usage { prompt_tokens: 5, completion_tokens: 3, cached_tokens: 4 };
+    const USAGE: Usage = Usage { prompt_tokens: Some(5), completion_tokens: Some(3), cached_tokens: Some(4) };
 
     #[test]
     fn usage_is_found_in_the_answers_of_real_servers() {
@@ -137,9 +134,9 @@ mod tests {
         assert_eq!(of_answer(llama_cpp.as_bytes()), Some(USAGE));
         let vllm =
             r#"{"usage": {"prompt_tokens":5,"total_tokens":8,"completion_tokens":3,"prompt_tokens_details":null}}"#;
-        assert_eq!(of_answer(vllm.as_bytes()), Some(Usage { cached_tokens: 0, ..USAGE }));
+        assert_eq!(of_answer(vllm.as_bytes()), Some(Usage { cached_tokens: None, ..USAGE }));
         let embedding = r#"{"usage":{"prompt_tokens":5,"total_tokens":5},"data":[{"embedding":[0.1,2e-3]}]}"#;
-        assert_eq!(of_answer(embedding.as_bytes()), Some(Usage { prompt_tokens: 5, ..Usage::default() }));
+        assert_eq!(of_answer(embedding.as_bytes()), Some(Usage { prompt_tokens: Some(5), ..Usage::default() }));
     }
 
     #[test]
