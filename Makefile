@@ -45,6 +45,11 @@ lint: ## Format, clippy, and which crates may be used (deny.toml)
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo deny --log-level error check --hide-inclusion-graph bans licenses sources
 
+.PHONY: advisories
+advisories: ## Look for known vulnerabilities in what we depend on; downloads the RustSec database
+	@$(setup) checks
+	cargo deny --log-level error check advisories
+
 .PHONY: bench
 bench: ## Measure decisions, throughput and added latency, beside nginx
 	@$(setup) bench
