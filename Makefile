@@ -28,7 +28,7 @@ test: test-rust test-clients ## All tests: Rust, policies in four languages, the
 .PHONY: test-rust
 test-rust: ## The Rust tests
 	@$(setup) checks clients
-	cargo nextest run --workspace --locked --no-fail-fast
+	cargo nextest run --workspace --locked
 	cargo test --workspace --locked --doc
 
 .PHONY: test-clients
@@ -69,7 +69,7 @@ policies: ## Build the shipped policies alone
 .PHONY: docs
 docs: ## Write again the documents that are generated from code; the tests hold them to it
 	@$(setup) rust
-	BLESS=1 cargo test --workspace --locked
+	WITGATE_BLESS=1 cargo test --workspace --locked
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed under target/

@@ -5,9 +5,10 @@ import json
 import pytest
 from conftest import ALPHA, BRAVO
 from gateway import ask, command_line, write_config
-from processes import REPOSITORY, eventually
+from processes import REPOSITORY, eventually, free_port
 
 DEMO = {
+    "server": {"listen": f"127.0.0.1:{free_port()}"},
     "providers": {"demo": {"dialect": "demo"}},
     "deployments": {"demo@demo": {}},
     "routes": {"demo": {"deployments": ["demo@demo"], "policies": ["in-order"]}},
