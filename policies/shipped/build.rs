@@ -7,7 +7,18 @@ use std::process::ExitCode;
 use std::{env, fs};
 
 /// Each is the crate `policies/<name>`, the package `witgate-policy-<name>`.
-const POLICIES: [&str; 2] = ["in-order", "peak-ewma"];
+const POLICIES: [&str; 10] = [
+    "capability",
+    "cheapest",
+    "fallback-chain",
+    "health",
+    "in-order",
+    "latency",
+    "least-loaded",
+    "peak-ewma",
+    "round-robin",
+    "usage-based",
+];
 
 fn main() -> ExitCode {
     let packages = POLICIES.map(|name| format!("witgate-policy-{name}"));

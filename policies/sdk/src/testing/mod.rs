@@ -218,6 +218,13 @@ impl<'a, P> Question<'a, P> {
         self
     }
 
+    /// Sets the clock, in milliseconds.
+    #[must_use]
+    pub fn at(mut self, now_ms: f64) -> Self {
+        self.request.now_ms = now_ms;
+        self
+    }
+
     /// Sets the randomness.
     #[must_use]
     pub fn seed(mut self, seed: u32) -> Self {

@@ -1,0 +1,77 @@
+//! The settings' order over the catalogue.
+
+use witgate_sdk::Deployment;
+
+/// For each deployment the place of the first entry that means it; after all others where none does. An entry is a
+/// deployment's id, or `key=value` for all deployments with that label.
+pub(crate) fn places(order: &[String], deployments: &[Deployment]) -> Result<Vec<u32>, String> {
+    for entry in order {
+        if !deployments.iter().any(|deployment| means(entry, deployment)) {
+            return Err(format!(
+                "settings: `order` has `{entry}`, which is neither the id nor a label (`key=value`) of any deployment"
+            ));
+        }
+    }
+    let place = |deployment| {
+        let place = order.iter().position(|entry| means(entry, deployment));
+        place.unwrap_or(order.len()) as u32
+    };
+    Ok(deployments.iter().map(place).collect())
+}
+
+fn means(entry: &str, deployment: &Deployment) -> bool {
+    let labelled = |(key, value): (&str, &str)| deployment.labels.iter().any(|(k, v)| k == key && v == value);
+    entry == deployment.id || entry.split_once('=').is_some_and(labelled)
+}
+
+/// The same number for deployments of the same provider.
+pub(crate) fn providers(deployments: &[Deployment]) -> Vec<u32> {
+    let mut names: Vec<&str> = Vec::new();
+    let mut numbers = Vec::with_capacity(deployments.len());
+    for deployment in deployments {
+        let known = names.iter().position(|name| *name == deployment.provider);
+        let number = known.unwrap_or_else(|| {
+            names.push(&deployment.provider);
+            names.len() - 1
+        });
+        numbers.push(number as u32);
+    }
+    numbers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use witgate_sdk::testing;
+
+    fn deployments() -> Vec<Deployment> {
+        let labelled = |id, tier: &str| Deployment {
+            labels: vec![("tier".to_owned(), tier.to_owned())],
+            ..testing::deployment(id)
+        };
+        vec![labelled("m@a", "spare"), labelled("m@b", "main"), labelled("n@a", "spare"), testing::deployment("n@c")]
+    }
+
+    fn owned(entries: &[&str]) -> Vec<String> {
+        entries.iter().map(|entry| (*entry).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_first_entry_that_means_a_deployment_counts() {
+        let order = owned(&["n@c", "tier=spare", "m@a"]);
+        assert_eq!(places(&order, &deployments()), Ok(vec![1, 3, 1, 0]));
+        assert_eq!(places(&[], &deployments()), Ok(vec![0, 0, 0, 0]));
+    }
+
+    #[test]
+    fn an_entry_that_means_nobody_refuses() {
+        let message = "settings: `order` has `tier=best`, which is neither the id nor a label (`key=value`) of any \
+                       deployment";
+        assert_eq!(places(&owned(&["m@a", "tier=best"]), &deployments()), Err(message.to_owned()));
+    }
+
+    #[test]
+    fn deployments_of_a_provider_share_its_number() {
+        assert_eq!(providers(&deployments()), [0, 1, 0, 2]);
+    }
+}
