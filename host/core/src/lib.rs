@@ -16,6 +16,9 @@ pub mod config;
 pub mod decision;
 pub mod deployment;
 pub mod fleet;
+#[cfg(test)]
+#[expect(clippy::panic, reason = "a test fails by panicking")]
+mod golden;
 pub mod live;
 pub mod openai;
 pub mod outcome;

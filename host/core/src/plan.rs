@@ -318,6 +318,7 @@ fn declared_reason(index: u32, declared: &Declared) -> Result<Option<Arc<str>>, 
 }
 
 #[cfg(test)]
+#[expect(clippy::panic, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -36,6 +36,15 @@ pub struct Config {
     pub cache: Cache,
 }
 
+impl Config {
+    /// Whether others can reach us and nobody has to show a key, although the operator did not say that this is
+    /// meant. Never true of what [`super::load`] gives; to be asked again when the address is overridden.
+    pub fn exposed_without_keys(&self) -> bool {
+        let public = !self.server.listen.ip().to_canonical().is_loopback();
+        public && self.auth.keys.is_empty() && !self.server.allow_unauthenticated
+    }
+}
+
 /// Our own side.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Server {
@@ -191,8 +200,26 @@ pub struct Route {
 pub enum ModelPattern {
     /// This name.
     Exact(Arc<str>),
-    /// With at least one `*`.
+    /// With at least one `*`, and no two in a row.
     Glob(Arc<str>),
+}
+
+impl ModelPattern {
+    /// The name, if it is one.
+    pub fn as_exact(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Exact(name) => Some(name),
+            Self::Glob(_) => None,
+        }
+    }
+
+    /// The pattern, if it is one.
+    pub fn as_glob(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Exact(_) => None,
+            Self::Glob(pattern) => Some(pattern),
+        }
+    }
 }
 
 /// One policy in a chain.

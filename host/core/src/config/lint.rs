@@ -1,0 +1,182 @@
+//! Warnings: what can be used, but cannot do what is probably meant.
+
+use super::findings::Findings;
+use super::model::{Config, ModelPattern, RouteCache};
+use super::problem::KeyPath;
+use super::tree::Node;
+use crate::routes::glob;
+
+/// Reports everything that is never reached or has no effect.
+pub(super) fn lint(config: &Config, findings: &mut Findings<'_>) {
+    duplicate_names(config, findings);
+    if findings.any_error() {
+        return;
+    }
+    shadowed_patterns(config, findings);
+    shadowed_names(config, findings);
+    unreachable(config, findings);
+    without_effect(config, findings);
+}
+
+/// The same exact name, or the same capability, on two routes: nobody could tell which is meant.
+fn duplicate_names(config: &Config, findings: &mut Findings<'_>) {
+    let names = exact_names(config, findings);
+    report_twice(&names, "model name", findings);
+    report_twice(&capabilities(config), "capability", findings);
+}
+
+fn report_twice(names: &[Name<'_>], what: &str, findings: &mut Findings<'_>) {
+    for (place, name) in names.iter().enumerate() {
+        if let Some(first) = names[..place].iter().find(|first| first.text == name.text) {
+            let message = format!("the {what} `{}` leads to the route `{}` already", name.text, first.route);
+            findings.error(&name.path, message, "let one route have it; `fallbacks` names others");
+        }
+    }
+}
+
+/// A pattern all of whose names go to a pattern that is tried before it.
+fn shadowed_patterns(config: &Config, findings: &mut Findings<'_>) {
+    let patterns = globs(config, findings);
+    for (place, pattern) in patterns.iter().enumerate() {
+        let specificity = glob::specificity(pattern.text);
+        let first = patterns[..place]
+            .iter()
+            .find(|first| glob::specificity(first.text) == specificity && glob::covers(first.text, pattern.text));
+        if let Some(first) = first {
+            let message = format!(
+                "the pattern `{}` is never used: `{}` of the route `{}` matches the same names and comes first",
+                pattern.text, first.text, first.route
+            );
+            findings.warning(&pattern.path, message, "remove it, or make it more specific");
+        }
+    }
+}
+
+/// Capabilities, names and defaults that something tried before them always takes away.
+fn shadowed_names(config: &Config, findings: &mut Findings<'_>) {
+    let exact = exact_names(config, findings);
+    let patterns = globs(config, findings);
+    for name in capabilities(config) {
+        let by = exact.iter().find(|other| other.text == name.text);
+        let by = by.or_else(|| patterns.iter().find(|pattern| glob::matches(pattern.text, name.text)));
+        if let Some(by) = by {
+            let message =
+                format!("the capability `{}` is never asked for: the name leads to `{}` first", name.text, by.route);
+            findings.warning(&name.path, message, format!("`{}` in its models matches it", by.text));
+        }
+    }
+    for (name, target) in &config.aliases {
+        let exact = exact.iter().find(|other| *other.text == **name);
+        let capability = capabilities(config).into_iter().find(|other| *other.text == **name);
+        if let Some(route) = exact.map(|found| found.route).or(capability.map(|found| found.route)) {
+            let message = format!("the alias takes the name away from the route `{route}`; it leads to `{target}` now");
+            findings.warning(
+                &KeyPath::top("aliases").key(name),
+                message,
+                "rename one of the two, if that is not meant",
+            );
+        }
+    }
+    if let Some(default) = config.default_route
+        && let Some(all) = patterns.iter().find(|pattern| pattern.text == "*")
+    {
+        let path = route_path(&config.routes[default].name).key("default");
+        let message =
+            format!("nothing is left for the default route: `*` of the route `{}` matches every name", all.route);
+        findings.warning(&path, message, "remove one of the two");
+    }
+}
+
+/// Routes, deployments and providers that no request can get to.
+fn unreachable(config: &Config, findings: &mut Findings<'_>) {
+    for (place, route) in config.routes.iter().enumerate() {
+        let by_name = !route.models.is_empty() || !route.capabilities.is_empty();
+        let by_fallback = config.routes.iter().any(|other| other.fallbacks.contains(&place));
+        if !by_name && !by_fallback && config.default_route != Some(place) {
+            let hint = "give it `models`, or name it in another route's `fallbacks`";
+            findings.warning(&route_path(&route.name), "nothing leads to this route", hint);
+        }
+    }
+    for (number, entry) in (0u32..).zip(&config.deployments) {
+        if !config.routes.iter().any(|route| route.deployments.contains(&number)) {
+            let path = KeyPath::top("deployments").key(&entry.deployment.id);
+            findings.warning(&path, "no route has this deployment", "add it to a route's `deployments`, or remove it");
+        }
+    }
+    for (place, provider) in config.providers.iter().enumerate() {
+        if !config.deployments.iter().any(|entry| entry.provider == place) {
+            let path = KeyPath::top("providers").key(&provider.name);
+            findings.warning(&path, "no deployment is at this provider", "add one, or remove the provider");
+        }
+    }
+}
+
+/// Settings that nothing looks at.
+fn without_effect(config: &Config, findings: &mut Findings<'_>) {
+    for (name, _) in &config.policies.rules {
+        if !config.routes.iter().flat_map(|route| &route.chain).any(|stage| stage.policy == *name) {
+            let path = KeyPath::top("policies").key("rules").key(name);
+            findings.warning(
+                &path,
+                format!("no route uses the policy `{name}`"),
+                "add it to a route's `policies`, or remove it",
+            );
+        }
+    }
+    if config.cache.redis.is_some() && config.routes.iter().all(|route| route.cache == RouteCache::Off) {
+        let path = KeyPath::top("cache").key("redis");
+        findings.warning(
+            &path,
+            "no route caches its answers",
+            "set `cache: {ttl: 10m}` in a route, or `cache.default`",
+        );
+    }
+}
+
+/// A name that leads to a route, and where it is written.
+struct Name<'c> {
+    text: &'c str,
+    route: &'c str,
+    path: KeyPath,
+}
+
+fn exact_names<'c>(config: &'c Config, findings: &Findings<'_>) -> Vec<Name<'c>> {
+    models(config, findings, |pattern| pattern.as_exact().map(|name| &**name))
+}
+
+fn globs<'c>(config: &'c Config, findings: &Findings<'_>) -> Vec<Name<'c>> {
+    models(config, findings, |pattern| pattern.as_glob().map(|name| &**name))
+}
+
+fn models<'c>(
+    config: &'c Config,
+    findings: &Findings<'_>,
+    wanted: impl Fn(&'c ModelPattern) -> Option<&'c str>,
+) -> Vec<Name<'c>> {
+    let mut names = Vec::new();
+    for route in &config.routes {
+        let own = route_path(&route.name);
+        let path = if findings.written(&own.key("models")) { own.key("models") } else { own };
+        let in_list = findings.tree().at(&path).is_some_and(Node::is_list);
+        for (index, model) in route.models.iter().enumerate() {
+            let path = if in_list { path.index(index) } else { path.clone() };
+            names.extend(wanted(model).map(|text| Name { text, route: &route.name, path }));
+        }
+    }
+    names
+}
+
+fn capabilities(config: &Config) -> Vec<Name<'_>> {
+    let mut names = Vec::new();
+    for route in &config.routes {
+        let path = route_path(&route.name).key("capabilities");
+        for (index, text) in route.capabilities.iter().enumerate() {
+            names.push(Name { text, route: &route.name, path: path.index(index) });
+        }
+    }
+    names
+}
+
+fn route_path(name: &str) -> KeyPath {
+    KeyPath::top("routes").key(name)
+}

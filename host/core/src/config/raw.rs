@@ -1,0 +1,357 @@
+//! The files as they are written: one struct for each section, one field for each key.
+//!
+//! The doc comments are the reference (`docs/configuration.md` and the JSON Schema are generated from them), and so
+//! are the stated defaults, which a test compares with the resolved ones. Every field is optional here; a key that
+//! the schema requires is reported by the validator, and what follows from a value that is wrong is left out.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::shapes::{CacheText, DurationText, Named, SecretText, SizeText, StageText, TextOrList};
+
+/// Everything is optional, but at least one provider, one deployment and one route must result.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Configuration")]
+pub(super) struct Raw {
+    /// Sockets, limits and timeouts of the gateway's own side.
+    pub(super) server: Option<RawServer>,
+    /// What is logged and how.
+    pub(super) log: Option<RawLog>,
+    /// Who may ask. Without keys everybody may.
+    pub(super) auth: Option<RawAuth>,
+    /// Services that the gateway calls, by a name of your choice.
+    pub(super) providers: Option<Named<RawProvider>>,
+    /// Models at providers, by an id of your choice, usually `model@provider`.
+    pub(super) deployments: Option<Named<RawDeployment>>,
+    /// Who may be chosen for which model name, and by which policies; by a name of your choice.
+    pub(super) routes: Option<Named<RawRoute>>,
+    /// Other names for models: what the client says, and the name to use instead. Looked up once.
+    pub(super) aliases: Option<Named<String>>,
+    /// Where policies come from, and what each may do.
+    pub(super) policies: Option<RawPolicies>,
+    /// The response cache.
+    pub(super) cache: Option<RawCache>,
+}
+
+/// Sockets, limits and timeouts of the gateway's own side.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Server")]
+pub(super) struct RawServer {
+    /// Address and port. An address that others can reach needs `auth.keys`, or `allow_unauthenticated`.
+    #[schemars(extend("default" = "127.0.0.1:4000"))]
+    pub(super) listen: Option<String>,
+    /// Says that a public address without keys is meant.
+    #[schemars(extend("default" = false))]
+    pub(super) allow_unauthenticated: Option<bool>,
+    /// Largest request body.
+    #[schemars(extend("default" = "32MiB"))]
+    pub(super) body_limit: Option<SizeText>,
+    /// From the first byte of a request to the last of its answer.
+    #[schemars(extend("default" = "10m"))]
+    pub(super) request_timeout: Option<DurationText>,
+    /// For reading a request's head and body.
+    #[schemars(extend("default" = "30s"))]
+    pub(super) read_timeout: Option<DurationText>,
+    /// How long requests in flight may go on when the gateway is told to stop.
+    #[schemars(extend("default" = "30s"))]
+    pub(super) shutdown_grace: Option<DurationText>,
+    /// Worker threads. Without it: one for each core.
+    #[schemars(range(min = 1, max = 1024))]
+    pub(super) workers: Option<u64>,
+    /// Attempts for one request, all in all: the first, retries, failovers and hedges.
+    #[schemars(range(min = 1, max = 16), extend("default" = 4))]
+    pub(super) max_attempts: Option<u64>,
+}
+
+/// What is logged and how.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Log")]
+pub(super) struct RawLog {
+    /// `auto` is `pretty` on a terminal and `json` elsewhere.
+    #[schemars(extend("default" = "auto"))]
+    pub(super) format: Option<RawLogFormat>,
+    /// A level (`error`, `warn`, `info`, `debug`, `trace`), or `target=level` pairs with commas between them.
+    #[schemars(extend("default" = "info"))]
+    pub(super) filter: Option<String>,
+    /// Whether each request gets a line.
+    #[schemars(extend("default" = true))]
+    pub(super) requests: Option<bool>,
+}
+
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "LogFormat", inline)]
+pub(super) enum RawLogFormat {
+    Auto,
+    Json,
+    Pretty,
+}
+
+/// Who may ask. Without keys everybody may.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Auth")]
+pub(super) struct RawAuth {
+    /// Keys that clients send as `Authorization: Bearer`.
+    pub(super) keys: Option<Vec<RawKey>>,
+}
+
+/// One client key.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Key")]
+pub(super) struct RawKey {
+    /// Shown in logs and metrics instead of the key; no two keys share one.
+    #[schemars(required)]
+    pub(super) name: Option<String>,
+    /// What the client sends.
+    #[schemars(required)]
+    pub(super) key: Option<SecretText>,
+    /// Whose key it is. Without it: the key's name.
+    pub(super) tenant: Option<String>,
+    /// Shown to policies that ask for them.
+    pub(super) labels: Option<Named<String>>,
+}
+
+/// One service that the gateway calls.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Provider")]
+pub(super) struct RawProvider {
+    /// Its API's shape: `openai` for OpenAI and everything compatible (vLLM, llama.cpp, LM Studio, ...), `ollama`, or
+    /// `demo`, which is built in and needs no network.
+    #[schemars(required)]
+    pub(super) dialect: Option<RawDialect>,
+    /// With the path that the endpoints are under, usually `/v1`. `openai` needs it; `ollama` without it:
+    /// `http://127.0.0.1:11434/v1`.
+    pub(super) base_url: Option<String>,
+    /// Sent as `Authorization: Bearer`.
+    pub(super) api_key: Option<SecretText>,
+    /// Sent with every request.
+    pub(super) headers: Option<Named<SecretText>>,
+    /// For making a connection, TLS included.
+    #[schemars(extend("default" = "5s"))]
+    pub(super) connect_timeout: Option<DurationText>,
+    /// From sending a request to the first byte of the answer; a local model may have to be loaded first.
+    #[schemars(extend("default" = "5m"))]
+    pub(super) first_byte_timeout: Option<DurationText>,
+    /// Longest silence within an answer.
+    #[schemars(extend("default" = "60s"))]
+    pub(super) idle_timeout: Option<DurationText>,
+    /// How long an unused connection is kept. Keep it below what the provider does: llama.cpp closes at 5 s.
+    #[schemars(extend("default" = "4s"))]
+    pub(super) pool_idle_timeout: Option<DurationText>,
+    /// Unused connections kept.
+    #[schemars(range(max = 100_000), extend("default" = 256))]
+    pub(super) pool_max_idle: Option<u64>,
+    /// How a provider of the dialect `demo` behaves.
+    pub(super) demo: Option<RawDemo>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "Dialect", inline)]
+pub(super) enum RawDialect {
+    Openai,
+    Ollama,
+    Demo,
+}
+
+/// How a provider of the dialect `demo` behaves.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Demo")]
+pub(super) struct RawDemo {
+    /// Before the first byte.
+    #[schemars(extend("default" = "0ms"))]
+    pub(super) first_token_delay: Option<DurationText>,
+    /// Between tokens.
+    #[schemars(extend("default" = "0ms"))]
+    pub(super) token_delay: Option<DurationText>,
+    /// Share of requests that fail with status 500, spread evenly.
+    #[schemars(range(min = 0, max = 1), extend("default" = 0.0))]
+    pub(super) failure_rate: Option<f64>,
+    /// What it says. Without it: a sentence with the model's name.
+    pub(super) reply: Option<String>,
+}
+
+/// One model at one provider.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Deployment")]
+pub(super) struct RawDeployment {
+    /// A name from `providers`. Without it: the id's part after the last `@`.
+    pub(super) provider: Option<String>,
+    /// The model's name at the provider; `"*"` passes on what the client asked for. Without it: the id's part before
+    /// the last `@`, or the whole id.
+    pub(super) model: Option<String>,
+    /// What it can do, for example `chat`, `tools`, `vision`, `json-schema`, `embeddings`, or words of your own.
+    pub(super) capabilities: Option<Vec<String>>,
+    /// Where it is, for policies.
+    #[schemars(extend("default" = ""))]
+    pub(super) region: Option<String>,
+    /// Key and value pairs of your own, for policies.
+    pub(super) labels: Option<Named<String>>,
+    /// Its share where a policy goes by weight.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1_000_000, "default" = 1.0))]
+    pub(super) weight: Option<f64>,
+    /// What it costs. Without it: nothing.
+    pub(super) price: Option<RawPrice>,
+    /// Requests a minute that it can take. Without it: no limit.
+    #[schemars(range(min = 1, max = 2_147_483_647))]
+    pub(super) rpm: Option<u64>,
+    /// Tokens a minute that it can take. Without it: no limit.
+    #[schemars(range(min = 1, max = 2_147_483_647))]
+    pub(super) tpm: Option<u64>,
+    /// Context window in tokens.
+    #[schemars(range(min = 1, max = 2_147_483_647))]
+    pub(super) context_tokens: Option<u64>,
+    /// Largest answer in tokens.
+    #[schemars(range(min = 1, max = 2_147_483_647))]
+    pub(super) max_output_tokens: Option<u64>,
+}
+
+/// Prices in USD for a million tokens.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Price")]
+pub(super) struct RawPrice {
+    /// Of input tokens.
+    #[schemars(range(min = 0, max = 1_000_000), extend("default" = 0.0))]
+    pub(super) input: Option<f64>,
+    /// Of output tokens.
+    #[schemars(range(min = 0, max = 1_000_000), extend("default" = 0.0))]
+    pub(super) output: Option<f64>,
+    /// Of input tokens that the provider had cached. Without it: as `input`.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub(super) cached_input: Option<f64>,
+}
+
+/// Who may be chosen for which model name, and by which policies.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Route")]
+pub(super) struct RawRoute {
+    /// Model names that lead here, exact or with `*`. Without it: the route's own name, unless the route has
+    /// `capabilities` or is the `default`.
+    pub(super) models: Option<TextOrList>,
+    /// Capabilities that a client may ask for instead of a model; only deployments that declare the one that was
+    /// asked for are then candidates. `auto` leads here with all of them.
+    pub(super) capabilities: Option<Vec<String>>,
+    /// Ids of the deployments that may be chosen, or patterns over ids with `*`, in order of preference.
+    #[schemars(required)]
+    pub(super) deployments: Option<TextOrList>,
+    /// Routes whose deployments may be used after a failure, in order.
+    pub(super) fallbacks: Option<Vec<String>>,
+    /// The chain: filters, scorers and routers, in order.
+    #[schemars(extend("default" = super::DEFAULT_CHAIN))]
+    pub(super) policies: Option<Vec<StageText>>,
+    /// When the chain fails: `in-order` lets the built-in policy of that name decide, `skip` leaves out the failed
+    /// stage, `refuse` answers with status 503.
+    #[schemars(extend("default" = "in-order"))]
+    pub(super) on_policy_failure: Option<RawFailureMode>,
+    /// Whether answers are cached, and for how long. Without it: as `cache.default`.
+    pub(super) cache: Option<CacheText>,
+    /// Instead of `server.request_timeout`.
+    pub(super) timeout: Option<DurationText>,
+    /// Instead of the provider's `first_byte_timeout`.
+    pub(super) first_byte_timeout: Option<DurationText>,
+    /// Whether names that nothing else matches lead here; one route at most.
+    #[schemars(extend("default" = false))]
+    pub(super) default: Option<bool>,
+}
+
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "FailureMode", inline)]
+pub(super) enum RawFailureMode {
+    InOrder,
+    Skip,
+    Refuse,
+}
+
+/// Where policies come from, and what each may do.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Policies")]
+pub(super) struct RawPolicies {
+    /// The watched folder; a file `name.wasm` in it is the policy `name`.
+    #[schemars(extend("default" = "policies"))]
+    pub(super) directory: Option<String>,
+    /// How often the folder is looked through besides the system's file events.
+    #[schemars(extend("default" = "5s"))]
+    pub(super) poll: Option<DurationText>,
+    /// Where compiled policies are kept, or `off`. Without it: `witgate` in the user's cache folder.
+    pub(super) code_cache: Option<String>,
+    /// Limits and grants of policies that `rules` does not name, and of what a rule leaves out.
+    pub(super) defaults: Option<RawRules>,
+    /// Limits and grants by policy name.
+    pub(super) rules: Option<Named<RawRules>>,
+}
+
+/// Limits and grants. What a rule leaves out is as in `policies.defaults`; the defaults here are those of that map.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Rules")]
+pub(super) struct RawRules {
+    /// For one call.
+    #[schemars(extend("default" = "5ms"))]
+    pub(super) deadline: Option<DurationText>,
+    /// Linear memory of one instance.
+    #[schemars(extend("default" = "64MiB"))]
+    pub(super) memory: Option<SizeText>,
+    /// Calls after which an instance is replaced.
+    #[schemars(range(min = 1, max = 2_147_483_647), extend("default" = 1_000_000))]
+    pub(super) calls: Option<u64>,
+    /// What the policy may read of a request besides numbers. A list in a rule replaces that of the defaults.
+    #[schemars(extend("default" = []))]
+    pub(super) grants: Option<Vec<RawGrant>>,
+    /// Log lines a second.
+    #[schemars(range(max = 1_000_000), extend("default" = 100))]
+    pub(super) log_lines: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "Grant", inline)]
+pub(super) enum RawGrant {
+    Headers,
+    Prompt,
+}
+
+/// The response cache.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Cache")]
+pub(super) struct RawCache {
+    /// Memory for answers.
+    #[schemars(extend("default" = "64MiB"))]
+    pub(super) memory: Option<SizeText>,
+    /// Answers above this are not stored.
+    #[schemars(extend("default" = "1MiB"))]
+    pub(super) largest: Option<SizeText>,
+    /// For routes that do not say.
+    #[schemars(extend("default" = "off"))]
+    pub(super) default: Option<CacheText>,
+    /// A shared tier behind the memory.
+    pub(super) redis: Option<RawRedis>,
+}
+
+/// A Redis server.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Redis")]
+pub(super) struct RawRedis {
+    /// `redis://` or `rediss://`, with user, password and database if need be.
+    #[schemars(required)]
+    pub(super) url: Option<SecretText>,
+    /// For one command.
+    #[schemars(extend("default" = "50ms"))]
+    pub(super) timeout: Option<DurationText>,
+    /// Before every key.
+    #[schemars(extend("default" = "witgate:"))]
+    pub(super) prefix: Option<String>,
+}

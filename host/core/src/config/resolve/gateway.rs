@@ -1,0 +1,124 @@
+//! The gateway's own side: server, log, client keys, cache.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use super::labels;
+use super::values::{DAY, MILLISECOND, cache_time, duration, is_name, memory_size, secret, size};
+use crate::config::findings::Findings;
+use crate::config::interpolate::Lookup;
+use crate::config::model::{ApiKey, Auth, Cache, Log, LogFormat, Redis, RouteCache, Server};
+use crate::config::problem::KeyPath;
+use crate::config::raw::{RawAuth, RawCache, RawKey, RawLog, RawLogFormat, RawRedis, RawServer};
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 4000));
+const DEFAULT_ATTEMPTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+pub(super) fn server(raw: RawServer, findings: &mut Findings<'_>) -> Server {
+    let path = KeyPath::top("server");
+    let mut time = |key: &str, value, default| {
+        duration(value, &path.key(key), MILLISECOND..=DAY, findings).unwrap_or(Duration::from_secs(default))
+    };
+    let request_timeout = time("request_timeout", raw.request_timeout, 600);
+    let read_timeout = time("read_timeout", raw.read_timeout, 30);
+    let shutdown_grace = duration(raw.shutdown_grace, &path.key("shutdown_grace"), Duration::ZERO..=DAY, findings);
+    let body_limit = memory_size(raw.body_limit, &path.key("body_limit"), 1024..=GIB, findings);
+    Server {
+        listen: listen(raw.listen, &path.key("listen"), findings),
+        allow_unauthenticated: raw.allow_unauthenticated.unwrap_or(false),
+        body_limit: body_limit.unwrap_or(32 << 20),
+        request_timeout,
+        read_timeout,
+        shutdown_grace: shutdown_grace.unwrap_or(Duration::from_secs(30)),
+        workers: raw.workers.and_then(|count| NonZeroUsize::new(usize::try_from(count).ok()?)),
+        max_attempts: raw
+            .max_attempts
+            .and_then(|count| NonZeroU32::new(u32::try_from(count).ok()?))
+            .unwrap_or(DEFAULT_ATTEMPTS),
+    }
+}
+
+pub(super) fn log(raw: RawLog, findings: &mut Findings<'_>) -> Log {
+    let filter = raw.filter.unwrap_or_else(|| "info".to_owned());
+    is_name(&filter, &KeyPath::top("log").key("filter"), findings);
+    Log {
+        format: match raw.format {
+            None | Some(RawLogFormat::Auto) => LogFormat::Auto,
+            Some(RawLogFormat::Json) => LogFormat::Json,
+            Some(RawLogFormat::Pretty) => LogFormat::Pretty,
+        },
+        filter,
+        requests: raw.requests.unwrap_or(true),
+    }
+}
+
+pub(super) fn auth(raw: RawAuth, findings: &mut Findings<'_>, lookup: &dyn Lookup) -> Auth {
+    let path = KeyPath::top("auth").key("keys");
+    let mut keys: Vec<(KeyPath, ApiKey)> = Vec::new();
+    for (index, raw) in raw.keys.unwrap_or_default().into_iter().enumerate() {
+        let path = path.index(index);
+        let Some(key) = api_key(raw, &path, findings, lookup) else { continue };
+        if let Some((first, _)) = keys.iter().find(|(_, known)| known.name == key.name) {
+            let message = format!("the name `{}` is that of {first} too", key.name);
+            findings.error(&path.key("name"), message, "give each key a name of its own");
+        }
+        if let Some((first, _)) = keys.iter().find(|(_, known)| known.key.matches(key.key.expose().as_bytes())) {
+            let message = format!("the key is the same as that of {first}");
+            findings.error(&path.key("key"), message, "give each client a key of its own");
+        }
+        keys.push((path, key));
+    }
+    Auth { keys: keys.into_iter().map(|(_, key)| key).collect() }
+}
+
+pub(super) fn cache(raw: RawCache, findings: &mut Findings<'_>, lookup: &dyn Lookup) -> Cache {
+    let path = KeyPath::top("cache");
+    let memory = size(raw.memory, &path.key("memory"), 0..=1024 * GIB, findings).unwrap_or(64 * MIB);
+    let largest = memory_size(raw.largest, &path.key("largest"), 1024..=GIB, findings).unwrap_or(1 << 20);
+    Cache {
+        memory,
+        largest,
+        default: cache_time(raw.default, &path.key("default"), findings).unwrap_or(RouteCache::Off),
+        redis: raw.redis.and_then(|raw| redis(raw, &path.key("redis"), findings, lookup)),
+    }
+}
+
+fn api_key(raw: RawKey, path: &KeyPath, findings: &mut Findings<'_>, lookup: &dyn Lookup) -> Option<ApiKey> {
+    let key = secret(raw.key, &path.key("key"), findings, lookup);
+    let name = raw.name?;
+    let named = is_name(&name, &path.key("name"), findings);
+    let tenant = raw.tenant.unwrap_or_else(|| name.clone());
+    if named && !is_name(&tenant, &path.key("tenant"), findings) {
+        return None;
+    }
+    Some(ApiKey { name: name.into(), key: key?, tenant: tenant.into(), labels: labels(raw.labels) })
+}
+
+fn redis(raw: RawRedis, path: &KeyPath, findings: &mut Findings<'_>, lookup: &dyn Lookup) -> Option<Redis> {
+    let timeout = duration(raw.timeout, &path.key("timeout"), MILLISECOND..=Duration::from_secs(10), findings);
+    let url = secret(raw.url, &path.key("url"), findings, lookup)?;
+    // the message does not quote it: it may hold a password
+    if !["redis://", "rediss://"].iter().any(|scheme| url.expose().starts_with(scheme)) {
+        findings.error(&path.key("url"), "this is no Redis URL", "write `redis://host:6379` or `rediss://host:6379`");
+    }
+    Some(Redis {
+        url,
+        timeout: timeout.unwrap_or(Duration::from_millis(50)),
+        prefix: raw.prefix.unwrap_or_else(|| "witgate:".to_owned()),
+    })
+}
+
+fn listen(raw: Option<String>, path: &KeyPath, findings: &mut Findings<'_>) -> SocketAddr {
+    let Some(text) = raw else { return DEFAULT_LISTEN };
+    text.parse().unwrap_or_else(|_| {
+        findings.error(
+            path,
+            format!("{text:?} is not an IP address and a port"),
+            "write for example `127.0.0.1:4000`, or `0.0.0.0:4000` for all addresses",
+        );
+        DEFAULT_LISTEN
+    })
+}

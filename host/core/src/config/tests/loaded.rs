@@ -1,0 +1,141 @@
+//! What a good configuration becomes, and how later problems find their place.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::deployment::{Price, UpstreamModel};
+
+const GOOD: &str = r#"
+server: {listen: "127.0.0.1:80", body_limit: 1MB, workers: 2, max_attempts: "${NUMBER}"}
+auth:
+  keys:
+    - {name: ci, key: "${KEY}", labels: {team: build}}
+    - {name: app, key: {file: /secrets/key}, tenant: shop}
+providers:
+  openai: {dialect: openai, base_url: "https://api.openai.com/v1/", api_key: "${KEY}", headers: {X-Org: "a$$b"}}
+  local: {dialect: ollama, idle_timeout: 1h30m}
+  fake: {dialect: demo, demo: {token_delay: 20ms, failure_rate: 0.5}}
+deployments:
+  gpt-4o@openai:
+    capabilities: [vision, tools, vision]
+    price: {input: 2.5, output: 10, cached_input: 1.25}
+    rpm: 500
+  any@local: {model: "*", weight: 2}
+  fake: {provider: fake, region: eu, labels: {tier: free}}
+routes:
+  gpt-4o:
+    deployments: [gpt-4o@openai, "*"]
+    fallbacks: [rest]
+    policies: [health, {use: cheapest, settings: {limit: 3}, weight: 2, optional: true}]
+    cache: {ttl: 10m}
+    timeout: 1m
+  see: {capabilities: [vision, auto], deployments: gpt-4o@openai, on_policy_failure: refuse}
+  rest: {models: ["llama*", "**/x"], deployments: "*@local", default: true}
+aliases: {gpt-4: gpt-4o}
+policies:
+  code_cache: off
+  defaults: {memory: 32MiB, grants: [headers]}
+  rules: {cheapest: {deadline: 10ms}, health: {grants: []}}
+cache: {default: {ttl: 1m}, redis: {url: "redis://:pw@127.0.0.1"}}
+"#;
+
+#[test]
+fn what_is_written_is_what_is_meant() {
+    let config = load_text(GOOD).map_err(|problems| show(&problems)).unwrap().config;
+    assert_eq!(config.server.listen, "127.0.0.1:80".parse().unwrap());
+    assert_eq!((config.server.body_limit, config.server.max_attempts.get()), (1_000_000, 7));
+
+    let keys = &config.auth.keys;
+    assert_eq!((&*keys[0].tenant, keys[0].key.expose()), ("ci", "sk-from-the-environment"));
+    assert_eq!((&*keys[1].tenant, keys[1].key.expose()), ("shop", "sk-from-a-file"));
+    assert_eq!(keys[0].labels, [("team".into(), "build".into())]);
+
+    let openai = &config.providers[0];
+    assert_eq!((openai.dialect, &*openai.base_url), (Dialect::OpenAi, "https://api.openai.com/v1"));
+    assert_eq!((&*openai.headers[0].0, openai.headers[0].1.expose()), ("x-org", "a$b"));
+    assert_eq!(config.providers[1].base_url, "http://127.0.0.1:11434/v1");
+    assert_eq!(config.providers[1].idle_timeout, Duration::from_secs(5400));
+    assert_eq!(config.providers[2].demo.as_ref().map(|demo| demo.failure_rate), Some(0.5));
+
+    let deployment = |number: usize| &config.deployments[number].deployment;
+    assert_eq!(deployment(0).model, UpstreamModel::Named("gpt-4o".into()));
+    assert_eq!(deployment(0).capabilities, ["tools".into(), "vision".into()]);
+    assert_eq!(deployment(0).price, Price { input: 2.5, output: 10.0, cached_input: Some(1.25) });
+    assert_eq!((deployment(1).model.clone(), deployment(1).weight), (UpstreamModel::AsRequested, 2.0));
+    assert_eq!((&*deployment(2).provider, config.deployments[2].provider), ("fake", 2));
+
+    let [gpt, see, rest] = &config.routes[..] else { panic!("there are three routes") };
+    assert_eq!((&gpt.deployments[..], &gpt.fallbacks[..]), (&[0, 1, 2][..], &[2][..]));
+    assert_eq!(gpt.models, [ModelPattern::Exact("gpt-4o".into())]);
+    assert_eq!(*gpt.chain[1].settings, json!({"limit": 3}));
+    assert_eq!((&*gpt.chain[1].policy, gpt.chain[1].weight, gpt.chain[1].optional), ("cheapest", 2.0, true));
+    assert_eq!((gpt.cache, see.cache), (RouteCache::For(DAY / 144), RouteCache::For(DAY / 1440)));
+    assert_eq!((see.models.len(), see.on_policy_failure), (0, FailureMode::Refuse));
+    assert_eq!(rest.models, [ModelPattern::Glob("llama*".into()), ModelPattern::Glob("*/x".into())]);
+    assert_eq!(rest.chain.iter().map(|stage| &*stage.policy).collect::<Vec<_>>(), DEFAULT_CHAIN);
+    assert_eq!((&rest.deployments[..], config.default_route), (&[1][..], Some(2)));
+
+    let rules = |policy| config.policies.rules_for(policy);
+    assert_eq!((rules("other").memory, rules("other").grant_headers), (32 << 20, true));
+    assert_eq!((rules("cheapest").deadline, rules("cheapest").memory), (Duration::from_millis(10), 32 << 20));
+    assert!(!rules("health").grant_headers);
+    assert_eq!(config.policies.code_cache, None);
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+#[test]
+fn no_secret_shows_in_what_was_loaded() {
+    let loaded = load_text(GOOD).map_err(|problems| show(&problems)).unwrap();
+    let shown = format!("{loaded:#?}");
+    for secret in ["sk-from-the-environment", "sk-from-a-file", ":pw@", "a$b"] {
+        assert!(!shown.contains(secret), "{secret} shows in {shown}");
+    }
+}
+
+#[test]
+fn a_later_problem_finds_its_place() {
+    let text = good("").replace("{deployments: m@demo}", "\n    deployments: m@demo")
+        + "    policies:\n    - health\n    - use: cheapest\n      settings:\n        \"a/b\":\n        - {deep: 1}\n        - 2\n";
+    let loaded = load_text(&text).map_err(|problems| show(&problems)).unwrap();
+    let problem = |pointer| {
+        let path = loaded.settings_path(0, 1, pointer);
+        loaded.problem(Severity::Error, path, "must be text", None).to_string()
+    };
+    assert_eq!(
+        problem("/a~1b/0/deep"),
+        "witgate.yaml:13:18: error: routes.m.policies[1].settings.a/b[0].deep: must be text"
+    );
+    assert_eq!(problem("/a~1b/1"), "witgate.yaml:14:11: error: routes.m.policies[1].settings.a/b[1]: must be text");
+    assert_eq!(problem(""), "witgate.yaml:11:7: error: routes.m.policies[1].settings: must be text");
+    assert_eq!(problem("/gone"), "witgate.yaml:11:7: error: routes.m.policies[1].settings.gone: must be text");
+    assert_eq!(loaded.place_of(loaded.stage_path(0, 0).parts()).to_string(), "witgate.yaml:9:7");
+    assert_eq!(loaded.place_of(loaded.settings_path(0, 0, "/x").parts()).to_string(), "witgate.yaml:9:7");
+    assert_eq!(loaded.place_of(&[]).to_string(), "witgate.yaml:1:1");
+}
+
+#[test]
+fn a_file_may_use_anchors_and_merge_keys() {
+    let text = "
+providers: {demo: {dialect: demo}}
+deployments:
+  a@demo: &base {price: &price {input: 1}, rpm: 5}
+  b@demo: {<<: *base, rpm: 6}
+  c@demo: {<<: [{tpm: 3}, *base], price: *price}
+routes: {r: {deployments: '*'}}
+";
+    let config = load_text(text).map_err(|problems| show(&problems)).unwrap().config;
+    let seen: Vec<_> =
+        config.deployments.iter().map(|d| (d.deployment.price.input, d.deployment.rpm, d.deployment.tpm)).collect();
+    assert_eq!(seen, [(1.0, Some(5), None), (1.0, Some(6), None), (1.0, Some(5), Some(3))]);
+}
+
+#[test]
+fn the_code_cache_is_in_the_users_cache_folder() {
+    let config = load_text(&good("")).unwrap().config;
+    assert_eq!(config.policies.code_cache.as_deref(), Some(Path::new("/home/witgate/.cache/witgate")));
+    let files = [SourceFile::new("witgate.yaml", good(""))];
+    assert_eq!(load(&files, &NoLookup).unwrap().config.policies.code_cache, None);
+}

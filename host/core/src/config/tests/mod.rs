@@ -1,0 +1,89 @@
+//! Whole configurations: what bad ones are told, and what good ones become.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::golden;
+
+mod defaults;
+mod loaded;
+
+/// Variables and files that the cases may use.
+struct Outside;
+
+impl Lookup for Outside {
+    fn variable(&self, name: &str) -> Option<String> {
+        let variables = HashMap::from([
+            ("KEY", "sk-from-the-environment"),
+            ("NUMBER", "7"),
+            ("EMPTY", ""),
+            ("HOST", "10.0.0.7"),
+            ("HOME", "/home/witgate"),
+        ]);
+        variables.get(name).map(|value| (*value).to_owned())
+    }
+
+    fn file(&self, path: &str) -> Result<String, String> {
+        match path {
+            "/secrets/key" => Ok("sk-from-a-file\n".to_owned()),
+            "/secrets/empty" => Ok("\n".to_owned()),
+            "/secrets/binary" => Ok("\u{1}\u{2}".to_owned()),
+            _ => Err("no such file".to_owned()),
+        }
+    }
+}
+
+fn load_text(text: &str) -> Result<Loaded, Vec<Problem>> {
+    load(&[SourceFile::new("witgate.yaml", text)], &Outside)
+}
+
+/// A configuration that can be used, with more in it.
+fn good(more: &str) -> String {
+    format!(
+        "providers:\n  demo: {{dialect: demo}}\ndeployments:\n  m@demo:\nroutes:\n  m: {{deployments: m@demo}}\n{more}"
+    )
+}
+
+fn show(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("{problem}\n")).collect()
+}
+
+/// Every case is a file, or a folder of files that are joined; what comes out of it stands beside it.
+#[test]
+fn every_case_is_told_all_that_is_wrong_with_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config");
+    let mut cases: Vec<_> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.retain(|path| path.extension().is_none_or(|extension| extension == "yaml"));
+    cases.sort();
+    assert!(cases.len() > 10, "the cases are in {}", root.display());
+    for case in cases {
+        let mut paths = vec![case.clone()];
+        if case.is_dir() {
+            paths = fs::read_dir(&case).unwrap().map(|entry| entry.unwrap().path()).collect();
+            paths.sort();
+        }
+        let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+        let files: Vec<_> =
+            paths.iter().map(|path| SourceFile::new(name(path), fs::read_to_string(path).unwrap())).collect();
+        let said = match load(&files, &Outside) {
+            Ok(loaded) => format!("{}usable\n", show(&loaded.warnings)),
+            Err(problems) => show(&problems),
+        };
+        let stem = case.file_stem().unwrap().to_str().unwrap();
+        golden::hold(&format!("host/core/tests/config/{stem}.txt"), &said);
+    }
+}
+
+#[test]
+fn the_default_configuration_can_be_used_as_it_is() {
+    let loaded = load(&[SourceFile::new("config/witgate.yaml", DEFAULT_CONFIG)], &NoLookup).unwrap();
+    assert_eq!(show(&loaded.warnings), "");
+    assert!(loaded.config.default_route.is_some());
+}
+
+#[test]
+fn the_reference_is_the_schema() {
+    golden::hold("docs/configuration.md", &reference_markdown());
+}
