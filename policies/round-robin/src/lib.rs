@@ -114,7 +114,7 @@ register!(RoundRobin: router);
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
+    #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
     use super::*;
     use witgate_sdk::testing::{self, Loaded};

@@ -1,0 +1,203 @@
+//! What a fake upstream answers, and how badly.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::Upstream;
+
+/// A scripted answer. As it comes it says `ok`, to streams and others.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub(crate) start: Start,
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Body,
+    pub(crate) end: End,
+    pub(crate) delay: Duration,
+    pub(crate) by_permit: bool,
+    pub(crate) announced: Option<usize>,
+}
+
+/// Before the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    Answer,
+    Silence,
+    Reset,
+}
+
+/// After the body, or in the middle of one that is not a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Complete,
+    Cut,
+    Stall,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    /// A chat completion; a stream if that was asked for.
+    Chat(String),
+    Whole(Vec<u8>),
+    Events(Vec<String>),
+}
+
+/// A fake upstream: describe what it answers, then [`start`](Reply::start) it.
+pub fn upstream() -> Reply {
+    Reply {
+        start: Start::Answer,
+        status: 200,
+        headers: Vec::new(),
+        body: Body::Chat("ok".to_owned()),
+        end: End::Complete,
+        delay: Duration::ZERO,
+        by_permit: false,
+        announced: None,
+    }
+}
+
+impl Reply {
+    /// This status; with an error body where it is one and nothing else is said.
+    #[must_use]
+    pub fn status(mut self, status: u16) -> Self {
+        self.status = status;
+        if status >= 400 {
+            self.body = Body::Whole(error_body(&format!("upstream says {status}")).into_bytes());
+        }
+        self
+    }
+
+    /// One more header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A chat completion with this text; to a request for a stream, one event for each word.
+    #[must_use]
+    pub fn chat(mut self, text: &str) -> Self {
+        self.body = Body::Chat(text.to_owned());
+        self
+    }
+
+    /// These bytes, as JSON unless a header says otherwise.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = Body::Whole(body.into());
+        self
+    }
+
+    /// These events, each one as it stands, each in a chunk of its own.
+    #[must_use]
+    pub fn events<T: Into<String>>(mut self, events: impl IntoIterator<Item = T>) -> Self {
+        self.body = Body::Events(events.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Sends each event only when the test says so: [`Upstream::let_go`].
+    #[must_use]
+    pub fn by_permit(mut self) -> Self {
+        self.by_permit = true;
+        self
+    }
+
+    /// Breaks off after the events, or in the middle of another body.
+    #[must_use]
+    pub fn cut(mut self) -> Self {
+        self.end = End::Cut;
+        self
+    }
+
+    /// Falls silent after the events, or in the middle of another body.
+    #[must_use]
+    pub fn stall(mut self) -> Self {
+        self.end = End::Stall;
+        self
+    }
+
+    /// Never answers.
+    #[must_use]
+    pub fn silent(mut self) -> Self {
+        self.start = Start::Silence;
+        self
+    }
+
+    /// Resets the connection instead of answering.
+    #[must_use]
+    pub fn reset(mut self) -> Self {
+        self.start = Start::Reset;
+        self
+    }
+
+    /// Announces this length whatever the body has.
+    #[must_use]
+    pub fn content_length(mut self, length: usize) -> Self {
+        self.announced = Some(length);
+        self
+    }
+
+    /// Waits before it answers.
+    #[must_use]
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    /// Opens the socket.
+    pub async fn start(self) -> Upstream {
+        Upstream::start(self).await
+    }
+
+    pub(crate) fn script(&self, request: &[u8]) -> Script {
+        match &self.body {
+            Body::Chat(text) if wants_stream(request) => Script::Events(chat_events(text)),
+            Body::Chat(text) => Script::Whole(chat_body(text).into_bytes()),
+            Body::Whole(body) => Script::Whole(body.clone()),
+            Body::Events(events) => Script::Events(events.clone()),
+        }
+    }
+}
+
+/// What goes over the wire after the head.
+pub(crate) enum Script {
+    Whole(Vec<u8>),
+    Events(Vec<String>),
+}
+
+/// A chat completion with this text.
+pub fn chat_body(text: &str) -> String {
+    json!({
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "real",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+    })
+    .to_string()
+}
+
+/// The events of a streamed chat completion, one for each word, the last is `[DONE]`.
+pub fn chat_events(text: &str) -> Vec<String> {
+    let words = text.split_inclusive(' ').map(|word| chunk(&json!({"content": word}), None));
+    words.chain([chunk(&json!({}), Some("stop")), DONE.to_owned()]).collect()
+}
+
+/// The event that ends every stream.
+pub const DONE: &str = "data: [DONE]\n\n";
+
+/// An error in OpenAI's shape.
+pub fn error_body(message: &str) -> String {
+    json!({"error": {"message": message, "type": "server_error", "param": null, "code": null}}).to_string()
+}
+
+fn chunk(delta: &Value, finish: Option<&str>) -> String {
+    let chunk = json!({
+        "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "real",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+    });
+    format!("data: {chunk}\n\n")
+}
+
+fn wants_stream(request: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(request).is_ok_and(|request| request["stream"] == true)
+}
