@@ -1,1 +1,55 @@
-//! x
+//! The trust boundary of Witgate: everything that is known about policies as WebAssembly.
+//!
+//! Bytes come in, checked decisions go out. What a policy can do is bounded here, whatever its author meant: it has a
+//! deadline that stops it, a memory limit, no way to the outside but the interfaces in [`state`](self), and an answer
+//! that is checked before anyone acts on it. How it fails is told apart ([`FailureCause`]) and counted.
+//!
+//! The way of a policy through this crate:
+//! 1. [`Engine::load`]: told apart, wrapped, compiled (or taken from the code cache), inspected, described: a
+//!    [`Component`].
+//! 2. [`Engine::bind`]: granted, configured, tried out and warmed up for one configuration: a [`Policy`].
+//! 3. [`Chain`]: policies put together for one route, asked for each request.
+
+mod bind;
+mod bind_error;
+mod bindings;
+mod blueprint;
+mod cells;
+mod chain;
+mod code_cache;
+mod component;
+mod engine;
+mod failure;
+mod hooks;
+mod inspect;
+mod instance;
+mod limits;
+mod load;
+mod load_error;
+mod logbook;
+mod meter;
+mod policy;
+mod pool;
+mod replace;
+mod settings;
+mod sniff;
+mod state;
+mod subscription;
+mod trial;
+mod wasi;
+mod watch;
+
+pub use bind::Binding;
+pub use bind_error::{BindError, BindProblem};
+pub use cells::CellStore;
+pub use chain::{CONFIGURED_ORDER, Chain, ChainError, ChainStage, Choice, Chosen};
+pub use component::{Component, PolicyInfo};
+pub use engine::{Engine, EngineError, EngineOptions};
+pub use failure::{Failure, FailureCause};
+pub use hooks::{Hook, Hooks};
+pub use inspect::Imports;
+pub use load_error::{LoadError, LoadProblem};
+pub use meter::{Meter, PolicyMeter};
+pub use policy::{Policy, PolicyStatistics};
+pub use settings::SettingsProblem;
+pub use subscription::SubscriptionError;

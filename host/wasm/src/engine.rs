@@ -1,0 +1,169 @@
+//! The one engine of the gateway: how policies are compiled and run, the clock that stops them, and the thread that
+//! replaces their instances.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Config, EngineWeak, OptLevel, WasmFeatures};
+
+use crate::bindings::imports;
+use crate::code_cache::CodeCache;
+use crate::meter::Meter;
+use crate::replace::{self, Replacement};
+use crate::state::State;
+
+/// How policies are run.
+#[derive(Clone, Default)]
+pub struct EngineOptions {
+    /// A directory for compiled code, which is made if need be. It must be ours alone; otherwise it is not used.
+    pub code_cache: Option<PathBuf>,
+    /// Threads that call policies; each finds a warm instance. At least 1.
+    pub workers: usize,
+    /// Where calls are counted.
+    pub meter: Option<Arc<dyn Meter>>,
+}
+
+/// Loads, binds and runs policies. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) wasm: wasmtime::Engine,
+    /// With everything of the contract; WASI is added for the components that import it.
+    pub(crate) linker: Linker<State>,
+    pub(crate) cache: Option<CodeCache>,
+    pub(crate) workers: usize,
+    pub(crate) meter: Option<Arc<dyn Meter>>,
+    /// Compiling a Python policy takes 350 MiB: one at a time.
+    pub(crate) compiling: Mutex<()>,
+    pub(crate) replacements: SyncSender<Replacement>,
+}
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The machine cannot run it.
+    #[error("the WebAssembly engine cannot run on this machine: {0}")]
+    Unsupported(String),
+    /// No thread.
+    #[error("the WebAssembly engine could not start its thread `{name}`")]
+    Thread {
+        /// Which one.
+        name: &'static str,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Engine {
+    /// Starts the engine and its two threads, which end when nothing of the engine is left.
+    ///
+    /// # Errors
+    /// When the machine cannot run compiled WebAssembly, or gives no threads. A code cache that cannot be used is only
+    /// logged.
+    pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
+        let unsupported = |error: wasmtime::Error| EngineError::Unsupported(error.to_string());
+        let wasm = wasmtime::Engine::new(&config()).map_err(unsupported)?;
+        let linker = linker(&wasm).map_err(unsupported)?;
+        let cache = options.code_cache.and_then(|directory| {
+            CodeCache::open(&directory)
+                .inspect_err(|refusal| {
+                    let directory = directory.display();
+                    tracing::warn!(%directory, reason = %refusal, "the code cache is not used; policies are compiled anew");
+                })
+                .ok()
+        });
+        let ticking = wasm.weak();
+        thread("witgate-tick", move || tick(&ticking))?;
+        let (replacements, queue) = replace::queue();
+        thread("witgate-replace", move || replace::run(&queue))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                wasm,
+                linker,
+                cache,
+                workers: options.workers.max(1),
+                meter: options.meter,
+                compiling: Mutex::new(()),
+                replacements,
+            }),
+        })
+    }
+}
+
+/// How often the clock that stops policies ticks.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Runs until the engine is gone. A thread of the operating system, because a busy async runtime would let it wait.
+fn tick(engine: &EngineWeak) {
+    while let Some(engine) = engine.upgrade() {
+        engine.increment_epoch();
+        drop(engine);
+        std::thread::sleep(TICK);
+    }
+}
+
+fn thread(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    spawned.map(drop).map_err(|source| EngineError::Thread { name, source })
+}
+
+/// What is fast and what is allowed. Features are switched off here and not by leaving them out of the build, because
+/// builds without them have had vulnerabilities of their own. Memory is allocated on demand: instances are made off
+/// the request path, so a pool, which reserves gigabytes of addresses and has a fixed number of places, gains nothing.
+fn config() -> Config {
+    let mut config = Config::new();
+    // Calls: synchronous, bounded by the epoch clock and by a stack that fits every thread.
+    config
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .max_wasm_stack(512 * 1024)
+        .cranelift_opt_level(OptLevel::Speed)
+        .memory_init_cow(true)
+        .wasm_backtrace_max_frames(None);
+    // The same inputs give the same verdict, on every machine.
+    config.cranelift_nan_canonicalization(true).relaxed_simd_deterministic(true);
+    // Compiling runs beside serving: it gets one thread, not all.
+    config.parallel_compilation(false);
+    config.shared_memory(false).wasm_features(REFUSED, false);
+    config
+}
+
+/// What no policy needs and most vulnerabilities are in.
+const REFUSED: WasmFeatures = WasmFeatures::THREADS
+    .union(WasmFeatures::SHARED_EVERYTHING_THREADS)
+    .union(WasmFeatures::MEMORY64)
+    .union(WasmFeatures::CUSTOM_PAGE_SIZES)
+    .union(WasmFeatures::FUNCTION_REFERENCES)
+    .union(WasmFeatures::GC)
+    .union(WasmFeatures::EXCEPTIONS)
+    .union(WasmFeatures::LEGACY_EXCEPTIONS)
+    .union(WasmFeatures::STACK_SWITCHING)
+    .union(WasmFeatures::WIDE_ARITHMETIC)
+    .union(WasmFeatures::CM_ASYNC)
+    .union(WasmFeatures::CM_ASYNC_STACKFUL)
+    .union(WasmFeatures::CM_MORE_ASYNC_BUILTINS)
+    .union(WasmFeatures::CM_THREADING)
+    .union(WasmFeatures::CM_ERROR_CONTEXT)
+    .union(WasmFeatures::CM_MAP)
+    .union(WasmFeatures::CM_FIXED_LENGTH_LISTS)
+    .union(WasmFeatures::CM_GC)
+    .union(WasmFeatures::CM64);
+
+fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    imports::types::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    imports::log::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    imports::cells::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    imports::names::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    imports::headers::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    imports::prompt::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    Ok(linker)
+}

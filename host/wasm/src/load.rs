@@ -1,0 +1,186 @@
+//! From the bytes of a file to a [`Component`]: told apart, wrapped, compiled, looked at, described.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::{Component as Code, Linker};
+use witgate_core::decision::Names;
+
+use crate::bindings::VERSION;
+use crate::cells::{CellStore, OpenTables};
+use crate::code_cache::{CodeCache, hex};
+use crate::component::{Component, PolicyInfo};
+use crate::engine::{Engine, Inner};
+use crate::failure::FailureCause;
+use crate::inspect::{Outside, inspect};
+use crate::instance::{Exports, Instance, Limit};
+use crate::load_error::{LoadError, LoadProblem};
+use crate::logbook::{Logbook, printable};
+use crate::settings::Schema;
+use crate::sniff::{Kind, sniff};
+use crate::state::{State, Surroundings};
+use crate::wasi;
+
+/// Largest file, bytes. CPython with its library is 40 MB.
+const MAX_FILE: usize = 64 << 20;
+/// For instantiating and describing: nobody waits, but an endless loop must end.
+const SETUP: Duration = Duration::from_secs(2);
+/// Linear memory while it is described; no configuration says anything about it yet.
+const MEMORY: usize = 256 << 20;
+/// Log lines a second while it is described.
+const LOG_LINES: u32 = 20;
+
+impl Engine {
+    /// Takes a policy file: a component, or a core module with a `component-type` section, which is wrapped. Heavy (a
+    /// Python policy takes ten seconds), so call it off the request path; the compiler runs on a thread of its own at
+    /// low priority, and only one at a time.
+    ///
+    /// # Errors
+    /// When the file cannot be a policy for this host; the message says what to do.
+    pub fn load(&self, name: &str, bytes: &[u8]) -> Result<Arc<Component>, LoadError> {
+        let name: Arc<str> = name.into();
+        match self.inner.load(&name, bytes) {
+            Ok(component) => Ok(Arc::new(component)),
+            Err(problem) => Err(LoadError { policy: name, problem }),
+        }
+    }
+}
+
+impl Inner {
+    fn load(&self, name: &Arc<str>, bytes: &[u8]) -> Result<Component, LoadProblem> {
+        if bytes.len() > MAX_FILE {
+            return Err(LoadProblem::TooLarge { got: bytes.len(), allowed: MAX_FILE });
+        }
+        let kind = sniff(bytes)?;
+        let digest: [u8; 32] = Sha256::digest(bytes).into();
+        let revision: Arc<str> = hex(&digest[..6]).into();
+        let (code, from_cache) = self.code(kind, bytes, &digest)?;
+        let Outside { hooks, imports, version } = inspect(&self.wasm, &code.component_type())?;
+
+        let mismatch = |error: wasmtime::Error| LoadProblem::Mismatch { version: VERSION, text: chain(&error) };
+        let pre = if imports.wasi {
+            let mut linker: Linker<State> = self.linker.clone();
+            wasi::link(&mut linker, &self.wasm, &code).map_err(mismatch)?;
+            linker.instantiate_pre(&code)
+        } else {
+            self.linker.instantiate_pre(&code)
+        }
+        .map_err(mismatch)?;
+        let exports = Exports::find(&pre, hooks).map_err(mismatch)?;
+        let state = State::new(Arc::new(alone(name, &revision)), MEMORY);
+        let limit = Limit::new(SETUP);
+        let mut instance = Instance::new(&pre, &exports, state, limit).map_err(|error| {
+            if error.is::<wasmtime::Trap>() {
+                LoadProblem::Start(FailureCause::from_engine(&error, limit.time))
+            } else {
+                mismatch(error)
+            }
+        })?;
+        let info = instance.describe(limit).map_err(LoadProblem::Describe)?;
+        let schema =
+            Schema::parse(&info.settings_schema).map_err(|problem| LoadProblem::Schema(printable(&problem)))?;
+        Ok(Component {
+            name: Arc::clone(name),
+            revision,
+            digest,
+            contract: version,
+            hooks,
+            imports,
+            info: PolicyInfo {
+                name: printable(&info.name),
+                version: printable(&info.version),
+                summary: printable(&info.summary),
+                settings_schema: info.settings_schema,
+            },
+            schema,
+            file_size: bytes.len(),
+            from_cache,
+            pre,
+            exports,
+        })
+    }
+
+    /// The compiled code, and whether it came from the cache.
+    fn code(&self, kind: Kind, bytes: &[u8], digest: &[u8; 32]) -> Result<(Code, bool), LoadProblem> {
+        let Some(cache) = &self.cache else { return Ok((self.compile(kind, bytes)?, false)) };
+        let key = CodeCache::key(&self.wasm, digest);
+        if let Some(code) = cache.find(&self.wasm, &key) {
+            return Ok((code, true));
+        }
+        let code = self.compile(kind, bytes)?;
+        cache.keep(&key, &code);
+        Ok((code, false))
+    }
+
+    fn compile(&self, kind: Kind, bytes: &[u8]) -> Result<Code, LoadProblem> {
+        let component = match kind {
+            Kind::Component => Cow::Borrowed(bytes),
+            Kind::Wrappable => Cow::Owned(wrap(bytes)?),
+        };
+        let _one_at_a_time = self.compiling.lock();
+        let compiled = std::thread::scope(|scope| {
+            let compiler = std::thread::Builder::new().name("witgate-compile".to_owned()).spawn_scoped(scope, || {
+                step_back();
+                Code::from_binary(&self.wasm, &component)
+            });
+            match compiler.map(std::thread::ScopedJoinHandle::join) {
+                Ok(Ok(compiled)) => Ok(compiled),
+                Ok(Err(_)) => Err(LoadProblem::Compile("the compiler panicked".to_owned())),
+                Err(error) => Err(LoadProblem::Compile(format!("no thread for the compiler: {error}"))),
+            }
+        })?;
+        compiled.map_err(|error| LoadProblem::Invalid(chain(&error)))
+    }
+}
+
+fn wrap(module: &[u8]) -> Result<Vec<u8>, LoadProblem> {
+    let problem = |error: anyhow::Error| LoadProblem::NotWrapped(format!("{error:#}"));
+    wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(module)
+        .and_then(wit_component::ComponentEncoder::encode)
+        .map_err(problem)
+}
+
+/// Lets every other thread go first. On Linux the priority belongs to the thread.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10) {
+        tracing::debug!(%error, "the compiler runs at normal priority");
+    }
+}
+
+/// What `describe` can reach: nothing.
+fn alone(name: &Arc<str>, revision: &Arc<str>) -> Surroundings {
+    let store = CellStore::default();
+    Surroundings {
+        names: Arc::new(Nobody),
+        tables: OpenTables::new(store.group(name, &serde_json::Value::Null)),
+        log: Logbook::new(Arc::clone(name), Arc::clone(revision), LOG_LINES),
+    }
+}
+
+/// No names.
+struct Nobody;
+
+impl Names for Nobody {
+    fn tenant(&self, _: u32) -> Arc<str> {
+        "".into()
+    }
+    fn tenant_label(&self, _: u32, _: &str) -> Option<Arc<str>> {
+        None
+    }
+    fn route(&self, _: u32) -> Arc<str> {
+        "".into()
+    }
+    fn model(&self, _: u32) -> Arc<str> {
+        "".into()
+    }
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &wasmtime::Error) -> String {
+    format!("{error:#}")
+}

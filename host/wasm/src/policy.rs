@@ -1,0 +1,397 @@
+//! A component bound to a configuration, ready to be asked.
+//!
+//! A call takes an instance without waiting, feeds it, and checks its answer; what comes out can be carried out.
+//! Nothing is allocated or shared between threads on the way, but for what the guest itself returns.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use witgate_core::config::PolicyRules;
+use witgate_core::decision::{FailedAttempt, Offer, Stamp};
+use witgate_core::fleet::Fleet;
+use witgate_core::outcome::OutcomeRow;
+use witgate_core::plan::{self, Bounds, Decision};
+
+use crate::blueprint::Blueprint;
+use crate::component::Component;
+use crate::failure::{Failure, FailureCause};
+use crate::hooks::{Hook, Hooks};
+use crate::instance::{Call, Instance, Limit, Question};
+use crate::meter::PolicyMeter;
+use crate::pool::{Lease, Pool};
+use crate::replace::Replacement;
+use crate::subscription::Subscription;
+use crate::watch::{Admission, Watch};
+
+/// For making an instance while a request waits, as a multiple of a call's deadline: rare, after a trap under load.
+const SETUP_DEADLINES: u32 = 10;
+/// For making an instance while nobody waits.
+const SETUP: Duration = Duration::from_secs(2);
+/// After a failed attempt to make an instance while a request waits, the next is made this much later.
+const DRY_SPELL: Duration = Duration::from_secs(1);
+/// Outcomes in one call of an observer: 64 of them are some 0.2 ms in Python.
+const OUTCOME_BATCH: usize = 64;
+
+/// A component bound to a configuration. [`crate::Engine::bind`] makes it; any thread may ask it.
+pub struct Policy {
+    pub(crate) blueprint: Blueprint,
+    pub(crate) terms: Terms,
+    pub(crate) pool: Pool,
+    pub(crate) watch: Watch,
+    pub(crate) counters: Counters,
+    pub(crate) meter: Option<Arc<dyn PolicyMeter>>,
+    pub(crate) replacements: SyncSender<Replacement>,
+    pub(crate) me: Weak<Self>,
+}
+
+/// What a policy is fed and held to.
+pub(crate) struct Terms {
+    pub(crate) subscription: Subscription,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) rules: PolicyRules,
+    pub(crate) limit: Limit,
+    pub(crate) bounds: Bounds,
+}
+
+/// What has happened, apart from calls, which are counted where they are made.
+pub(crate) struct Counters {
+    start: Instant,
+    failures: [AtomicU64; FailureCause::LABELS.len()],
+    retired: AtomicU64,
+    lost: AtomicU64,
+    /// Milliseconds since `start` before which no instance is made while a request waits.
+    dry_until: AtomicU64,
+}
+
+/// What has happened to a policy since it was bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyStatistics {
+    /// Calls of all hooks that reached an instance.
+    pub calls: u64,
+    /// Failed calls by kind, in the order of [`FailureCause::LABELS`].
+    pub failures: [u64; FailureCause::LABELS.len()],
+    /// Instances that can be called.
+    pub live: usize,
+    /// Instances replaced because they had served their time or grown too large.
+    pub retired: u64,
+    /// Instances lost to a trap or a missed deadline.
+    pub lost: u64,
+    /// How long the policy is still suspended for missing its deadline.
+    pub suspended: Option<Duration>,
+    /// Whether it is called off the worker threads.
+    pub slow: bool,
+}
+
+impl Policy {
+    /// Its name in the configuration.
+    pub fn name(&self) -> &Arc<str> {
+        &self.blueprint.component.name
+    }
+
+    /// Which build of it.
+    pub fn revision(&self) -> &Arc<str> {
+        &self.blueprint.component.revision
+    }
+
+    /// What it can be asked.
+    pub fn hooks(&self) -> Hooks {
+        self.blueprint.component.hooks
+    }
+
+    /// The file that it came from.
+    pub fn component(&self) -> &Arc<Component> {
+        &self.blueprint.component
+    }
+
+    /// Whether it belongs off the worker threads: slow on average, or late within the last 30 s.
+    pub fn is_slow(&self) -> bool {
+        self.watch.is_slow()
+    }
+
+    /// `filter.keep`: the candidates to keep; at least one, all of those given, none twice.
+    ///
+    /// # Errors
+    /// See [`FailureCause`].
+    pub fn keep(&self, offer: &Offer, candidates: &[u32]) -> Result<Vec<u32>, Failure> {
+        self.filter(Question { offer, candidates, scores: None, seed: offer.stamp.seed })
+    }
+
+    /// `scorer.score`: one number from 0 to 1 for each candidate.
+    ///
+    /// # Errors
+    /// See [`FailureCause`].
+    pub fn score(&self, offer: &Offer, candidates: &[u32]) -> Result<Vec<f64>, Failure> {
+        self.rate(Question { offer, candidates, scores: None, seed: offer.stamp.seed })
+    }
+
+    /// `router.route`.
+    ///
+    /// # Errors
+    /// See [`FailureCause`].
+    pub fn route(&self, offer: &Offer, candidates: &[u32], scores: Option<&[f64]>) -> Result<Decision, Failure> {
+        self.choose(Question { offer, candidates, scores, seed: offer.stamp.seed })
+    }
+
+    /// `fallback.after-failure`; `failures` holds every failed attempt of this request.
+    ///
+    /// # Errors
+    /// See [`FailureCause`].
+    pub fn after_failure(
+        &self,
+        offer: &Offer,
+        candidates: &[u32],
+        scores: Option<&[f64]>,
+        failures: &[FailedAttempt],
+    ) -> Result<Decision, Failure> {
+        self.choose_again(Question { offer, candidates, scores, seed: offer.stamp.seed }, failures)
+    }
+
+    /// `observer.observe`, in batches; those after a failed one are still told.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn observe(&self, outcomes: &[OutcomeRow]) -> Result<(), Failure> {
+        let mut told = Ok(());
+        for rows in outcomes.chunks(OUTCOME_BATCH) {
+            let batch = self.call(Hook::Observer, |instance| {
+                instance.gather_outcomes(&self.terms.subscription, rows);
+                instance.observe(self.terms.limit, rows.len() as u32)
+            });
+            told = told.and(batch);
+        }
+        told
+    }
+
+    /// What has happened since it was bound.
+    pub fn statistics(&self) -> PolicyStatistics {
+        let Counters { failures, retired, lost, .. } = &self.counters;
+        PolicyStatistics {
+            calls: self.pool.places().map(|place| place.calls()).sum(),
+            failures: failures.each_ref().map(|count| count.load(Ordering::Relaxed)),
+            live: self.pool.places().filter(|place| place.is_live()).count(),
+            retired: retired.load(Ordering::Relaxed),
+            lost: lost.load(Ordering::Relaxed),
+            suspended: self.watch.suspension(),
+            slow: self.is_slow(),
+        }
+    }
+
+    pub(crate) fn filter(&self, question: Question<'_>) -> Result<Vec<u32>, Failure> {
+        self.call(Hook::Filter, |instance| {
+            instance.gather(&self.terms.subscription, &self.terms.fleet, &question);
+            let kept = instance.keep(&self.terms.put(&question, self.sees_content()))?;
+            plan::check_kept(&kept, question.candidates).map_err(FailureCause::Impossible)?;
+            Ok(kept)
+        })
+    }
+
+    pub(crate) fn rate(&self, question: Question<'_>) -> Result<Vec<f64>, Failure> {
+        self.call(Hook::Scorer, |instance| {
+            instance.gather(&self.terms.subscription, &self.terms.fleet, &question);
+            let mut scores = instance.score(&self.terms.put(&question, self.sees_content()))?;
+            plan::check_scores(&mut scores, question.candidates).map_err(FailureCause::Impossible)?;
+            Ok(scores)
+        })
+    }
+
+    pub(crate) fn choose(&self, question: Question<'_>) -> Result<Decision, Failure> {
+        self.call(Hook::Router, |instance| {
+            instance.gather(&self.terms.subscription, &self.terms.fleet, &question);
+            let verdict = instance.route(&self.terms.put(&question, self.sees_content()))?;
+            self.terms.check(verdict, question.candidates)
+        })
+    }
+
+    pub(crate) fn choose_again(&self, question: Question<'_>, failures: &[FailedAttempt]) -> Result<Decision, Failure> {
+        self.call(Hook::Fallback, |instance| {
+            instance.gather(&self.terms.subscription, &self.terms.fleet, &question);
+            let verdict = instance.after_failure(&self.terms.put(&question, self.sees_content()), failures)?;
+            self.terms.check(verdict, question.candidates)
+        })
+    }
+
+    /// Puts a new instance into a place, unless somebody was faster.
+    pub(crate) fn renew(&self, place: usize) {
+        match self.blueprint.build(Limit::new(SETUP)) {
+            Ok(new) => {
+                let mut instance = self.pool.place(place).lock();
+                if instance.as_ref().is_none_or(|old| old.retiring) {
+                    let old = instance.replace(Box::new(new));
+                    drop(instance);
+                    drop(old);
+                }
+            }
+            Err(cause) => {
+                tracing::warn!(policy = %self.name(), revision = %self.revision(), %cause, "no new instance");
+            }
+        }
+    }
+
+    /// Whether the component imports texts of the request; it was granted them, or it would not have been bound.
+    fn sees_content(&self) -> bool {
+        let imports = &self.blueprint.component.imports;
+        imports.headers || imports.prompt
+    }
+
+    /// Every call goes through here: admitted, timed, counted, and the instance thrown away when it is lost.
+    fn call<T>(&self, hook: Hook, ask: impl FnOnce(&mut Instance) -> Result<T, FailureCause>) -> Result<T, Failure> {
+        let (admission, mut lease) = self.admit().map_err(|cause| self.failed(hook, Duration::ZERO, cause))?;
+        let started = Instant::now();
+        let Some(instance) = lease.instance.as_deref_mut() else {
+            self.watch.ended(admission, false);
+            return Err(self.failed(hook, Duration::ZERO, FailureCause::Unavailable("its place is empty".to_owned())));
+        };
+        let answer = ask(instance);
+        let retire =
+            instance.calls() >= self.terms.rules.calls.get() || instance.has_grown_past(self.terms.rules.memory);
+        let retire = retire && !instance.retiring;
+        let elapsed = started.elapsed();
+        self.watch.pace(lease.count(elapsed));
+        match answer {
+            Ok(value) => {
+                if retire {
+                    self.retire(&mut lease);
+                }
+                drop(lease);
+                self.watch.ended(admission, true);
+                if let Some(meter) = &self.meter {
+                    meter.called(hook, elapsed, None);
+                }
+                Ok(value)
+            }
+            Err(cause) => {
+                if cause.loses_instance() {
+                    self.discard(lease);
+                }
+                if matches!(cause, FailureCause::Deadline { .. }) {
+                    if let Some(pause) = self.watch.missed() {
+                        let (policy, revision, millis) = (self.name(), self.revision(), pause.as_millis());
+                        tracing::warn!(%policy, %revision, %hook, millis, "suspended for missing its deadline");
+                    }
+                } else {
+                    self.watch.ended(admission, true);
+                }
+                Err(self.failed(hook, elapsed, cause))
+            }
+        }
+    }
+
+    /// A permission and an instance.
+    fn admit(&self) -> Result<(Admission, Lease<'_>), FailureCause> {
+        let admission = self.watch.admit()?;
+        match self.pool.ready().map_or_else(|| self.make_ready(), Ok) {
+            Ok(lease) => Ok((admission, lease)),
+            Err(cause) => {
+                self.watch.ended(admission, false);
+                Err(cause)
+            }
+        }
+    }
+
+    /// No instance is free: makes one where there is room for it, or waits for one of those in use. Either is bounded,
+    /// and rare: there are twice as many places as workers.
+    #[cold]
+    fn make_ready(&self) -> Result<Lease<'_>, FailureCause> {
+        let Some(mut lease) = self.pool.empty() else {
+            let longest = self.terms.limit.time;
+            return self.pool.wait(longest).ok_or_else(|| {
+                let (places, millis) = (self.pool.places().count(), longest.as_millis());
+                FailureCause::Unavailable(format!("all {places} were busy for {millis} ms"))
+            });
+        };
+        if self.counters.is_dry() {
+            return Err(FailureCause::Unavailable("the last attempt to make one failed a moment ago".to_owned()));
+        }
+        match self.blueprint.build(Limit::new(self.terms.limit.time * SETUP_DEADLINES)) {
+            Ok(instance) => {
+                *lease.instance = Some(Box::new(instance));
+                Ok(lease)
+            }
+            Err(cause) => {
+                self.counters.went_dry();
+                Err(FailureCause::Unavailable(format!("making one failed: {cause}")))
+            }
+        }
+    }
+
+    fn discard(&self, mut lease: Lease<'_>) {
+        self.counters.lost.fetch_add(1, Ordering::Relaxed);
+        let (place, lost) = (lease.number, lease.instance.take());
+        drop(lease);
+        self.replace(place, lost);
+    }
+
+    /// The instance goes on until its replacement is ready.
+    fn retire(&self, lease: &mut Lease<'_>) {
+        if self.replace(lease.number, None) {
+            self.counters.retired.fetch_add(1, Ordering::Relaxed);
+            if let Some(instance) = lease.instance.as_deref_mut() {
+                instance.retiring = true;
+            }
+        }
+    }
+
+    fn replace(&self, place: usize, lost: Option<Box<Instance>>) -> bool {
+        match self.replacements.try_send(Replacement { policy: Weak::clone(&self.me), place, lost }) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
+        }
+    }
+
+    #[cold]
+    fn failed(&self, hook: Hook, elapsed: Duration, cause: FailureCause) -> Failure {
+        self.counters.failures[cause.index()].fetch_add(1, Ordering::Relaxed);
+        if let Some(meter) = &self.meter {
+            meter.called(hook, elapsed, Some(&cause));
+        }
+        Failure { policy: Arc::clone(self.name()), revision: Arc::clone(self.revision()), hook, cause }
+    }
+}
+
+impl Terms {
+    fn put<'a>(&self, question: &Question<'a>, content: bool) -> Call<'a> {
+        Call {
+            limit: self.limit,
+            stamp: Stamp { seed: question.seed, ..question.offer.stamp },
+            candidates: question.candidates,
+            content: if content { question.offer.content.as_ref() } else { None },
+        }
+    }
+
+    fn check(&self, verdict: witgate_core::decision::Verdict, candidates: &[u32]) -> Result<Decision, FailureCause> {
+        plan::check(verdict, candidates, &self.subscription.declared, &self.bounds).map_err(FailureCause::Impossible)
+    }
+}
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            failures: Default::default(),
+            retired: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            dry_until: AtomicU64::new(0),
+        }
+    }
+
+    fn is_dry(&self) -> bool {
+        self.start.elapsed().as_millis() < u128::from(self.dry_until.load(Ordering::Relaxed))
+    }
+
+    fn went_dry(&self) {
+        let until = (self.start.elapsed() + DRY_SPELL).as_millis();
+        self.dry_until.store(u64::try_from(until).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Policy")
+            .field("name", self.name())
+            .field("revision", self.revision())
+            .field("statistics", &self.statistics())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,107 @@
+//! Tells what the bytes of a policy file are, before anything is parsed.
+
+use crate::load_error::LoadProblem;
+
+/// What kind of WebAssembly a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Component,
+    /// A core module with a `component-type` section, which says what to wrap it as.
+    Wrappable,
+}
+
+/// Looks at the head of a file, and at the section names of a core module.
+pub(crate) fn sniff(bytes: &[u8]) -> Result<Kind, LoadProblem> {
+    let Some(version) = bytes.strip_prefix(b"\0asm") else { return Err(LoadProblem::NotWasm(looks_like(bytes))) };
+    match version {
+        [0x0d, 0, 1, 0, ..] => Ok(Kind::Component),
+        [1, 0, 0, 0, ..] if has_component_type(bytes) => Ok(Kind::Wrappable),
+        [1, 0, 0, 0, ..] => Err(LoadProblem::NoComponentType),
+        [_, _, _, _, ..] => Err(LoadProblem::NotWasm("it has the mark of WebAssembly, but an unknown version")),
+        _ => Err(LoadProblem::NotWasm("it ends within its first 8 bytes; was it still being written?")),
+    }
+}
+
+fn has_component_type(module: &[u8]) -> bool {
+    wasmparser::Parser::new(0).parse_all(module).map_while(Result::ok).any(|payload| {
+        matches!(payload, wasmparser::Payload::CustomSection(section) if section.name().starts_with("component-type"))
+    })
+}
+
+fn looks_like(bytes: &[u8]) -> &'static str {
+    if wasmtime::Engine::detect_precompiled(bytes).is_some() {
+        return "it is a precompiled `.cwasm`, which is native code and is never loaded from a policy; give the `.wasm`";
+    }
+    match bytes {
+        [] => "it is empty",
+        [0x7f, b'E', b'L', b'F', ..] => "it is an ELF file, built for a machine; build for a wasm32 target",
+        [0xcf, 0xfa, 0xed, 0xfe, ..] => "it is a Mach-O file, built for a machine; build for a wasm32 target",
+        [b'M', b'Z', ..] => "it is a Windows program; build for a wasm32 target",
+        [0x1f, 0x8b, ..] => "it is compressed with gzip; unpack it first",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "it is compressed with zstd; unpack it first",
+        [b'P', b'K', 3, 4, ..] => "it is a zip archive; unpack it first",
+        [b'B', b'C', 0xc0, 0xde, ..] => "it is LLVM bitcode; link it for a wasm32 target",
+        [b'!', b'<', b'a', b'r', b'c', b'h', b'>', ..] => "it is a static library; link it for a wasm32 target",
+        text if text.trim_ascii_start().starts_with(b"(component")
+            || text.trim_ascii_start().starts_with(b"(module") =>
+        {
+            "it is WebAssembly's text format; translate it with `wasm-tools parse`"
+        }
+        text if std::str::from_utf8(text).is_ok() => "it is text",
+        _ => "it is binary data of an unknown kind",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(bytes: &[u8]) -> String {
+        sniff(bytes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_not_wasm_is_called_by_its_name() {
+        assert_eq!(message(b""), "the file is not WebAssembly: it is empty");
+        assert_eq!(
+            message(b"\x7fELF\x02\x01\x01\0"),
+            "the file is not WebAssembly: it is an ELF file, built for a machine; build for a wasm32 target"
+        );
+        assert_eq!(message(b"def route():"), "the file is not WebAssembly: it is text");
+        assert_eq!(
+            message(b"\x1f\x8b\x08\0\0"),
+            "the file is not WebAssembly: it is compressed with gzip; unpack it first"
+        );
+        assert_eq!(
+            message(b"  (component)"),
+            "the file is not WebAssembly: it is WebAssembly's text format; translate it with `wasm-tools parse`"
+        );
+        assert_eq!(message(b"\xff\xfe\x00\x01"), "the file is not WebAssembly: it is binary data of an unknown kind");
+        assert_eq!(
+            message(b"\0asm\x01"),
+            "the file is not WebAssembly: it ends within its first 8 bytes; was it still being written?"
+        );
+        assert_eq!(
+            message(b"\0asm\x02\0\0\0"),
+            "the file is not WebAssembly: it has the mark of WebAssembly, but an unknown version"
+        );
+    }
+
+    #[test]
+    fn a_core_module_needs_a_component_type() {
+        assert_eq!(sniff(b"\0asm\x01\0\0\0"), Err(LoadProblem::NoComponentType));
+        assert_eq!(sniff(b"\0asm\x01\0\0\0\0\x0f\x0ecomponent-type"), Ok(Kind::Wrappable));
+        assert_eq!(sniff(b"\0asm\x0d\0\x01\0"), Ok(Kind::Component));
+    }
+
+    #[test]
+    fn precompiled_code_is_never_taken() {
+        let engine = wasmtime::Engine::default();
+        let artifact = engine.precompile_component(b"\0asm\x0d\0\x01\0").unwrap();
+        assert_eq!(
+            message(&artifact),
+            "the file is not WebAssembly: it is a precompiled `.cwasm`, which is native code and is never loaded from \
+             a policy; give the `.wasm`"
+        );
+    }
+}

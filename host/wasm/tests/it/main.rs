@@ -1,0 +1,9 @@
+//! The engine against policies that are right, wrong and hostile.
+#![expect(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
+
+mod bind;
+mod calls;
+mod chain;
+mod guest;
+mod load;
+mod world;
