@@ -366,10 +366,7 @@ mod tests {
         assert_eq!(many(9), Err(PlanError::TooManyAttempts { got: 9, allowed: 8 }));
         let hedge = |target| DraftAttempt { start: StartRule::Hedge, ..attempt(target) };
         assert!(follow(vec![attempt(3), hedge(5)]).is_ok());
-        assert_eq!(
-            follow(vec![attempt(3), hedge(5), hedge(3)]),
-            Err(PlanError::TooManyHedges { got: 2, allowed: 1 })
-        );
+        assert_eq!(follow(vec![attempt(3), hedge(5), hedge(3)]), Err(PlanError::TooManyHedges { got: 2, allowed: 1 }));
     }
 
     #[test]

@@ -7,15 +7,27 @@ use super::tree::Node;
 pub(super) struct Findings<'a> {
     tree: &'a Node,
     problems: Vec<Problem>,
+    /// Values of variables, and what is shown instead of them.
+    hidden: Vec<(String, String)>,
 }
+
+/// What is shorter is no secret, and may stand in a message by chance.
+const SHORTEST_HIDDEN: usize = 6;
 
 impl<'a> Findings<'a> {
     pub(super) fn new(tree: &'a Node) -> Self {
-        Self { tree, problems: Vec::new() }
+        Self { tree, problems: Vec::new(), hidden: Vec::new() }
     }
 
     pub(super) fn tree(&self) -> &'a Node {
         self.tree
+    }
+
+    /// Has the value of a variable shown by its name from now on: it may be a secret in the wrong place.
+    pub(super) fn hide(&mut self, value: &str, name: &str) {
+        if value.len() >= SHORTEST_HIDDEN {
+            self.hidden.push((value.to_owned(), format!("${{{name}}}")));
+        }
     }
 
     /// At the value of a path.
@@ -91,7 +103,11 @@ impl<'a> Findings<'a> {
         self.problems
     }
 
-    fn add(&mut self, problem: Problem) {
+    fn add(&mut self, mut problem: Problem) {
+        for (value, shown) in &self.hidden {
+            problem.message = problem.message.replace(value, shown);
+            problem.hint = problem.hint.map(|hint| hint.replace(value, shown));
+        }
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }

@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::findings::Findings;
-use super::problem::KeyPath;
-use super::tree::{Content, Node, Scalar};
+use super::problem::{KeyPath, PathPart};
+use super::tree::{Content, Node, Scalar, plain_value};
 
 /// What the configuration may ask the outside for.
 pub trait Lookup {
@@ -86,10 +86,19 @@ impl Filler<'_, '_> {
         if !scalar.text.contains('$') {
             return Some(scalar.value());
         }
-        match expand(&scalar.text, self.lookup) {
+        let mut read = |name: &str| {
+            let value = self.lookup.variable(name);
+            if let Some(value) = &value {
+                self.findings.hide(value, name);
+            }
+            value
+        };
+        match expand(&scalar.text, &mut read) {
             Ok(text) => {
                 self.interpolated.insert(path.clone());
-                Some(Value::String(text))
+                // only the policy knows what its settings are, so what YAML says about the text has to do
+                let value = if scalar.plain && is_setting(path) { plain_value(&text) } else { Value::String(text) };
+                Some(value)
             }
             Err(Trouble { message, hint }) => {
                 self.findings.error(path, message, hint);
@@ -99,13 +108,20 @@ impl Filler<'_, '_> {
     }
 }
 
+/// Whether a path leads into a policy's settings.
+fn is_setting(path: &KeyPath) -> bool {
+    let key = |place: usize, name: &str| matches!(path.parts().get(place), Some(PathPart::Key(key)) if key == name);
+    key(0, "routes") && key(2, "policies") && key(4, "settings")
+}
+
+#[derive(Debug, PartialEq)]
 struct Trouble {
     message: String,
     hint: String,
 }
 
 /// Replaces every `${...}`; `$$` stands for `$`, and any other `$` for itself.
-fn expand(text: &str, lookup: &dyn Lookup) -> Result<String, Trouble> {
+fn expand(text: &str, read: &mut dyn FnMut(&str) -> Option<String>) -> Result<String, Trouble> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -121,7 +137,7 @@ fn expand(text: &str, lookup: &dyn Lookup) -> Result<String, Trouble> {
                     hint: "write `${NAME}` for a variable, `$$` for the character `$`".to_owned(),
                 });
             };
-            out.push_str(&variable(&tail[..end], lookup)?);
+            out.push_str(&variable(&tail[..end], read)?);
             rest = &tail[end + 1..];
         } else {
             out.push('$');
@@ -131,7 +147,7 @@ fn expand(text: &str, lookup: &dyn Lookup) -> Result<String, Trouble> {
     Ok(out)
 }
 
-fn variable(inside: &str, lookup: &dyn Lookup) -> Result<String, Trouble> {
+fn variable(inside: &str, read: &mut dyn FnMut(&str) -> Option<String>) -> Result<String, Trouble> {
     let (name, default) = match inside.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (inside, None),
@@ -143,7 +159,7 @@ fn variable(inside: &str, lookup: &dyn Lookup) -> Result<String, Trouble> {
             hint: "write `${NAME}` or `${NAME:-default}` for a variable, `$$` for the character `$`".to_owned(),
         });
     }
-    match (lookup.variable(name), default) {
+    match (read(name), default) {
         (Some(value), None) => Ok(value),
         (Some(value), Some(_)) if !value.is_empty() => Ok(value),
         (_, Some(default)) => Ok(default.to_owned()),
@@ -151,5 +167,57 @@ fn variable(inside: &str, lookup: &dyn Lookup) -> Result<String, Trouble> {
             message: format!("the environment variable `{name}` is not set"),
             hint: format!("set it, or give a default: `${{{name}:-...}}`"),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(text: &str) -> Result<String, String> {
+        let mut read = |name: &str| match name {
+            "NAME" => Some("value".to_owned()),
+            "_2" => Some("${NAME}".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        };
+        expand(text, &mut read).map_err(|trouble| format!("{}; {}", trouble.message, trouble.hint))
+    }
+
+    #[test]
+    fn variables_are_filled_in_once() {
+        for (text, result) in [
+            ("", ""),
+            ("${NAME}", "value"),
+            ("a${NAME}b${NAME}", "avaluebvalue"),
+            ("${NAME:-other}", "value"),
+            ("${GONE:-other}", "other"),
+            ("${GONE:-}", ""),
+            ("${EMPTY}", ""),
+            ("${EMPTY:-other}", "other"),
+            ("${GONE:-a:-b}", "a:-b"),
+            ("$${NAME}", "${NAME}"),
+            ("$$$$", "$$"),
+            ("5$ $x $", "5$ $x $"),
+            ("${_2}", "${NAME}"),
+            ("ü${NAME}ü", "üvalueü"),
+        ] {
+            assert_eq!(expanded(text).as_deref(), Ok(result), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_variable_is_told() {
+        let not_set = "the environment variable `GONE` is not set; set it, or give a default: `${GONE:-...}`";
+        assert_eq!(expanded("a ${GONE}"), Err(not_set.to_owned()));
+        let open = "`${` has no `}` after it; write `${NAME}` for a variable, `$$` for the character `$`";
+        assert_eq!(expanded("${NAME"), Err(open.to_owned()));
+        for (text, name) in [("${}", ""), ("${1A}", "1A"), ("${A-B}", "A-B"), ("${A B}", "A B"), ("${:-x}", "")] {
+            let wrong = format!(
+                "`{name}` is no name of an environment variable; \
+                 write `${{NAME}}` or `${{NAME:-default}}` for a variable, `$$` for the character `$`"
+            );
+            assert_eq!(expanded(text), Err(wrong), "{text}");
+        }
     }
 }

@@ -116,7 +116,7 @@ pub struct Provider {
     /// Its API's shape.
     pub dialect: Dialect,
     /// `http` or `https`, without a trailing slash, with the path that the endpoints are under (usually `/v1`).
-    /// Not used by the demo dialect.
+    /// Not used by the demo dialect; default of Ollama `http://127.0.0.1:11434/v1`.
     pub base_url: String,
     /// Sent as `Authorization: Bearer`.
     pub api_key: Option<Secret>,

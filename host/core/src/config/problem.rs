@@ -1,7 +1,7 @@
 //! What is wrong with a configuration, where, and what would fix it.
 //!
-//! A [`Problem`] never quotes a secret: neither a value of a key that is meant for one, nor anything that came out of
-//! the environment.
+//! A [`Problem`] never quotes a secret: neither the value of a key that is meant for one, nor what came out of the
+//! environment, which is shown as `${NAME}`.
 
 use std::fmt;
 use std::sync::Arc;

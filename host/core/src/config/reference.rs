@@ -97,7 +97,8 @@ file, line, column, key and hint, and all of them are reported at once. A key wi
 
 **Variables.** `${NAME}` in any value stands for an environment variable, `${NAME:-default}` has a default for when \
 it is not set or empty, and `$$` stands for `$`. Between braces or brackets YAML wants quotes around it. Where a \
-number or a truth value is wanted, the variable's text is read as one.
+number or a truth value is wanted, the variable's text is read as one; in a policy's settings that is so where it \
+stands without quotes.
 
 **Types.** A *duration* is a number with a unit, or several: `250ms`, `30s`, `5m`, `1h30m`, `7d`. A *size* is a \
 number of bytes, or has a unit: `1MB` (10⁶), `32MiB` (2²⁰ × 32). A *secret* is text, usually from a variable, or \

@@ -260,3 +260,62 @@ fn problem(place: Place, message: &str, hint: &str) -> Problem {
         severity: Severity::Error,
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn only_problem(text: &str) -> String {
+        match parse("f", text) {
+            Ok(_) => panic!("it should be refused"),
+            Err(problems) => problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+        }
+    }
+
+    #[test]
+    fn nesting_has_a_bound() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(parse("f", &nested(MAX_DEPTH)).is_ok());
+        let refused = "f:1:65: error: maps and lists are nested more than 64 deep\n  hint: no setting needs that";
+        assert_eq!(only_problem(&nested(MAX_DEPTH + 1)), refused);
+        // the parser has a bound of its own, for what it has read but not yet handed on
+        assert!(parse("f", &"[".repeat(1_000_000)).is_err());
+    }
+
+    #[test]
+    fn size_has_a_bound() {
+        // the list itself is a value too
+        let list = |items: usize| format!("[{}]", "a,".repeat(items));
+        assert!(parse("f", &list(MAX_NODES - 1)).is_ok());
+        assert_eq!(
+            only_problem(&list(MAX_NODES)),
+            "f:1:1: error: the file holds more than 100000 values\n  \
+             hint: aliases of aliases grow quickly; write out what is needed"
+        );
+    }
+
+    #[test]
+    fn aliases_of_aliases_are_counted_as_what_they_stand_for() {
+        let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..30 {
+            let below = format!("*a{}, ", level - 1).repeat(10);
+            text += &format!("a{level}: &a{level} [{below}]\n");
+        }
+        let refused = only_problem(&text);
+        assert!(refused.contains("error: the file holds more than 100000 values\n"), "{refused}");
+    }
+
+    #[test]
+    fn places_count_characters_from_one() {
+        let tree = parse("f", "\u{feff}a: 1\nb:\n  'ü': {c: [x, \"y\"]}\n").unwrap();
+        let place = |path: KeyPath| tree.place_of(path.parts()).to_string();
+        let b = KeyPath::top("b").key("ü");
+        assert_eq!(place(KeyPath::top("a")), "f:1:4");
+        assert_eq!(place(KeyPath::top("b")), "f:2:1");
+        assert_eq!(place(b.clone()), "f:3:3");
+        assert_eq!(place(b.key("c").index(1)), "f:3:16");
+        assert_eq!(place(b.key("c").index(2)), "f:3:9");
+        assert_eq!(tree.key_place_of(KeyPath::top("a").parts()).to_string(), "f:1:1");
+    }
+}

@@ -28,7 +28,7 @@ routes:
   gpt-4o:
     deployments: [gpt-4o@openai, "*"]
     fallbacks: [rest]
-    policies: [health, {use: cheapest, settings: {limit: 3}, weight: 2, optional: true}]
+    policies: [health, {use: cheapest, settings: {limit: 3, none: null, from: {env: "${NUMBER}"}}, weight: 2, optional: true}]
     cache: {ttl: 10m}
     timeout: 1m
   see: {capabilities: [vision, auto], deployments: gpt-4o@openai, on_policy_failure: refuse}
@@ -69,7 +69,7 @@ fn what_is_written_is_what_is_meant() {
     let [gpt, see, rest] = &config.routes[..] else { panic!("there are three routes") };
     assert_eq!((&gpt.deployments[..], &gpt.fallbacks[..]), (&[0, 1, 2][..], &[2][..]));
     assert_eq!(gpt.models, [ModelPattern::Exact("gpt-4o".into())]);
-    assert_eq!(*gpt.chain[1].settings, json!({"limit": 3}));
+    assert_eq!(*gpt.chain[1].settings, json!({"limit": 3, "none": null, "from": {"env": "7"}}));
     assert_eq!((&*gpt.chain[1].policy, gpt.chain[1].weight, gpt.chain[1].optional), ("cheapest", 2.0, true));
     assert_eq!((gpt.cache, see.cache), (RouteCache::For(DAY / 144), RouteCache::For(DAY / 1440)));
     assert_eq!((see.models.len(), see.on_policy_failure), (0, FailureMode::Refuse));
@@ -130,6 +130,14 @@ routes: {r: {deployments: '*'}}
     let seen: Vec<_> =
         config.deployments.iter().map(|d| (d.deployment.price.input, d.deployment.rpm, d.deployment.tpm)).collect();
     assert_eq!(seen, [(1.0, Some(5), None), (1.0, Some(6), None), (1.0, Some(5), Some(3))]);
+}
+
+#[test]
+fn a_variable_in_settings_is_what_yaml_makes_of_it() {
+    let stage = "policies: \n    - use: p\n      settings: \n        number: ${NUMBER}\n        text: '${NUMBER}'\n        list: \n        - a ${NUMBER}\n";
+    let text = good("").replace("{deployments: m@demo}", &format!("\n    deployments: m@demo\n    {stage}"));
+    let config = load_text(&text).map_err(|problems| show(&problems)).unwrap().config;
+    assert_eq!(*config.routes[0].chain[0].settings, json!({"number": 7, "text": "7", "list": ["a 7"]}));
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::golden;
 
@@ -77,10 +79,65 @@ fn every_case_is_told_all_that_is_wrong_with_it() {
 }
 
 #[test]
+fn no_message_quotes_a_secret() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config");
+    for entry in fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "txt") {
+            let said = fs::read_to_string(&path).unwrap();
+            // every secret in the cases begins like this
+            assert!(!said.contains("sk-"), "{} shows a secret:\n{said}", path.display());
+        }
+    }
+}
+
+proptest! {
+    /// Whatever stands in a file, it is loaded or told, and a secret is in no message.
+    #[test]
+    fn nothing_makes_it_panic_or_tell(lines in proptest::collection::vec(line(), 0..12)) {
+        let text: String = lines.into_iter().map(|line| line + "\n").collect();
+        if let Err(problems) = load_text(&text) {
+            prop_assert!(!problems.is_empty());
+            prop_assert!(!show(&problems).contains("sk-from"), "{}", show(&problems));
+        }
+    }
+}
+
+/// A line that could be one of a configuration, or any text.
+fn line() -> impl Strategy<Value = String> {
+    let schema = schema().to_string();
+    let mut words: Vec<_> = schema.split('"').filter(|word| word.len() < 20).map(str::to_owned).collect();
+    words.extend(
+        ["${KEY}", "*", "[", "]", "{", "}", "&a", "*a", "<<", "- ", "'", "5", "m@demo", "30s", "~"].map(String::from),
+    );
+    let word = proptest::sample::select(words);
+    let entry = (0usize..4, proptest::collection::vec(word, 1..4), "(: |:|, | )")
+        .prop_map(|(indent, words, joint)| format!("{}{}", "  ".repeat(indent), words.join(&joint)));
+    prop_oneof![9 => entry, 1 => any::<String>()]
+}
+
+#[test]
 fn the_default_configuration_can_be_used_as_it_is() {
     let loaded = load(&[SourceFile::new("config/witgate.yaml", DEFAULT_CONFIG)], &NoLookup).unwrap();
     assert_eq!(show(&loaded.warnings), "");
     assert!(loaded.config.default_route.is_some());
+}
+
+#[test]
+fn what_is_commented_out_in_it_can_be_used_too() {
+    let is_setting = |line: &str| {
+        let line = line.trim_start();
+        let key = line.split(':').next().unwrap_or_default();
+        line.starts_with("- ") || (key.len() < line.len() && !key.contains(' '))
+    };
+    let text: String = DEFAULT_CONFIG
+        .lines()
+        .map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line).to_owned() + "\n")
+        .collect();
+    let text = ["WITGATE_KEY", "OPENAI_API_KEY"].iter().fold(text, |text, name| text.replace(name, "KEY"));
+    let loaded = load_text(&text.replace("${REDIS_URL}", "redis://host")).map_err(|problems| show(&problems)).unwrap();
+    assert_eq!(show(&loaded.warnings), "");
+    assert!(loaded.config.providers.len() > 4 && !loaded.config.auth.keys.is_empty());
 }
 
 #[test]
