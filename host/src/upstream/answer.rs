@@ -1,0 +1,146 @@
+//! An answer that is not streamed. A short one is read to its end before anything is passed on, so that one that
+//! breaks off can still be replaced.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+use witgate_core::openai::usage::{self, UsageScan};
+use witgate_core::openai::{UpstreamError, Usage};
+use witgate_core::vocabulary::FailureKind;
+
+use super::classify::classify_in_stream;
+use super::failure::AttemptFailure;
+use super::flow::Flow;
+
+/// The body of an answer.
+pub enum AnswerBody {
+    /// All of it.
+    Whole(Bytes),
+    /// Too long to be held back: the beginning, and more to come.
+    Long(Long),
+}
+
+/// A long answer, in the upstream's own bytes. After an error nothing more comes.
+pub struct Long {
+    flow: Flow,
+    first: Option<Bytes>,
+    scan: UsageScan,
+    ended: bool,
+}
+
+impl AnswerBody {
+    /// Reads up to [`HELD`] bytes, the end of which is known to be there if there are fewer.
+    pub(super) async fn begin(mut flow: Flow) -> Result<Self, AttemptFailure> {
+        let Some(first) = flow.next().await else {
+            return Err(flow.failure(FailureKind::Malformed, "the answer is empty".to_owned()));
+        };
+        let mut held = Held::One(first?);
+        while held.bytes().len() <= HELD {
+            match flow.next().await {
+                Some(chunk) => held.push(&chunk?),
+                None => {
+                    let body = held.into_bytes();
+                    return check(&body, true, &flow).map(|()| Self::Whole(body));
+                }
+            }
+        }
+        let first = held.into_bytes();
+        check(&first, false, &flow)?;
+        let mut scan = UsageScan::default();
+        scan.push(&first);
+        Ok(Self::Long(Long { flow, first: Some(first), scan, ended: false }))
+    }
+
+    /// What the upstream says about tokens: of a long answer, as far as it has been passed on.
+    pub fn usage(&self) -> Option<Usage> {
+        match self {
+            Self::Whole(body) => usage::of_answer(body),
+            Self::Long(long) => long.usage(),
+        }
+    }
+}
+
+impl Long {
+    /// What the upstream says about tokens, as far as the answer has been passed on.
+    pub fn usage(&self) -> Option<Usage> {
+        self.scan.usage()
+    }
+}
+
+impl Stream for Long {
+    type Item = Result<Bytes, AttemptFailure>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let long = self.get_mut();
+        if let Some(first) = long.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        if long.ended {
+            return Poll::Ready(None);
+        }
+        let polled = long.flow.poll_next(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(chunk))) => long.scan.push(chunk),
+            Poll::Ready(Some(Err(_)) | None) => long.ended = true,
+            Poll::Pending => {}
+        }
+        polled
+    }
+}
+
+/// What has been read; the usual single chunk is not copied.
+enum Held {
+    One(Bytes),
+    Many(BytesMut),
+}
+
+impl Held {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::One(chunk) => chunk,
+            Self::Many(chunks) => chunks,
+        }
+    }
+
+    fn push(&mut self, chunk: &[u8]) {
+        match self {
+            Self::One(first) => {
+                let mut many = BytesMut::with_capacity((first.len() + chunk.len()) * 2);
+                many.extend_from_slice(first);
+                many.extend_from_slice(chunk);
+                *self = Self::Many(many);
+            }
+            Self::Many(many) => many.extend_from_slice(chunk),
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::One(chunk) => chunk,
+            Self::Many(many) => many.freeze(),
+        }
+    }
+}
+
+/// Whether it looks like an answer: a JSON object, and no error inside a 200. Only its ends are looked at.
+fn check(body: &[u8], whole: bool, flow: &Flow) -> Result<(), AttemptFailure> {
+    let body = body.trim_ascii();
+    let ends = if whole { body.last() == Some(&b'}') } else { true };
+    let Some(members) = body.strip_prefix(b"{").filter(|_| ends) else {
+        let shown = UpstreamError::parse(body).message;
+        let message = format!("the answer is not a JSON object: {shown}");
+        return Err(flow.failure(FailureKind::Malformed, message));
+    };
+    let error = members.trim_ascii_start().strip_prefix(b"\"error\"");
+    let value = error.and_then(|rest| rest.trim_ascii_start().strip_prefix(b":")).map(<[u8]>::trim_ascii_start);
+    if value.is_some_and(|value| !value.starts_with(b"null")) {
+        let error = UpstreamError::parse(body);
+        return Err(flow.failure(classify_in_stream(&error), error.message));
+    }
+    Ok(())
+}
+
+/// Chat answers are a tenth of this; what is longer, embeddings mostly, must not wait in memory.
+const HELD: usize = 64 << 10;

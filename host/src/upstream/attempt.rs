@@ -1,0 +1,165 @@
+//! One attempt: sends the request, waits for what must come first, and says what came.
+
+use std::time::{Instant, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, HeaderValue, response};
+use witgate_core::openai::{ModelLiteral, Peek, RequestBody, UpstreamError, peek, rewrite};
+use witgate_core::vocabulary::FailureKind;
+
+use super::answer::AnswerBody;
+use super::classify::classify;
+use super::connection::Body;
+use super::events::Events;
+use super::failure::{AttemptFailure, UpstreamBody};
+use super::flow::{DEADLINE, Flow, Source};
+use super::provider::{Backend, Provider, Service};
+use super::retry_after::retry_after;
+use super::{Call, Reply, StreamReply, Upstreams, WholeReply, headers};
+
+impl Upstreams {
+    /// Makes one attempt.
+    ///
+    /// # Errors
+    /// Whatever kept the deployment from answering; nothing has been passed on then.
+    pub async fn call(&self, call: Call<'_>) -> Result<Reply, AttemptFailure> {
+        let deployment = &self.deployments[call.deployment];
+        let provider = &self.providers[deployment.provider];
+        let body = request_body(&call, deployment.model.as_ref())?;
+        let first_byte = call.first_byte_timeout.unwrap_or(provider.first_byte_timeout);
+        let patience = first_byte.min(call.deadline.saturating_duration_since(Instant::now()));
+        match tokio::time::timeout(patience, begin(provider, body, &call)).await {
+            Ok(begun) => begun?.complete().await,
+            Err(_) if patience < first_byte => Err(AttemptFailure::new(FailureKind::Deadline, DEADLINE)),
+            Err(_) => {
+                let message = format!("no answer began within {first_byte:?}");
+                Err(AttemptFailure::new(FailureKind::FirstByteTimeout, message))
+            }
+        }
+    }
+}
+
+/// The body for this deployment.
+fn request_body(call: &Call<'_>, model: Option<&ModelLiteral>) -> Result<RequestBody, AttemptFailure> {
+    let rewritten = |body: &Bytes, peek: &Peek| match model {
+        Some(model) => rewrite::with_model(body, peek, model),
+        None if *call.requested_model == *peek.model => body.clone().into(),
+        None => rewrite::with_model(body, peek, &ModelLiteral::new(call.requested_model)),
+    };
+    let Some(overlay) = call.overlay.and_then(|overlay| overlay.as_object()) else {
+        return Ok(rewritten(call.body, call.peek));
+    };
+    let refused = |error: String| {
+        let message = format!("the policy's overlay makes a request that cannot be sent: {error}");
+        AttemptFailure::new(FailureKind::BadRequest, message)
+    };
+    let body = rewrite::with_overlay(call.body, overlay).map_err(|error| refused(error.to_string()))?;
+    let peeked = peek(&body, call.peek.endpoint).map_err(|error| refused(error.to_string()))?;
+    Ok(rewritten(&body, &peeked))
+}
+
+/// Sends the request and waits for what the first-byte timeout is about: the head of the answer, or of a stream the
+/// first event.
+async fn begin(provider: &Provider, body: RequestBody, call: &Call<'_>) -> Result<Begun, AttemptFailure> {
+    let (head, source) = match &provider.backend {
+        Backend::Http(service) => {
+            let (head, body) = send(service, body, call).await?;
+            (head, Source::Http(body))
+        }
+        Backend::Demo(demo) => {
+            let (head, script) = demo.answer(&body, call.peek.endpoint, SystemTime::now());
+            (head, Source::Demo(script))
+        }
+        Backend::Unusable(why) => return Err(AttemptFailure::new(FailureKind::Connect, why)),
+    };
+    let flow = Flow::new(source, head.status.as_u16(), provider.idle_timeout, call.deadline);
+    if !head.status.is_success() {
+        return Ok(Begun::Refused(head, flow));
+    }
+    if call.peek.stream && !is_other_than_events(&head.headers) {
+        let events = Events::begin(flow).await?;
+        let headers = headers::relayed(&head.headers);
+        return Ok(Begun::Stream(StreamReply { status: head.status, headers, events }));
+    }
+    Ok(Begun::Whole { head, flow, streaming: call.peek.stream })
+}
+
+async fn send(
+    service: &Service,
+    body: RequestBody,
+    call: &Call<'_>,
+) -> Result<(response::Parts, Body), AttemptFailure> {
+    let request = || service.request(call.peek.endpoint, body.clone(), call.peek.stream, call.client_headers);
+    service.client.send(request).await
+}
+
+/// An answer that has begun.
+enum Begun {
+    Stream(StreamReply),
+    Whole { head: response::Parts, flow: Flow, streaming: bool },
+    Refused(response::Parts, Flow),
+}
+
+impl Begun {
+    /// Reads what must be known before the answer can be passed on.
+    async fn complete(self) -> Result<Reply, AttemptFailure> {
+        match self {
+            Self::Stream(reply) => Ok(Reply::Stream(reply)),
+            Self::Refused(head, flow) => Err(refused(&head, flow).await),
+            Self::Whole { head, flow, streaming } => {
+                let body = AnswerBody::begin(flow).await?;
+                if streaming {
+                    let got = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+                    let message = format!("asked for a stream, but the answer's content type is `{got}`");
+                    let failure = AttemptFailure::new(FailureKind::Malformed, message);
+                    return Err(failure.with_status(head.status.as_u16()));
+                }
+                let headers = headers::relayed(&head.headers);
+                Ok(Reply::Whole(WholeReply { status: head.status, headers, body }))
+            }
+        }
+    }
+}
+
+/// Whether the answer says that it is something else than events. Some servers do not say what a stream is.
+fn is_other_than_events(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let media_type = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+        !media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    })
+}
+
+/// What the upstream says no with.
+async fn refused(head: &response::Parts, mut flow: Flow) -> AttemptFailure {
+    let mut bytes = BytesMut::new();
+    let mut whole = true;
+    // An error that breaks off is still the error that its status says.
+    while let Some(Ok(chunk)) = flow.next().await {
+        if bytes.len() + chunk.len() > LARGEST_ERROR {
+            whole = false;
+            break;
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    let bytes = bytes.freeze();
+    let error = UpstreamError::parse(&bytes);
+    let said = |fallback: String| if error.message.is_empty() { fallback } else { error.message.clone() };
+    let message = match head.headers.get(LOCATION).map(HeaderValue::to_str) {
+        Some(Ok(to)) if head.status.is_redirection() => {
+            format!("it redirects to {to}; set the provider's `base_url` to where it really is")
+        }
+        _ => said(format!("status {} and nothing more", head.status.as_u16())),
+    };
+    let content_type = head.headers.get(CONTENT_TYPE).cloned();
+    AttemptFailure {
+        kind: classify(head.status, &error),
+        status: head.status.as_u16(),
+        retry_after: retry_after(head.status, &head.headers, &bytes, SystemTime::now()),
+        message,
+        body: (whole && !bytes.is_empty()).then_some(UpstreamBody { content_type, bytes }),
+    }
+}
+
+/// An upstream's error is relayed up to this size: beyond it, it is no error message.
+const LARGEST_ERROR: usize = 64 << 10;

@@ -1,0 +1,139 @@
+//! A streamed answer: whole events, each as soon as it has come, and exactly one `[DONE]` at the end.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use witgate_core::openai::{Seen, Tally, UpstreamError};
+use witgate_core::sse::{self, Splitter};
+use witgate_core::vocabulary::FailureKind;
+
+use super::classify::classify_in_stream;
+use super::failure::AttemptFailure;
+use super::flow::Flow;
+
+/// The events of an answer. Each item holds one or more whole events, in the upstream's own bytes. After an error
+/// nothing more comes; without one, the last item is or ends with `data: [DONE]`, unless an event reported an error.
+pub struct Events {
+    flow: Flow,
+    splitter: Splitter,
+    tally: Tally,
+    first: Option<Bytes>,
+    ended: bool,
+}
+
+impl Events {
+    /// Waits for the first event; comments before it are not kept, since nobody has been kept waiting by us.
+    pub(super) async fn begin(flow: Flow) -> Result<Self, AttemptFailure> {
+        let splitter = Splitter::new(sse::DEFAULT_LIMIT);
+        let mut events = Self { flow, splitter, tally: Tally::default(), first: None, ended: false };
+        loop {
+            let mut seen = Seen::Nothing;
+            let mut error = None;
+            let run = std::future::poll_fn(|cx| {
+                events.poll_run(cx, |event, what| {
+                    if seen == Seen::Nothing {
+                        seen = what;
+                    }
+                    if what == Seen::Error && error.is_none() {
+                        error = sse::data(event).map(|data| UpstreamError::parse(&data));
+                    }
+                })
+            });
+            let run = run.await;
+            match (run, seen) {
+                (Some(Err(failure)), _) => return Err(failure),
+                (None, _) | (_, Seen::Done) => {
+                    let message = "the stream ended before its first event".to_owned();
+                    return Err(events.flow.failure(FailureKind::Malformed, message));
+                }
+                (Some(Ok(_)), Seen::Error) => {
+                    let error = error.unwrap_or_default();
+                    return Err(events.flow.failure(classify_in_stream(&error), error.message));
+                }
+                (Some(Ok(_)), Seen::Nothing) => {}
+                (Some(Ok(run)), Seen::Chunk) => {
+                    events.first = Some(run);
+                    return Ok(events);
+                }
+            }
+        }
+    }
+
+    /// What has gone by so far.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The next run of events; `None` at the end of the body.
+    fn poll_run(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut each: impl FnMut(&[u8], Seen),
+    ) -> Poll<Option<Result<Bytes, AttemptFailure>>> {
+        loop {
+            let tally = &mut self.tally;
+            match self.splitter.next_run(|event| each(event, tally.see(event))) {
+                Ok(Some(run)) => return Poll::Ready(Some(Ok(run))),
+                Ok(None) => {}
+                Err(too_large) => {
+                    let failure = self.flow.failure(FailureKind::Malformed, too_large.to_string());
+                    return Poll::Ready(Some(Err(failure)));
+                }
+            }
+            match ready!(self.flow.poll_next(cx)) {
+                Some(Ok(chunk)) => self.splitter.push(chunk),
+                Some(Err(failure)) => return Poll::Ready(Some(Err(failure))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// The stream is complete and has told so; what follows matters only to the connection.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(Ok(_)) = ready!(self.flow.poll_next(cx)) {}
+        Poll::Ready(())
+    }
+}
+
+impl Stream for Events {
+    type Item = Result<Bytes, AttemptFailure>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let events = self.get_mut();
+        if let Some(first) = events.first.take() {
+            if events.tally.done() {
+                events.flow.expect_end();
+            }
+            return Poll::Ready(Some(Ok(first)));
+        }
+        if events.ended {
+            return Poll::Ready(None);
+        }
+        if events.tally.done() {
+            ready!(events.poll_end(cx));
+            events.ended = true;
+            return Poll::Ready(None);
+        }
+        let run = ready!(events.poll_run(cx, |_, _| ()));
+        let item = match run {
+            Some(Ok(run)) => {
+                if events.tally.done() {
+                    events.flow.expect_end();
+                }
+                return Poll::Ready(Some(Ok(run)));
+            }
+            Some(Err(failure)) => Some(Err(failure)),
+            // The upstream has said that it failed, in the stream; an end would contradict it.
+            None if events.tally.failed() => None,
+            None if events.tally.complete() => Some(Ok(DONE)),
+            None => Some(Err(events.flow.cut("the stream ended without a finish_reason"))),
+        };
+        events.ended = true;
+        Poll::Ready(item)
+    }
+}
+
+/// Some servers just close the stream; clients wait for this.
+const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");

@@ -1,0 +1,128 @@
+//! The services that we call: one attempt at one deployment, from the request's bytes to an answer or a failure.
+//!
+//! Nothing of an answer is passed on before it is known to be one: of a stream the first event has come, a short answer
+//! has come whole. Until then an attempt fails with the reason, and another may take its place. Dropping the
+//! future or the answer closes the connection, which tells the upstream to stop.
+//!
+//! `client` and below speak HTTP; `attempt` knows what an answer must look like; `classify` says what went wrong.
+
+mod answer;
+mod attempt;
+mod classify;
+mod client;
+mod connect;
+mod connection;
+mod demo;
+pub mod discover;
+mod events;
+mod failure;
+mod flow;
+mod headers;
+mod pool;
+mod provider;
+mod retry_after;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+use witgate_core::config::Config;
+use witgate_core::deployment::UpstreamModel;
+use witgate_core::openai::{ModelLiteral, Peek};
+
+pub use answer::{AnswerBody, Long};
+pub use events::Events;
+pub use failure::{AttemptFailure, UpstreamBody};
+use provider::{Backend, Provider};
+
+/// All deployments, ready to be called.
+pub struct Upstreams {
+    providers: Vec<Provider>,
+    deployments: Vec<Deployment>,
+}
+
+struct Deployment {
+    provider: usize,
+    /// `None`: the name that the client asked for.
+    model: Option<ModelLiteral>,
+}
+
+/// One attempt.
+pub struct Call<'a> {
+    /// Place in [`Config::deployments`].
+    pub deployment: usize,
+    /// The client's body.
+    pub body: &'a Bytes,
+    /// What was read out of it.
+    pub peek: &'a Peek,
+    /// The name that a deployment without one of its own is asked for.
+    pub requested_model: &'a str,
+    /// JSON merge patch over the body; anything but an object is passed over.
+    pub overlay: Option<&'a Value>,
+    /// The client's headers.
+    pub client_headers: &'a HeaderMap,
+    /// To the first byte of the answer; `None` = the provider's own.
+    pub first_byte_timeout: Option<Duration>,
+    /// When the request's time is over.
+    pub deadline: Instant,
+}
+
+/// An answer.
+pub enum Reply {
+    /// Not streamed.
+    Whole(WholeReply),
+    /// Streamed; its first event has come.
+    Stream(StreamReply),
+}
+
+/// An answer that is not streamed.
+pub struct WholeReply {
+    /// A success.
+    pub status: StatusCode,
+    /// Those that the client may see.
+    pub headers: HeaderMap,
+    /// The upstream's bytes.
+    pub body: AnswerBody,
+}
+
+/// A streamed answer.
+pub struct StreamReply {
+    /// A success.
+    pub status: StatusCode,
+    /// Those that the client may see.
+    pub headers: HeaderMap,
+    /// The upstream's events; the first is there.
+    pub events: Events,
+}
+
+impl Upstreams {
+    /// Prepares all deployments. Open connections of `before` are used on where they lead to the same place.
+    pub fn new(config: &Config, before: Option<&Self>) -> Self {
+        let before = before.map(|before| &before.providers[..]).unwrap_or_default();
+        let deployments = config.deployments.iter().map(|configured| Deployment {
+            provider: configured.provider,
+            model: match &configured.deployment.model {
+                UpstreamModel::Named(name) => Some(ModelLiteral::new(name)),
+                UpstreamModel::AsRequested => None,
+            },
+        });
+        Self {
+            providers: config.providers.iter().map(|configured| Provider::new(configured, before)).collect(),
+            deployments: deployments.collect(),
+        }
+    }
+
+    /// Closes connections that have been unused for longer than their provider's limit; to be called now and then.
+    pub fn close_old_connections(&self) {
+        let now = Instant::now();
+        for provider in &self.providers {
+            match &provider.backend {
+                Backend::Http(service) => service.client.pool().close_old(now),
+                Backend::Demo(_) | Backend::Unusable(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! One provider, prepared: what is the same in every request to it is made once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use witgate_core::config::{Dialect, Provider as Configured};
+use witgate_core::openai::{Endpoint, RequestBody};
+
+use super::client::{Client, Origin};
+use super::connect::ConnectorError;
+use super::connection::Pieces;
+use super::demo::Demo;
+use super::headers;
+
+/// A provider.
+pub(super) struct Provider {
+    pub(super) first_byte_timeout: Duration,
+    pub(super) idle_timeout: Duration,
+    pub(super) backend: Backend,
+}
+
+/// What answers.
+pub(super) enum Backend {
+    /// A service that speaks OpenAI's dialect; Ollama does too, on the path that is configured.
+    Http(Box<Service>),
+    /// The built-in one.
+    Demo(Demo),
+    /// Nothing can: every attempt fails with this. The gateway's other providers go on.
+    Unusable(String),
+}
+
+/// A service, and what is sent to it every time.
+pub(super) struct Service {
+    pub(super) client: Arc<Client>,
+    uris: [Uri; Endpoint::ALL.len()],
+    headers: HeaderMap,
+}
+
+/// Why a provider cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum ProviderError {
+    #[error("`base_url` is no URL: {0}")]
+    Url(#[from] http::uri::InvalidUri),
+    #[error(transparent)]
+    Connector(#[from] ConnectorError),
+    #[error("`{0}` is not the name of a header")]
+    HeaderName(String),
+    #[error("the value of `{0}` holds a character that a header cannot")]
+    HeaderValue(String),
+}
+
+impl Provider {
+    /// Prepares a provider; connections of `before` are kept if they lead to the same place in the same way.
+    pub(super) fn new(configured: &Configured, before: &[Self]) -> Self {
+        let backend = match configured.dialect {
+            Dialect::Demo => Backend::Demo(Demo::new(configured.demo.as_ref())),
+            Dialect::OpenAi | Dialect::Ollama => match Service::new(configured, before) {
+                Ok(service) => Backend::Http(Box::new(service)),
+                Err(error) => {
+                    tracing::error!(provider = %configured.name, %error, "provider cannot be used");
+                    Backend::Unusable(format!("provider `{}` cannot be used: {error}", configured.name))
+                }
+            },
+        };
+        Self { first_byte_timeout: configured.first_byte_timeout, idle_timeout: configured.idle_timeout, backend }
+    }
+}
+
+impl Service {
+    fn new(configured: &Configured, before: &[Provider]) -> Result<Self, ProviderError> {
+        let base: Uri = configured.base_url.parse()?;
+        let [chat, completions, embeddings] = Endpoint::ALL.map(|endpoint| path(&base, endpoint.path()).parse::<Uri>());
+        let uris = [chat?, completions?, embeddings?];
+        let headers = template(configured, &base)?;
+        let origin = Origin {
+            base,
+            connect_timeout: configured.connect_timeout,
+            pool_idle_timeout: configured.pool_idle_timeout,
+            pool_max_idle: configured.pool_max_idle,
+        };
+        let known = before.iter().find_map(|provider| match &provider.backend {
+            Backend::Http(service) => Some(&service.client).filter(|client| *client.origin() == origin),
+            Backend::Demo(_) | Backend::Unusable(_) => None,
+        });
+        let client = match known {
+            Some(client) => Arc::clone(client),
+            None => Arc::new(Client::new(origin)?),
+        };
+        Ok(Self { client, uris, headers })
+    }
+
+    /// A request to the service: its own headers win over the client's.
+    pub(super) fn request(
+        &self,
+        endpoint: Endpoint,
+        body: RequestBody,
+        streaming: bool,
+        client_headers: &HeaderMap,
+    ) -> Request<Pieces> {
+        let mut request = Request::new(Pieces::from(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uris[endpoint.index() as usize].clone();
+        let headers = request.headers_mut();
+        headers.reserve(self.headers.len() + client_headers.len() + 1);
+        headers::forward(client_headers, headers);
+        for (name, value) in &self.headers {
+            if name != USER_AGENT || !headers.contains_key(USER_AGENT) {
+                headers.insert(name, value.clone());
+            }
+        }
+        headers.insert(ACCEPT, if streaming { EVENT_STREAM } else { JSON });
+        request
+    }
+}
+
+/// The base's path and query with `endpoint` between them.
+fn path(base: &Uri, endpoint: &str) -> String {
+    let query = base.query().map(|query| format!("?{query}")).unwrap_or_default();
+    format!("{}{endpoint}{query}", base.path().trim_end_matches('/'))
+}
+
+/// Headers of every request to this provider.
+fn template(configured: &Configured, base: &Uri) -> Result<HeaderMap, ProviderError> {
+    let mut headers = HeaderMap::new();
+    let authority = base.authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
+    let secret = |name: &str, text: &str| {
+        let mut value = HeaderValue::try_from(text).map_err(|_| ProviderError::HeaderValue(name.to_owned()))?;
+        value.set_sensitive(true);
+        Ok::<_, ProviderError>(value)
+    };
+    headers.insert(HOST, secret("base_url", authority.unwrap_or_default())?);
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(ACCEPT_ENCODING, IDENTITY);
+    headers.insert(USER_AGENT, OURSELVES);
+    if let Some(key) = &configured.api_key {
+        headers.insert(AUTHORIZATION, secret("api_key", &format!("Bearer {}", key.expose()))?);
+    }
+    for (name, value) in &configured.headers {
+        let key = HeaderName::try_from(name).map_err(|_| ProviderError::HeaderName(name.clone()))?;
+        headers.insert(key, secret(name, value.expose())?);
+    }
+    Ok(headers)
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+const OURSELVES: HeaderValue = HeaderValue::from_static(concat!("witgate/", env!("CARGO_PKG_VERSION")));

@@ -1,0 +1,147 @@
+//! Attempts against real sockets: servers that are scripted to the packet.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod demo;
+mod discover;
+mod failures;
+mod server;
+mod streams;
+mod whole;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use http::HeaderMap;
+use witgate_core::config::{Dialect, Provider as Configured, Secret};
+use witgate_core::openai::{Endpoint, ModelLiteral, peek};
+use witgate_core::vocabulary::FailureKind;
+
+use super::provider::Provider;
+use super::*;
+
+/// A provider with short limits at this address.
+fn provider(address: std::net::SocketAddr) -> Configured {
+    Configured {
+        name: "test".into(),
+        dialect: Dialect::OpenAi,
+        base_url: format!("http://{address}/v1"),
+        api_key: Some(Secret::new("sk-ours")),
+        headers: vec![("X-Extra".to_owned(), Secret::new("ours"))],
+        connect_timeout: Duration::from_secs(2),
+        first_byte_timeout: Duration::from_secs(2),
+        idle_timeout: Duration::from_secs(2),
+        pool_idle_timeout: Duration::from_secs(2),
+        pool_max_idle: 4,
+        demo: None,
+    }
+}
+
+/// One deployment of this provider, where the model is called `theirs`.
+fn upstreams(configured: &Configured) -> Upstreams {
+    Upstreams {
+        providers: vec![Provider::new(configured, &[])],
+        deployments: vec![Deployment { provider: 0, model: Some(ModelLiteral::new("theirs")) }],
+    }
+}
+
+/// A request as a test sees it.
+struct Ask {
+    body: Bytes,
+    endpoint: Endpoint,
+    headers: HeaderMap,
+    overlay: Option<Value>,
+    first_byte_timeout: Option<Duration>,
+    time: Duration,
+}
+
+fn ask(body: &str) -> Ask {
+    Ask {
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        endpoint: Endpoint::Chat,
+        headers: HeaderMap::new(),
+        overlay: None,
+        first_byte_timeout: None,
+        time: Duration::from_secs(10),
+    }
+}
+
+fn chat() -> Ask {
+    ask(r#"{"model":"mine","messages":[]}"#)
+}
+
+fn stream() -> Ask {
+    ask(r#"{"model":"mine","messages":[],"stream":true}"#)
+}
+
+impl Ask {
+    async fn call(&self, upstreams: &Upstreams) -> Result<Reply, AttemptFailure> {
+        let peek = peek(&self.body, self.endpoint).unwrap();
+        let call = Call {
+            deployment: 0,
+            body: &self.body,
+            peek: &peek,
+            requested_model: &peek.model,
+            overlay: self.overlay.as_ref(),
+            client_headers: &self.headers,
+            first_byte_timeout: self.first_byte_timeout,
+            deadline: Instant::now() + self.time,
+        };
+        upstreams.call(call).await
+    }
+
+    async fn whole(&self, upstreams: &Upstreams) -> WholeReply {
+        match self.call(upstreams).await.unwrap() {
+            Reply::Whole(reply) => reply,
+            Reply::Stream(_) => panic!("a stream that was not asked for"),
+        }
+    }
+
+    async fn events(&self, upstreams: &Upstreams) -> Events {
+        match self.call(upstreams).await.unwrap() {
+            Reply::Stream(reply) => reply.events,
+            Reply::Whole(_) => panic!("asked for a stream"),
+        }
+    }
+
+    async fn failure(&self, upstreams: &Upstreams) -> AttemptFailure {
+        match self.call(upstreams).await {
+            Err(failure) => failure,
+            Ok(_) => panic!("it was to fail"),
+        }
+    }
+
+    /// Kind, status and message of the failure.
+    async fn told(&self, upstreams: &Upstreams) -> (FailureKind, u16, String) {
+        let failure = self.failure(upstreams).await;
+        (failure.kind, failure.status, failure.message)
+    }
+}
+
+fn told(kind: FailureKind, status: u16, message: &str) -> (FailureKind, u16, String) {
+    (kind, status, message.to_owned())
+}
+
+fn text(body: AnswerBody) -> String {
+    match body {
+        AnswerBody::Whole(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+        AnswerBody::Long(_) => panic!("longer than expected"),
+    }
+}
+
+/// Everything that came, and the failure at the end if there was one.
+async fn drain(
+    mut stream: impl Stream<Item = Result<Bytes, AttemptFailure>> + Unpin,
+) -> (String, Option<AttemptFailure>) {
+    let mut text = Vec::new();
+    while let Some(item) = stream.next().await {
+        match item {
+            Ok(bytes) => text.extend_from_slice(&bytes),
+            Err(failure) => {
+                assert!(stream.next().await.is_none(), "something came after a failure");
+                return (String::from_utf8(text).unwrap(), Some(failure));
+            }
+        }
+    }
+    (String::from_utf8(text).unwrap(), None)
+}
