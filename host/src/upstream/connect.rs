@@ -43,7 +43,7 @@ pub(super) enum ConnectError {
 
 /// Why a provider cannot be connected to at all.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectorError {
+pub enum ConnectorError {
     /// The URL has a scheme other than `http` and `https`, or no host.
     #[error("`{0}` is not an http or https URL with a host")]
     NotHttp(Uri),

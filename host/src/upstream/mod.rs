@@ -13,7 +13,7 @@ mod client;
 mod connect;
 mod connection;
 mod demo;
-pub mod discover;
+mod discover;
 mod events;
 mod failure;
 mod flow;
@@ -34,8 +34,11 @@ use witgate_core::deployment::UpstreamModel;
 use witgate_core::openai::{ModelLiteral, Peek};
 
 pub use answer::{AnswerBody, Long};
+pub use connect::ConnectorError;
+pub use discover::{DiscoverError, discover, models_of};
 pub use events::Events;
 pub use failure::{AttemptFailure, UpstreamBody};
+pub use provider::ProviderError;
 use provider::{Backend, Provider};
 
 /// All deployments, ready to be called.

@@ -40,13 +40,17 @@ pub(super) struct Service {
 
 /// Why a provider cannot be used.
 #[derive(Debug, thiserror::Error)]
-enum ProviderError {
+pub enum ProviderError {
+    /// Not a URL.
     #[error("`base_url` is no URL: {0}")]
     Url(#[from] http::uri::InvalidUri),
+    /// A URL that cannot be connected to.
     #[error(transparent)]
     Connector(#[from] ConnectorError),
+    /// A configured header's name.
     #[error("`{0}` is not the name of a header")]
     HeaderName(String),
+    /// A configured header's value, or the key.
     #[error("the value of `{0}` holds a character that a header cannot")]
     HeaderValue(String),
 }
@@ -116,13 +120,13 @@ impl Service {
 }
 
 /// The base's path and query with `endpoint` between them.
-fn path(base: &Uri, endpoint: &str) -> String {
+pub(super) fn path(base: &Uri, endpoint: &str) -> String {
     let query = base.query().map(|query| format!("?{query}")).unwrap_or_default();
     format!("{}{endpoint}{query}", base.path().trim_end_matches('/'))
 }
 
 /// Headers of every request to this provider.
-fn template(configured: &Configured, base: &Uri) -> Result<HeaderMap, ProviderError> {
+pub(super) fn template(configured: &Configured, base: &Uri) -> Result<HeaderMap, ProviderError> {
     let mut headers = HeaderMap::new();
     let authority = base.authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
     let secret = |name: &str, text: &str| {

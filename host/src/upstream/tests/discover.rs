@@ -1,13 +1,12 @@
 //! Which models a server has.
 
-use super::super::discover::discover;
 use super::server::{Server, json};
 use super::*;
 
 async fn found(answer: String) -> Result<Vec<String>, String> {
     let server = Server::answering(answer).await;
     let base = format!("http://{}/v1/", server.address);
-    discover(&base, None, Duration::from_secs(1)).await.map_err(|error| error.to_string())
+    discover(&base, Duration::from_secs(1)).await.map_err(|error| error.to_string())
 }
 
 #[tokio::test]
@@ -17,14 +16,27 @@ async fn models_are_listed_in_the_server_s_order() {
 }
 
 #[tokio::test]
+async fn a_configured_provider_is_asked_with_its_key() {
+    let server = Server::start(|mut peer| async move {
+        let request = peer.request().await.unwrap();
+        assert!(request.starts_with("GET /v1/models HTTP/1.1\r\n"), "{request}");
+        let answer = if request.contains("\r\nauthorization: Bearer sk-ours\r\n") { r#"{"data":[]}"# } else { "{}" };
+        peer.send(&json("200 OK", answer)).await;
+    })
+    .await;
+    let models = models_of(&provider(server.address), Duration::from_secs(1)).await;
+    assert_eq!(models.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn what_is_no_list_is_told() {
-    assert_eq!(found(json("401 Unauthorized", "{}")).await, Err("status 401".to_owned()));
+    assert_eq!(found(json("401 Unauthorized", "{}")).await, Err("GET /v1/models gives status 401".to_owned()));
     let message = "the answer is not a list of models: missing field `data` at line 1 column 2";
     assert_eq!(found(json("200 OK", "{}")).await, Err(message.to_owned()));
-    let error = discover("nowhere", None, Duration::from_secs(1)).await.unwrap_err();
-    assert_eq!(error.to_string(), "`nowhere` is not an http or https URL");
+    let error = discover("nowhere", Duration::from_secs(1)).await.unwrap_err();
+    assert_eq!(error.to_string(), "`nowhere` is not an http or https URL with a host");
     let silent = Server::start(|mut peer| async move { peer.wait_for_close().await }).await;
     let base = format!("http://{}", silent.address);
-    let error = discover(&base, None, Duration::from_millis(50)).await.unwrap_err();
+    let error = discover(&base, Duration::from_millis(50)).await.unwrap_err();
     assert_eq!(error.to_string(), "no list of models within 50ms");
 }
