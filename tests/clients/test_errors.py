@@ -109,7 +109,8 @@ def test_the_body_limit(guarded):
     def post_body_of(size):
         body = b'{"model": "no-such-model", "pad": "%s"}' % (b"x" * (size - 37))
         assert len(body) == size
-        return post(guarded, content=body, headers={"authorization": "Bearer sk-team-a-0123456789"})
+        headers = {"authorization": "Bearer sk-team-a-0123456789", "content-type": "application/json"}
+        return post(guarded, content=body, headers=headers)
 
     assert post_body_of(64 * 1024).status_code == 404
     refused = post_body_of(64 * 1024 + 1)
