@@ -51,12 +51,14 @@ advisories: ## Look for known vulnerabilities in what we depend on; downloads th
 	cargo deny --log-level error check advisories
 
 .PHONY: bench
-bench: ## Measure decisions, throughput and added latency, beside nginx
+bench: guests-extra ## Measure decisions, throughput, added latency and swaps, beside nginx; writes docs/benchmarks.md
 	@$(setup) bench
-	cargo bench --workspace --locked $(ARGS)
+	cargo build --release --locked --package witgate --package witgate-bench
+	target/release/witgate-bench all $(ARGS)
 
 .PHONY: test-all
-test-all: lint test bench ## Everything that can be checked on this machine
+test-all: lint test ## Everything that can be checked on this machine: lint, test, and a quick round of bench
+	$(MAKE) bench ARGS=--quick
 
 .PHONY: guests-extra
 guests-extra: $(languages:%=target/guests-extra/%.wasm) ## Build the example policies in Rust, C, JavaScript and Python
