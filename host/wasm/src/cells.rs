@@ -188,6 +188,7 @@ fn finite(value: f64) -> Result<f64, CellError> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use serde_json::json;

@@ -121,8 +121,10 @@ impl Chain {
     /// Decides about a request.
     pub fn decide(&self, offer: &Offer) -> Chosen {
         let mut run = Run::new(self, offer);
-        if let Err(refused) = run.narrow_and_rate() {
-            return run.refuse(refused);
+        match run.narrow_and_rate() {
+            Next::Stage => {}
+            Next::StandIn => return run.stand_in(),
+            Next::Refuse(failure) => return run.refuse(failure),
         }
         for (number, policy) in self.exporting(Hook::Router) {
             match policy.choose(run.question(number)) {
@@ -144,8 +146,10 @@ impl Chain {
     pub fn after_failure(&self, offer: &Offer, failures: &[FailedAttempt]) -> Option<Chosen> {
         self.exporting(Hook::Fallback).next()?;
         let mut run = Run::new(self, offer);
-        if let Err(refused) = run.narrow_and_rate() {
-            return Some(run.refuse(refused));
+        match run.narrow_and_rate() {
+            Next::Stage => {}
+            Next::StandIn => return Some(run.stand_in_after(failures)),
+            Next::Refuse(failure) => return Some(run.refuse(failure)),
         }
         for (number, policy) in self.exporting(Hook::Fallback) {
             match policy.choose_again(run.question(number), failures) {
@@ -182,8 +186,6 @@ struct Run<'a> {
     kept: Option<Vec<u32>>,
     scores: Option<SmallVec<[f64; 16]>>,
     failures: Vec<Failure>,
-    /// A stage failed and the mode hands the request over to the stand-in.
-    handed_over: bool,
 }
 
 /// Where a request goes on after a failure.
@@ -195,18 +197,17 @@ enum Next {
 
 impl<'a> Run<'a> {
     fn new(chain: &'a Chain, offer: &'a Offer) -> Self {
-        Self { chain, offer, kept: None, scores: None, failures: Vec::new(), handed_over: false }
+        Self { chain, offer, kept: None, scores: None, failures: Vec::new() }
     }
 
-    /// All filters, then all scorers. `Err` refuses the request; a stand-in is left for later.
-    fn narrow_and_rate(&mut self) -> Result<(), Failure> {
+    /// All filters, then all scorers.
+    fn narrow_and_rate(&mut self) -> Next {
         for (number, policy) in self.chain.exporting(Hook::Filter) {
             match policy.filter(self.question(number)) {
                 Ok(kept) => self.kept = Some(kept),
                 Err(failure) => match self.failed(failure) {
                     Next::Stage => {}
-                    Next::StandIn => return Ok(()),
-                    Next::Refuse(failure) => return Err(failure),
+                    elsewhere => return elsewhere,
                 },
             }
         }
@@ -222,8 +223,7 @@ impl<'a> Run<'a> {
                 }
                 Err(failure) => match self.failed(failure) {
                     Next::Stage => {}
-                    Next::StandIn => return Ok(()),
-                    Next::Refuse(failure) => return Err(failure),
+                    elsewhere => return elsewhere,
                 },
             }
         }
@@ -231,7 +231,7 @@ impl<'a> Run<'a> {
             sums.iter_mut().for_each(|sum| *sum /= total);
             self.scores = Some(sums);
         }
-        Ok(())
+        Next::Stage
     }
 
     fn candidates(&self) -> &[u32] {
@@ -250,15 +250,16 @@ impl<'a> Run<'a> {
 
     fn failed(&mut self, failure: Failure) -> Next {
         match self.chain.mode {
-            FailureMode::Refuse => return Next::Refuse(failure),
+            FailureMode::Refuse => Next::Refuse(failure),
             FailureMode::Skip => {
                 self.failures.push(failure);
-                return Next::Stage;
+                Next::Stage
             }
-            FailureMode::InOrder => self.failures.push(failure),
+            FailureMode::InOrder => {
+                self.failures.push(failure);
+                Next::StandIn
+            }
         }
-        self.handed_over = true;
-        Next::StandIn
     }
 
     /// Nobody decided. Where that is because something failed, the stand-in does; else, and when it fails too, the

@@ -105,6 +105,7 @@ fn compatible(version: &str) -> Option<(u64, u64)> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

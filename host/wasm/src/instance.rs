@@ -52,13 +52,14 @@ pub(crate) struct Exports {
 
 impl Exports {
     pub(crate) fn find(pre: &InstancePre<State>, hooks: Hooks) -> wasmtime::Result<Self> {
+        let wants = |hook| hooks.has(hook).then_some(pre);
         Ok(Self {
-            lifecycle: lifecycle::GuestIndices::new(pre)?,
-            filter: hooks.has(Hook::Filter).then(|| filter::GuestIndices::new(pre)).transpose()?,
-            scorer: hooks.has(Hook::Scorer).then(|| scorer::GuestIndices::new(pre)).transpose()?,
-            router: hooks.has(Hook::Router).then(|| router::GuestIndices::new(pre)).transpose()?,
-            fallback: hooks.has(Hook::Fallback).then(|| fallback::GuestIndices::new(pre)).transpose()?,
-            observer: hooks.has(Hook::Observer).then(|| observer::GuestIndices::new(pre)).transpose()?,
+            lifecycle: named("lifecycle", lifecycle::GuestIndices::new(pre))?,
+            filter: optional(Hook::Filter, wants(Hook::Filter).map(filter::GuestIndices::new))?,
+            scorer: optional(Hook::Scorer, wants(Hook::Scorer).map(scorer::GuestIndices::new))?,
+            router: optional(Hook::Router, wants(Hook::Router).map(router::GuestIndices::new))?,
+            fallback: optional(Hook::Fallback, wants(Hook::Fallback).map(fallback::GuestIndices::new))?,
+            observer: optional(Hook::Observer, wants(Hook::Observer).map(observer::GuestIndices::new))?,
         })
     }
 }
@@ -102,12 +103,18 @@ impl Instance {
         store.set_epoch_deadline(limit.ticks);
         let instance = pre.instantiate(&mut store)?;
         let guest = Guest {
-            lifecycle: exports.lifecycle.load(&mut store, &instance)?,
-            filter: exports.filter.as_ref().map(|found| found.load(&mut store, &instance)).transpose()?,
-            scorer: exports.scorer.as_ref().map(|found| found.load(&mut store, &instance)).transpose()?,
-            router: exports.router.as_ref().map(|found| found.load(&mut store, &instance)).transpose()?,
-            fallback: exports.fallback.as_ref().map(|found| found.load(&mut store, &instance)).transpose()?,
-            observer: exports.observer.as_ref().map(|found| found.load(&mut store, &instance)).transpose()?,
+            lifecycle: named("lifecycle", exports.lifecycle.load(&mut store, &instance))?,
+            filter: optional(Hook::Filter, exports.filter.as_ref().map(|found| found.load(&mut store, &instance)))?,
+            scorer: optional(Hook::Scorer, exports.scorer.as_ref().map(|found| found.load(&mut store, &instance)))?,
+            router: optional(Hook::Router, exports.router.as_ref().map(|found| found.load(&mut store, &instance)))?,
+            fallback: optional(
+                Hook::Fallback,
+                exports.fallback.as_ref().map(|found| found.load(&mut store, &instance)),
+            )?,
+            observer: optional(
+                Hook::Observer,
+                exports.observer.as_ref().map(|found| found.load(&mut store, &instance)),
+            )?,
         };
         let memory_at_start = store.data().limits.used();
         Ok(Self { store, guest, columns: Vec::new(), facts: Vec::new(), calls: 0, memory_at_start, retiring: false })
@@ -264,6 +271,15 @@ impl Call<'_> {
 struct Fed<'a> {
     columns: &'a [f64],
     facts: &'a [f64],
+}
+
+/// Says which interface an error is about.
+fn named<T>(interface: &str, found: wasmtime::Result<T>) -> wasmtime::Result<T> {
+    found.map_err(|error| error.context(format!("export `{interface}`")))
+}
+
+fn optional<T>(hook: Hook, found: Option<wasmtime::Result<T>>) -> wasmtime::Result<Option<T>> {
+    found.map(|found| named(hook.name(), found)).transpose()
 }
 
 /// Chains and policies look before they call; this is for whoever does not.

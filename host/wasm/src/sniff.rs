@@ -53,6 +53,7 @@ fn looks_like(bytes: &[u8]) -> &'static str {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -142,6 +142,7 @@ fn bounded(list: &'static str, got: usize, allowed: usize) -> Result<(), Subscri
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

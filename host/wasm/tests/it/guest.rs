@@ -14,7 +14,7 @@ const FED: &str = "(param $candidates i32) (param $count i32) (param $signals i3
                    (param $facts i32) (param $fact-count i32)";
 
 /// A policy to be made.
-pub struct Guest {
+pub(crate) struct Guest {
     version: &'static str,
     hooks: Vec<(&'static str, String)>,
     imports: Vec<&'static str>,
@@ -26,12 +26,10 @@ pub struct Guest {
     signals: Vec<String>,
     facts: Vec<String>,
     outcomes: Vec<String>,
-    reasons: Vec<String>,
-    overlays: Vec<String>,
 }
 
 /// A policy without hooks that says yes to everything.
-pub fn guest() -> Guest {
+pub(crate) fn guest() -> Guest {
     Guest {
         version: "0.1.0",
         hooks: Vec::new(),
@@ -44,13 +42,11 @@ pub fn guest() -> Guest {
         signals: Vec::new(),
         facts: Vec::new(),
         outcomes: Vec::new(),
-        reasons: Vec::new(),
-        overlays: Vec::new(),
     }
 }
 
 /// A router whose `route` is these instructions; they leave the address of the answer.
-pub fn router(body: &str) -> Guest {
+pub(crate) fn router(body: &str) -> Guest {
     guest().hook("router", body)
 }
 
@@ -59,79 +55,69 @@ fn strings(texts: &[&str]) -> Vec<String> {
 }
 
 impl Guest {
-    pub fn hook(mut self, hook: &'static str, body: &str) -> Self {
+    pub(crate) fn hook(mut self, hook: &'static str, body: &str) -> Self {
         self.hooks.push((hook, body.to_owned()));
         self
     }
 
     /// Built for another version of the contract.
-    pub fn version(mut self, version: &'static str) -> Self {
+    pub(crate) fn version(mut self, version: &'static str) -> Self {
         self.version = version;
         self
     }
 
     /// Imports an interface of the contract, for example `cells`.
-    pub fn imports(mut self, interface: &'static str) -> Self {
+    pub(crate) fn imports(mut self, interface: &'static str) -> Self {
         self.imports.push(interface);
         self
     }
 
     /// Further interfaces to import, as WIT packages.
-    pub fn wit(mut self, packages: &'static str) -> Self {
+    pub(crate) fn wit(mut self, packages: &'static str) -> Self {
         self.wit = packages;
         self
     }
 
     /// Imports, functions, data and globals of the module.
-    pub fn code(mut self, code: &str) -> Self {
+    pub(crate) fn code(mut self, code: &str) -> Self {
         self.code = code.to_owned();
         self
     }
 
     /// The instructions of `configure`; without it, it says yes.
-    pub fn configure(mut self, body: &str) -> Self {
+    pub(crate) fn configure(mut self, body: &str) -> Self {
         self.configure = body.to_owned();
         self
     }
 
     /// The instructions of `describe`.
-    pub fn describe(mut self, body: &str) -> Self {
+    pub(crate) fn describe(mut self, body: &str) -> Self {
         self.describe = body.to_owned();
         self
     }
 
-    pub fn schema(mut self, schema: &str) -> Self {
+    pub(crate) fn schema(mut self, schema: &str) -> Self {
         self.schema = schema.to_owned();
         self
     }
 
-    pub fn signals(mut self, names: &[&str]) -> Self {
+    pub(crate) fn signals(mut self, names: &[&str]) -> Self {
         self.signals = strings(names);
         self
     }
 
-    pub fn facts(mut self, names: &[&str]) -> Self {
+    pub(crate) fn facts(mut self, names: &[&str]) -> Self {
         self.facts = strings(names);
         self
     }
 
-    pub fn outcomes(mut self, names: &[&str]) -> Self {
+    pub(crate) fn outcomes(mut self, names: &[&str]) -> Self {
         self.outcomes = strings(names);
         self
     }
 
-    pub fn reasons(mut self, texts: &[&str]) -> Self {
-        self.reasons = strings(texts);
-        self
-    }
-
-    pub fn overlays(mut self, texts: &[&str]) -> Self {
-        self.overlays = strings(texts);
-        self
-    }
-
     /// The core module with its component type, as a file.
-    pub fn module(&self) -> Vec<u8> {
+    pub(crate) fn module(&self) -> Vec<u8> {
         let mut module = wat::parse_str(self.text()).unwrap();
         let (resolve, world) = self.world();
         wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
@@ -139,7 +125,7 @@ impl Guest {
     }
 
     /// The component, as a file.
-    pub fn component(&self) -> Vec<u8> {
+    pub(crate) fn component(&self) -> Vec<u8> {
         wit_component::ComponentEncoder::default().module(&self.module()).unwrap().encode().unwrap()
     }
 
@@ -177,7 +163,7 @@ impl Guest {
         }
         data.write(16, &info);
         let mut subscription = vec![0];
-        for list in [&self.signals, &self.facts, &self.outcomes, &self.reasons, &self.overlays] {
+        for list in [&self.signals[..], &self.facts, &self.outcomes, &[][..], &[][..]] {
             subscription.extend(data.list(list));
         }
         data.write(64, &subscription);
@@ -209,7 +195,7 @@ impl Guest {
                 (memory (export "memory") 4)
                 (global $heap (mut i32) (i32.const 65536))
                 (data (i32.const 0) "{data}")
-                (func (export "cabi_realloc") (param i32 i32 $align i32 $size i32) (result i32) (local $at i32)
+                (func (export "cabi_realloc") (param i32 i32 i32) (param $size i32) (result i32) (local $at i32)
                     (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
                     (global.set $heap (i32.add (local.get $at) (local.get $size)))
                     (local.get $at))

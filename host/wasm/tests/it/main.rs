@@ -1,5 +1,5 @@
 //! The engine against policies that are right, wrong and hostile.
-#![expect(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod bind;
 mod calls;

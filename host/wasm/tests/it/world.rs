@@ -15,15 +15,15 @@ use witgate_wasm::{BindError, Binding, CellStore, Engine, EngineOptions, LoadErr
 
 use crate::guest::Guest;
 
-pub struct World {
-    pub engine: Engine,
-    pub cells: Arc<CellStore>,
-    pub rules: PolicyRules,
-    pub settings: Value,
+pub(crate) struct World {
+    pub(crate) engine: Engine,
+    pub(crate) cells: Arc<CellStore>,
+    pub(crate) rules: PolicyRules,
+    pub(crate) settings: Value,
 }
 
 /// One worker; a deadline that a busy test machine keeps.
-pub fn world() -> World {
+pub(crate) fn world() -> World {
     World {
         engine: Engine::new(EngineOptions { workers: 1, ..EngineOptions::default() }).unwrap(),
         cells: Arc::default(),
@@ -40,19 +40,19 @@ pub fn world() -> World {
 }
 
 impl World {
-    pub fn load(&self, bytes: &[u8]) -> Result<Arc<witgate_wasm::Component>, LoadError> {
+    pub(crate) fn load(&self, bytes: &[u8]) -> Result<Arc<witgate_wasm::Component>, LoadError> {
         self.engine.load("test", bytes)
     }
 
-    pub fn try_bind(&self, guest: &Guest) -> Result<Arc<Policy>, BindError> {
+    pub(crate) fn try_bind(&self, guest: &Guest) -> Result<Arc<Policy>, BindError> {
         self.engine.bind(&self.load(&guest.module()).unwrap(), self.binding())
     }
 
-    pub fn bind(&self, guest: &Guest) -> Arc<Policy> {
+    pub(crate) fn bind(&self, guest: &Guest) -> Arc<Policy> {
         self.try_bind(guest).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    pub fn binding(&self) -> Binding {
+    pub(crate) fn binding(&self) -> Binding {
         Binding {
             settings: Arc::new(self.settings.clone()),
             rules: self.rules.clone(),
@@ -63,7 +63,7 @@ impl World {
     }
 }
 
-pub fn fleet(deployments: u32) -> Fleet {
+pub(crate) fn fleet(deployments: u32) -> Fleet {
     let deployment = |number: u32| {
         Arc::new(Deployment {
             id: format!("m@{number}").into(),
@@ -83,7 +83,7 @@ pub fn fleet(deployments: u32) -> Fleet {
     Fleet::new((0..deployments).map(deployment).collect(), vec!["first".into()], None)
 }
 
-pub fn offer(candidates: &[u32]) -> Offer {
+pub(crate) fn offer(candidates: &[u32]) -> Offer {
     Offer {
         stamp: Stamp { decision: 1, attempt: 0, seed: 7, now_ms: 0.0 },
         now: Millis(0),
@@ -94,7 +94,7 @@ pub fn offer(candidates: &[u32]) -> Offer {
 }
 
 /// The deployment that a decision's plan starts with.
-pub fn target(decision: &Decision) -> u32 {
+pub(crate) fn target(decision: &Decision) -> u32 {
     match decision {
         Decision::Run(plan) => plan.attempts[0].target,
         other => panic!("expected a plan, got {other:?}"),
