@@ -1,1 +1,23 @@
-//! x
+//! Witgate: an OpenAI-compatible gateway whose routing is pluggable WebAssembly.
+//!
+//! The life of a request, by module: [`server`] accepts the connection; [`api`] authenticates, reads the body and
+//! finds the route; [`cache`] may have the answer; [`pipeline`] asks the route's policies, tries deployments through
+//! [`upstream`] until one answers, and relays the answer. All of it works on one [`snapshot`], which [`reload`] swaps
+//! when configuration or policies change. [`telemetry`] measures and logs, [`admin`] tells the operator, [`app`]
+//! wires everything, [`cli`] is the program.
+
+pub mod admin;
+pub mod api;
+pub mod app;
+pub mod cache;
+pub mod cli;
+pub mod clock;
+pub mod config_files;
+pub mod gateway;
+pub mod names;
+pub mod pipeline;
+pub mod reload;
+pub mod server;
+pub mod snapshot;
+pub mod telemetry;
+pub mod upstream;

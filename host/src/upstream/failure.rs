@@ -37,6 +37,11 @@ impl AttemptFailure {
         Self { kind, status: 0, retry_after: None, message: message.into(), body: None }
     }
 
+    /// The upstream reported the failure itself, in a stream that had begun.
+    pub(crate) fn in_stream() -> Self {
+        Self::new(FailureKind::ErrorInStream, "the upstream reported an error in the stream").with_status(200)
+    }
+
     pub(super) fn with_status(self, status: u16) -> Self {
         Self { status, ..self }
     }

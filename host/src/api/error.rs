@@ -1,0 +1,284 @@
+//! The one table from what went wrong to what the client is told: status, OpenAI's error object, retry headers.
+//!
+//! OpenAI's SDKs retry 408, 409, 429 and 5xx by themselves unless `x-should-retry` says otherwise. The gateway has
+//! used up its fallbacks when it answers with an error, so it says `false`, except where it names a time to come
+//! back at.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, Response, StatusCode};
+use witgate_core::openai::{ErrorBody, RequestError};
+use witgate_core::plan::Rejection;
+use witgate_core::vocabulary::FailureKind;
+
+use crate::api::auth::AuthError;
+use crate::upstream::{AttemptFailure, UpstreamBody};
+
+/// Everything that a client can be told instead of an answer.
+#[derive(Debug)]
+pub enum ApiError {
+    /// 401.
+    Auth(AuthError),
+    /// No such path.
+    UnknownPath {
+        /// As asked.
+        method: Method,
+        /// As asked.
+        path: String,
+    },
+    /// The path exists, the method does not.
+    WrongMethod {
+        /// As asked.
+        method: Method,
+        /// As asked.
+        path: String,
+        /// What it takes.
+        allowed: &'static str,
+    },
+    /// The body is not announced as JSON.
+    ContentType {
+        /// As sent; `None` when nothing was.
+        sent: Option<String>,
+    },
+    /// The body is above the limit.
+    TooLarge {
+        /// Bytes.
+        limit: usize,
+    },
+    /// The body did not come within the read timeout.
+    SlowBody,
+    /// The connection broke while the body was read; nobody will see the answer.
+    BrokenBody,
+    /// The body is wrong.
+    Request(RequestError),
+    /// No route takes this name.
+    UnknownModel {
+        /// As sent.
+        model: String,
+    },
+    /// The policy refused.
+    Rejected(Rejection),
+    /// The policy chain failed, and the route says to refuse then.
+    PolicyFailed {
+        /// What failed, with the policy's name.
+        message: String,
+    },
+    /// Every attempt failed.
+    Upstream {
+        /// How often it was tried.
+        attempts: usize,
+        /// Where last.
+        deployment: std::sync::Arc<str>,
+        /// How the last one failed.
+        failure: Box<AttemptFailure>,
+    },
+    /// The request's time was over before anything could be tried.
+    Deadline,
+    /// Something that should not happen did; the log has the details.
+    Internal,
+}
+
+impl ApiError {
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Auth(_) => StatusCode::UNAUTHORIZED,
+            Self::UnknownPath { .. } | Self::UnknownModel { .. } => StatusCode::NOT_FOUND,
+            Self::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ContentType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
+            Self::BrokenBody | Self::Request(_) => StatusCode::BAD_REQUEST,
+            Self::Rejected(rejection) => StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::FORBIDDEN),
+            Self::PolicyFailed { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Upstream { failure, .. } => upstream_status(failure),
+            Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// For logs and metrics: a closed set.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Auth(_) => "auth",
+            Self::UnknownPath { .. } => "unknown-path",
+            Self::WrongMethod { .. } => "wrong-method",
+            Self::ContentType { .. } => "content-type",
+            Self::TooLarge { .. } => "too-large",
+            Self::SlowBody => "slow-body",
+            Self::BrokenBody => "broken-body",
+            Self::Request(_) => "bad-request",
+            Self::UnknownModel { .. } => "unknown-model",
+            Self::Rejected(_) => "rejected",
+            Self::PolicyFailed { .. } => "policy",
+            Self::Upstream { failure, .. } => failure.kind.name(),
+            Self::Deadline => "deadline",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The whole answer.
+    pub fn into_response(self) -> Response<Body> {
+        let status = self.status();
+        let retry_after = self.retry_after();
+        let allowed = if let Self::WrongMethod { allowed, .. } = &self { Some(*allowed) } else { None };
+        let (content_type, body) = match self.relayed() {
+            Some(relayed) => relayed,
+            None => (JSON, self.body().to_json()),
+        };
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, content_type);
+        if let Some(methods) = allowed {
+            headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(wait) = retry_after {
+            // Whole seconds, rounded up: never an invitation that is too early.
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000) as u64));
+            headers.insert("retry-after-ms", HeaderValue::from(wait.as_millis() as u64));
+        }
+        if sdk_would_retry(status) {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static(if retry_after.is_some() { "true" } else { "false" }));
+        }
+        response
+    }
+
+    /// The error object.
+    pub fn body(&self) -> ErrorBody {
+        match self {
+            Self::Auth(AuthError::Missing) => ErrorBody::invalid(
+                "You didn't provide an API key. Send it in the header `Authorization: Bearer YOUR_KEY`.",
+            ),
+            Self::Auth(AuthError::Wrong) => {
+                ErrorBody::invalid("Incorrect API key provided.").with_code("invalid_api_key")
+            }
+            Self::UnknownPath { method, path } => ErrorBody::invalid(format!(
+                "Unknown path: {method} {path}. This gateway serves /v1/chat/completions, /v1/completions, \
+                 /v1/embeddings and /v1/models."
+            ))
+            .with_code("unknown_url"),
+            Self::WrongMethod { method, path, allowed } => {
+                ErrorBody::invalid(format!("{method} is not allowed on {path}; use {allowed}."))
+                    .with_code("method_not_supported")
+            }
+            Self::ContentType { sent: Some(sent) } => ErrorBody::invalid(format!(
+                "Unsupported content type: '{sent}'. Send the header `Content-Type: application/json`."
+            ))
+            .with_code("unsupported_content_type"),
+            Self::ContentType { sent: None } => {
+                ErrorBody::invalid("No content type. Send the header `Content-Type: application/json`.")
+                    .with_code("unsupported_content_type")
+            }
+            Self::TooLarge { limit } => ErrorBody::invalid(format!(
+                "The request body is larger than {limit} bytes, the limit of this gateway (`server.body_limit`)."
+            ))
+            .with_code("request_too_large"),
+            Self::SlowBody => ErrorBody::invalid("The request body did not arrive in time.").with_code("body_timeout"),
+            Self::BrokenBody => ErrorBody::invalid("The request body broke off.").with_code("body_incomplete"),
+            Self::Request(error) => error.body(),
+            Self::UnknownModel { model } => {
+                ErrorBody::invalid(format!("The model `{model}` does not exist; GET /v1/models lists those that do."))
+                    .with_param("model")
+                    .with_code("model_not_found")
+            }
+            Self::Rejected(rejection) => {
+                let message = rejection.reason.as_deref().unwrap_or("The routing policy refused this request.");
+                ErrorBody::new(message, kind_of(self.status())).with_code("rejected_by_policy")
+            }
+            Self::PolicyFailed { message } => ErrorBody::server(message.clone()).with_code("policy_failed"),
+            Self::Upstream { attempts, deployment, failure } => upstream_body(*attempts, deployment, failure),
+            Self::Deadline => {
+                ErrorBody::server("The time for this request was over before a deployment could be tried.")
+                    .with_code("deadline")
+            }
+            Self::Internal => ErrorBody::server("Something went wrong in the gateway.").with_code("internal_error"),
+        }
+    }
+
+    /// A client error is the upstream's to explain: its own words, byte for byte.
+    fn relayed(&self) -> Option<(HeaderValue, Bytes)> {
+        let Self::Upstream { failure, .. } = self else { return None };
+        if !is_the_requests_fault(failure.kind) {
+            return None;
+        }
+        let UpstreamBody { content_type, bytes } = failure.body.as_ref()?;
+        Some((content_type.clone().unwrap_or(JSON), bytes.clone()))
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Rejected(rejection) => rejection.retry_after,
+            Self::Upstream { failure, .. } => failure.retry_after,
+            Self::Auth(_)
+            | Self::UnknownPath { .. }
+            | Self::WrongMethod { .. }
+            | Self::ContentType { .. }
+            | Self::TooLarge { .. }
+            | Self::SlowBody
+            | Self::BrokenBody
+            | Self::Request(_)
+            | Self::UnknownModel { .. }
+            | Self::PolicyFailed { .. }
+            | Self::Deadline
+            | Self::Internal => None,
+        }
+    }
+}
+
+fn is_the_requests_fault(kind: FailureKind) -> bool {
+    matches!(kind, FailureKind::BadRequest | FailureKind::ContextLength)
+}
+
+fn upstream_status(failure: &AttemptFailure) -> StatusCode {
+    match failure.kind {
+        FailureKind::BadRequest | FailureKind::ContextLength => {
+            // llama.cpp reports some client errors as 500.
+            let status = StatusCode::from_u16(failure.status).ok().filter(StatusCode::is_client_error);
+            status.unwrap_or(StatusCode::BAD_REQUEST)
+        }
+        FailureKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        FailureKind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        FailureKind::ConnectTimeout | FailureKind::FirstByteTimeout | FailureKind::Deadline | FailureKind::Stalled => {
+            StatusCode::GATEWAY_TIMEOUT
+        }
+        FailureKind::Connect
+        | FailureKind::Reset
+        | FailureKind::Cut
+        | FailureKind::ServerError
+        // The provider refused *our* key or model: nothing that the client could mend.
+        | FailureKind::Unauthorised
+        | FailureKind::ModelNotFound
+        | FailureKind::Malformed
+        | FailureKind::ErrorInStream => StatusCode::BAD_GATEWAY,
+    }
+}
+
+fn upstream_body(attempts: usize, deployment: &str, failure: &AttemptFailure) -> ErrorBody {
+    let tried = if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
+    let message =
+        format!("No deployment could answer ({tried}); the last one, `{deployment}`: {}", failure.message);
+    let status = upstream_status(failure);
+    ErrorBody::new(message, kind_of(status)).with_code(failure.kind.name())
+}
+
+fn kind_of(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+        status if status.is_client_error() => "invalid_request_error",
+        _ => "server_error",
+    }
+}
+
+fn sdk_would_retry(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 409 | 429) || status.is_server_error()
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const SHOULD_RETRY: &str = "x-should-retry";

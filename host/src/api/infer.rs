@@ -1,0 +1,115 @@
+//! `POST /v1/chat/completions`, `/v1/completions` and `/v1/embeddings`: the life of a request, on one screen.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, Request};
+use witgate_core::openai::{Endpoint, peek};
+
+use crate::api::body::{check_content_type, collect};
+use crate::api::error::ApiError;
+use crate::cache::{Hit, Lookup, Question, Slot};
+use crate::gateway::Gateway;
+use crate::pipeline::context::{Arrival, Context};
+use crate::pipeline::execute::{self, Answered};
+use crate::pipeline::relay;
+use crate::pipeline::request::RequestRecord;
+use crate::telemetry::request_id::RequestId;
+
+/// `POST /v1/chat/completions`
+pub async fn chat(state: State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
+    infer(state, Endpoint::Chat, request).await
+}
+
+/// `POST /v1/completions`
+pub async fn completions(state: State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
+    infer(state, Endpoint::Completions, request).await
+}
+
+/// `POST /v1/embeddings`
+pub async fn embeddings(state: State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
+    infer(state, Endpoint::Embeddings, request).await
+}
+
+async fn infer(State(gateway): State<Arc<Gateway>>, endpoint: Endpoint, request: Request<Body>) -> Response<Body> {
+    let id = RequestId::of(&request);
+    let (parts, body) = request.into_parts();
+    let mut record = RequestRecord::begin(&gateway, endpoint, id);
+    match answer(gateway, endpoint, parts.headers, body, &mut record).await {
+        Ok(Found::Kept(hit)) => relay::replay(&hit, record),
+        Ok(Found::Answered(answered, slot)) => relay::respond(answered, record, slot),
+        Err(error) => {
+            record.failed(&error);
+            let mut response = error.into_response();
+            record.write_headers(response.headers_mut());
+            response
+        }
+    }
+}
+
+/// Where the answer is.
+enum Found {
+    /// In the cache.
+    Kept(Hit),
+    /// Upstream; with the cache's place for it.
+    Answered(Answered, Option<Slot>),
+}
+
+async fn answer(
+    gateway: Arc<Gateway>,
+    endpoint: Endpoint,
+    headers: HeaderMap,
+    body: Body,
+    record: &mut RequestRecord,
+) -> Result<Found, ApiError> {
+    let snapshot = gateway.snapshot();
+    let caller = snapshot.keys.authenticate(&headers).map_err(ApiError::Auth)?;
+    check_content_type(&headers)?;
+    let server = &snapshot.config.server;
+    let body = collect(&headers, body, server.body_limit, server.read_timeout).await?;
+    let peek = peek(&body, endpoint).map_err(ApiError::Request)?;
+    record.asked(&caller, &peek.model);
+    let resolved = snapshot
+        .table
+        .resolve(&peek.model)
+        .ok_or_else(|| ApiError::UnknownModel { model: peek.model.to_string() })?;
+    let route = resolved.route;
+    record.routed(&snapshot, route);
+    let (requested_model, candidates) = (resolved.model.into(), Arc::clone(resolved.deployments));
+    let context = Context::new(Arrival {
+        started: record.started(),
+        gateway,
+        route,
+        requested_model,
+        candidates,
+        headers,
+        snapshot,
+        body,
+        peek,
+        caller,
+    });
+    let question = Question {
+        scope: context.route().cache.as_ref(),
+        tenant: &context.caller.tenant_name,
+        endpoint,
+        model: &context.requested_model,
+        headers: &context.headers,
+        body: &context.body,
+    };
+    let lookup = context.gateway.cache.look(question).await;
+    record.cache(&lookup);
+    let slot = match lookup {
+        Lookup::Hit(hit) => return Ok(Found::Kept(hit)),
+        Lookup::Miss(slot) => Some(slot),
+        Lookup::Bypass => None,
+    };
+    match execute::run(&context).await {
+        Ok(answered) => Ok(Found::Answered(answered, slot)),
+        Err(unanswered) => {
+            record.decided(unanswered.by, unanswered.deployment, unanswered.attempts);
+            Err(unanswered.error)
+        }
+    }
+}

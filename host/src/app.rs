@@ -1,0 +1,224 @@
+//! Wires all parts together, from top to bottom, and takes them apart again in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::routing::{get, post};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use witgate_core::config::{Config, Loaded};
+use witgate_wasm::{CellStore, Engine, EngineError, EngineOptions};
+
+use crate::api::error::ApiError;
+use crate::api::{infer, models};
+use crate::cache::{Cache, CacheError};
+use crate::config_files::ConfigFiles;
+use crate::gateway::{Assembly, Gateway};
+use crate::names::ModelNames;
+use crate::pipeline::record::Observers;
+use crate::reload::store::PolicyStore;
+use crate::reload::{Published, Reloader, Work};
+use crate::snapshot::{Parts, Snapshot, StageProblem, prepare};
+use crate::telemetry::metrics::Metrics;
+use crate::{admin, server};
+
+/// A gateway that serves.
+pub struct App {
+    address: SocketAddr,
+    gateway: Arc<Gateway>,
+    shutdown: CancellationToken,
+    server: JoinHandle<()>,
+}
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It would answer anybody.
+    #[error(
+        "{listen} can be reached from other machines, and no API keys are configured: anybody could spend your \
+         providers' money. Add keys under `auth.keys`, listen on 127.0.0.1, or say `server.allow_unauthenticated: true`"
+    )]
+    Unprotected {
+        /// The configured address.
+        listen: SocketAddr,
+    },
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The response cache.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// Policies that the routes need.
+    #[error("{}", lines(.0))]
+    Policies(Vec<StageProblem>),
+    /// The policy folder or the socket.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// A start-up task died.
+    #[error("start-up panicked: {0}")]
+    Panicked(#[from] tokio::task::JoinError),
+}
+
+impl App {
+    /// Compiles the policies, opens the socket, and serves. `on_config` is told about every configuration that is
+    /// put into service later.
+    ///
+    /// # Errors
+    /// Whatever keeps the gateway from serving; nothing is left behind then.
+    pub async fn start(
+        files: ConfigFiles,
+        loaded: Loaded,
+        on_config: impl Fn(&Config) + Send + 'static,
+    ) -> Result<Self, StartError> {
+        let config = Arc::new(loaded.config);
+        check_exposure(&config)?;
+        let metrics = Arc::new(Metrics::new());
+        let parts = Arc::new(Parts {
+            cells: Arc::new(CellStore::default()),
+            models: Arc::new(ModelNames::default()),
+            metrics: Arc::clone(&metrics),
+        });
+        let (store, snapshot) = tokio::task::spawn_blocking({
+            let (config, parts) = (Arc::clone(&config), Arc::clone(&parts));
+            move || load_policies(&config, &parts)
+        })
+        .await??;
+        let listener = server::listen(config.server.listen)?;
+        let address = listener.local_addr()?;
+
+        let current = Arc::new(ArcSwap::from_pointee(snapshot));
+        let published = Arc::new(Published::default());
+        let work = Work {
+            store,
+            files,
+            parts: Arc::clone(&parts),
+            current: Arc::clone(&current),
+            published: Arc::clone(&published),
+            on_config: Box::new(on_config),
+        };
+        work.publish(Vec::new());
+        let gateway = Arc::new(Gateway::new(Assembly {
+            cache: Cache::new(&config.cache, &metrics)?,
+            observers: Observers::start(metrics.outcomes_dropped()),
+            reloader: Reloader::start(work)?,
+            parts,
+            published,
+            current,
+        }));
+        let shutdown = CancellationToken::new();
+        let limits =
+            server::Limits { read_timeout: config.server.read_timeout, grace: config.server.shutdown_grace };
+        let server = tokio::spawn(server::serve(
+            listener,
+            routes(Arc::clone(&gateway)),
+            limits,
+            shutdown.clone().cancelled_owned(),
+        ));
+        Ok(Self { address, gateway, shutdown, server })
+    }
+
+    /// Where it listens; the port is the true one when the configuration says 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The running gateway.
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// Shuts down in phases: readiness turns false, no more connections are accepted, requests in flight end within
+    /// the grace time, then the background work ends.
+    pub async fn stop(self) {
+        self.gateway.start_draining();
+        self.shutdown.cancel();
+        if let Err(error) = self.server.await {
+            tracing::error!(%error, "the server task panicked");
+        }
+        // Requests that were cut hold the gateway for a moment longer.
+        if tokio::time::timeout(STOP_PATIENCE, self.gateway.stop()).await.is_err() {
+            tracing::warn!("the background work did not end in time");
+        }
+    }
+}
+
+/// Refuses to serve everybody by mistake.
+///
+/// # Errors
+/// When the address is public and there are no keys.
+pub fn check_exposure(config: &Config) -> Result<(), StartError> {
+    let listen = config.server.listen;
+    let open = config.auth.keys.is_empty() && !config.server.allow_unauthenticated;
+    if open && !listen.ip().is_loopback() { Err(StartError::Unprotected { listen }) } else { Ok(()) }
+}
+
+/// An engine for the policies of `config`.
+///
+/// # Errors
+/// When the engine cannot run on this machine.
+pub fn engine(config: &Config, meter: Option<Arc<Metrics>>) -> Result<Engine, EngineError> {
+    Engine::new(EngineOptions {
+        code_cache: config.policies.code_cache.clone(),
+        workers: workers(config),
+        meter: meter.map(|metrics| metrics as _),
+    })
+}
+
+/// Worker threads of the runtime.
+pub fn workers(config: &Config) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    config.server.workers.map_or_else(cores, usize::from)
+}
+
+fn load_policies(config: &Arc<Config>, parts: &Parts) -> Result<(PolicyStore, Snapshot), StartError> {
+    let engine = engine(config, Some(Arc::clone(&parts.metrics)))?;
+    let mut store = PolicyStore::new(engine, config.policies.directory.clone());
+    for (policy, problem) in store.look(false)?.refused {
+        tracing::error!(policy = &*policy, problem, "policy file refused");
+    }
+    let snapshot = prepare(&mut store, config, None, parts).map_err(StartError::Policies)?;
+    store.commit(&snapshot.policies_in_use());
+    Ok((store, snapshot))
+}
+
+fn routes(gateway: Arc<Gateway>) -> Router {
+    let api = Router::new()
+        .route("/chat/completions", post(infer::chat))
+        .route("/completions", post(infer::completions))
+        .route("/embeddings", post(infer::embeddings))
+        .route("/models", get(models::list))
+        .route("/models/{*id}", get(models::retrieve));
+    Router::new()
+        .nest("/v1", api.clone())
+        .merge(api)
+        .route("/health", get(admin::live))
+        .route("/health/live", get(admin::live))
+        .route("/health/ready", get(admin::ready))
+        .route("/metrics", get(admin::metrics))
+        .route("/admin/policies", get(admin::policies))
+        .route("/admin/reload", post(admin::reload))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(unknown_path)
+        .with_state(gateway)
+}
+
+#[expect(clippy::unused_async, reason = "axum's handlers are async")]
+async fn unknown_path(method: http::Method, uri: http::Uri) -> axum::response::Response {
+    ApiError::UnknownPath { method, path: uri.path().to_owned() }.into_response()
+}
+
+#[expect(clippy::unused_async, reason = "axum's handlers are async")]
+async fn wrong_method(method: http::Method, uri: http::Uri) -> axum::response::Response {
+    let path = uri.path().to_owned();
+    let reads = ["/models", "/health", "/metrics", "/admin/policies"].iter().any(|part| path.contains(part));
+    ApiError::WrongMethod { method, path, allowed: if reads { "GET" } else { "POST" } }.into_response()
+}
+
+fn lines(problems: &[StageProblem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+const STOP_PATIENCE: Duration = Duration::from_secs(5);

@@ -1,0 +1,102 @@
+//! `witgate check`: every layer of a configuration, without serving.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use witgate_core::config::{Loaded, Problem, Severity};
+
+use super::serve::find;
+use super::{CheckArgs, complain, say};
+use crate::app;
+use crate::config_files::{ConfigFiles, Overrides};
+use crate::names::ModelNames;
+use crate::reload::store::PolicyStore;
+use crate::snapshot::{Parts, prepare};
+use crate::telemetry::metrics::Metrics;
+use witgate_wasm::CellStore;
+
+pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let mut files = match find(args.config.config.clone()) {
+        Some(path) => ConfigFiles::at(path, Overrides::default()),
+        None => ConfigFiles::built_in(None, Overrides::default()),
+    };
+    let loaded = match files.load() {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            for problem in &problems {
+                complain(problem);
+            }
+            complain(&format!("{}: {} problem(s)", files.describe(), problems.len()));
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    for warning in &loaded.warnings {
+        complain(&warning.to_string());
+    }
+    let mut problems = policy_problems(&loaded)?;
+    problems.extend(exposure_problem(&loaded));
+    if !args.running {
+        problems.extend(port_problem(&loaded));
+    }
+    for problem in &problems {
+        complain(&problem.to_string());
+    }
+    if problems.is_empty() {
+        say(&summary(&files, &loaded));
+        return Ok(ExitCode::SUCCESS);
+    }
+    complain(&format!("{}: {} problem(s)", files.describe(), problems.len()));
+    Ok(ExitCode::FAILURE)
+}
+
+/// Compiles, configures and tries every policy that a route names.
+fn policy_problems(loaded: &Loaded) -> anyhow::Result<Vec<Problem>> {
+    let config = Arc::new(loaded.config.clone());
+    let parts = Parts {
+        cells: Arc::new(CellStore::default()),
+        models: Arc::new(ModelNames::default()),
+        metrics: Arc::new(Metrics::new()),
+    };
+    let mut store = PolicyStore::new(app::engine(&config, None)?, config.policies.directory.clone());
+    let refused = store.look(false)?.refused;
+    let mut problems: Vec<Problem> = refused
+        .into_iter()
+        .map(|(_, problem)| {
+            let key = witgate_core::config::KeyPath::top("policies").key("directory");
+            loaded.problem(Severity::Error, key, problem, None)
+        })
+        .collect();
+    if let Err(stages) = prepare(&mut store, &config, None, &parts) {
+        for stage in stages {
+            let route = config.routes.iter().position(|route| route.name == stage.route).unwrap_or(usize::MAX);
+            let path = loaded.stage_path(route, stage.stage);
+            problems.push(loaded.problem(Severity::Error, path, stage.message, None));
+        }
+    }
+    Ok(problems)
+}
+
+fn exposure_problem(loaded: &Loaded) -> Option<Problem> {
+    let error = app::check_exposure(&loaded.config).err()?;
+    let key = witgate_core::config::KeyPath::top("server").key("listen");
+    Some(loaded.problem(Severity::Error, key, error.to_string(), None))
+}
+
+fn port_problem(loaded: &Loaded) -> Option<Problem> {
+    let error = crate::server::probe(loaded.config.server.listen).err()?;
+    let key = witgate_core::config::KeyPath::top("server").key("listen");
+    let hint = "give --running when the gateway itself listens there".to_owned();
+    Some(loaded.problem(Severity::Error, key, error.to_string(), hint))
+}
+
+fn summary(files: &ConfigFiles, loaded: &Loaded) -> String {
+    let config = &loaded.config;
+    format!(
+        "{}: good: {} provider(s), {} deployment(s), {} route(s), {} warning(s)",
+        files.describe(),
+        config.providers.len(),
+        config.deployments.len(),
+        config.routes.len(),
+        loaded.warnings.len(),
+    )
+}

@@ -1,0 +1,127 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+mod check;
+mod local;
+mod policy;
+mod serve;
+
+/// An OpenAI-compatible gateway whose routing is pluggable WebAssembly.
+#[derive(Parser)]
+#[command(name = "witgate", version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve requests
+    #[command(after_help = SERVE_HELP)]
+    Serve(ServeArgs),
+    /// Check a configuration completely, without serving: exit code 0 good, 1 bad
+    #[command(after_help = CHECK_HELP)]
+    Check(CheckArgs),
+    /// Look at policies
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
+}
+
+#[derive(Args)]
+struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Listen here instead of at `server.listen`, for example 127.0.0.1:4000
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<std::net::SocketAddr>,
+    /// Watch this folder instead of `policies.directory`
+    #[arg(long, value_name = "FOLDER")]
+    policies: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Do not look whether the port is free: the gateway is running
+    #[arg(long)]
+    running: bool,
+}
+
+#[derive(Args)]
+struct ConfigArg {
+    /// A YAML file, or a folder whose *.yaml files are read together. Without it: ./witgate.yaml, else
+    /// /etc/witgate/witgate.yaml, else a built-in default with a demo provider
+    #[arg(long, short, value_name = "PATH", env = "WITGATE_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum PolicyCommand {
+    /// Say what a .wasm file is: contract version, hooks, imports, size, settings
+    Inspect {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+/// Parses the arguments, runs the command, and gives the process's exit code: 0 good, 1 the command failed, 2 wrong
+/// usage.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too; they go to standard output with code 0.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let result = match cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Check(args) => check::run(&args),
+        Command::Policy { command: PolicyCommand::Inspect { file } } => policy::inspect(&file),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// For people, on standard output.
+#[expect(clippy::print_stdout, reason = "the command line talks to the terminal")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+/// For people, on standard error.
+#[expect(clippy::print_stderr, reason = "the command line talks to the terminal")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}
+
+const AFTER_HELP: &str = "\
+Try it now:
+  witgate serve
+  curl -s http://127.0.0.1:4000/v1/chat/completions -H 'content-type: application/json' \\
+       -d '{\"model\":\"demo\",\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}'
+
+Drop a policy into policies/ and it decides from the next request on.";
+
+const SERVE_HELP: &str = "\
+Configuration and policies reload live: save the file, or send SIGHUP. A bad file changes nothing and is reported.
+SIGTERM or Ctrl-C lets the requests in flight end within `server.shutdown_grace`; a second one ends at once.
+The log goes to standard error; RUST_LOG overrides `log.filter`.";
+
+const CHECK_HELP: &str = "\
+Checks syntax, keys and values, references, duplicates, environment variables, policy files (they are compiled,
+configured and tried) and whether the port is free. Every problem is printed as file:line:column with a hint.";

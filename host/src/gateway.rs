@@ -1,0 +1,105 @@
+//! What outlives every request and every reload, and where a request finds the snapshot of the moment.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+
+use arc_swap::ArcSwap;
+use witgate_core::decision::INTEGER_LIMIT;
+
+use crate::cache::Cache;
+use crate::pipeline::record::Observers;
+use crate::reload::{Published, Reloader, Report};
+use crate::snapshot::{Parts, Snapshot};
+use crate::telemetry::metrics::RouteMetrics;
+
+/// The running gateway.
+pub struct Gateway {
+    /// State of policies, names, metrics.
+    pub parts: Arc<Parts>,
+    /// Kept answers.
+    pub cache: Cache,
+    /// Where outcomes go for policies that learn.
+    pub observers: Observers,
+    /// What the reload thread shows.
+    pub published: Arc<Published>,
+    /// When the process started, seconds since 1970.
+    pub started_at: u64,
+    /// For requests that find no route.
+    pub unrouted: RouteMetrics,
+    current: Arc<ArcSwap<Snapshot>>,
+    reloader: Reloader,
+    decisions: AtomicU32,
+    draining: AtomicBool,
+}
+
+/// The parts of a gateway.
+pub struct Assembly {
+    /// See [`Gateway`].
+    pub parts: Arc<Parts>,
+    /// See [`Gateway`].
+    pub cache: Cache,
+    /// See [`Gateway`].
+    pub observers: Observers,
+    /// See [`Gateway`].
+    pub published: Arc<Published>,
+    /// The snapshot in service; shared with the reload thread.
+    pub current: Arc<ArcSwap<Snapshot>>,
+    /// The reload thread.
+    pub reloader: Reloader,
+}
+
+impl Gateway {
+    /// A gateway that is ready to serve.
+    pub fn new(assembly: Assembly) -> Self {
+        let Assembly { parts, cache, observers, published, current, reloader } = assembly;
+        Self {
+            unrouted: parts.metrics.route(""),
+            parts,
+            cache,
+            observers,
+            published,
+            started_at: (crate::clock::wall_ms() / 1000.0) as u64,
+            current,
+            reloader,
+            decisions: AtomicU32::new(0),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// The snapshot of this moment; a request takes it once and keeps it.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// A new decision's number.
+    pub fn next_decision(&self) -> u32 {
+        self.decisions.fetch_add(1, Relaxed) & (INTEGER_LIMIT - 1)
+    }
+
+    /// Reads configuration and policies again; `None` when the reload thread has ended.
+    pub async fn reload_now(&self) -> Option<Report> {
+        self.reloader.now().await
+    }
+
+    /// Readiness turns false.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    /// Whether the gateway shuts down.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    /// Ends the background work and waits for it.
+    pub async fn stop(self: Arc<Self>) {
+        let gateway = Arc::clone(&self);
+        // A compilation that is under way may take seconds.
+        let stopped = tokio::task::spawn_blocking(move || gateway.reloader.stop());
+        if let Err(error) = stopped.await {
+            tracing::error!(%error, "the reload thread was not stopped");
+        }
+        self.observers.stop().await;
+        self.cache.stop().await;
+    }
+}

@@ -1,0 +1,282 @@
+//! Carries a plan out: attempt after attempt, within the request's deadline and attempt limit, until one answers.
+//!
+//! Until an attempt has given its first event (or its whole answer) nothing has gone to the client, so it may be
+//! replaced by the next. What comes after the plan is up to the policies' `fallback` hook; the host only keeps to
+//! the bounds.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use witgate_core::decision::{FailedAttempt, StartRule};
+use witgate_core::plan::{Attempt, Plan};
+use witgate_core::vocabulary::FailureKind;
+use witgate_wasm::{Choice, Chosen};
+
+use super::context::Context;
+use super::decide;
+use super::record::{AttemptRecord, Fate};
+use crate::api::error::ApiError;
+use crate::upstream::{AttemptFailure, Call, Reply};
+
+/// An attempt that answered.
+pub struct Answered {
+    /// The answer; of a stream, the first event has come.
+    pub reply: Reply,
+    /// Its outcome is still open.
+    pub record: AttemptRecord,
+    /// Id of the deployment.
+    pub deployment: Arc<str>,
+    /// Which policy chose it, and why.
+    pub by: By,
+    /// Attempts made, this one included.
+    pub attempts: usize,
+}
+
+/// Which policy made a decision.
+#[derive(Clone, Debug)]
+pub struct By {
+    /// The policy's name.
+    pub policy: Arc<str>,
+    /// Its revision; empty for configured order.
+    pub revision: Arc<str>,
+    /// In the policy's words.
+    pub reason: Option<Arc<str>>,
+}
+
+/// Why there is no answer.
+pub struct Unanswered {
+    /// For the client.
+    pub error: ApiError,
+    /// Who decided last.
+    pub by: By,
+    /// Attempts made.
+    pub attempts: usize,
+    /// The deployment that was tried last.
+    pub deployment: Option<u32>,
+}
+
+/// Decides, and carries out what was decided.
+pub async fn run(context: &Context) -> Result<Answered, Unanswered> {
+    let mut execution = Execution { context, failures: Vec::new(), last: None };
+    let mut chosen = decide::first(context).await;
+    loop {
+        let (plan, by) = match execution.plan_of(chosen) {
+            Ok(planned) => planned,
+            Err(unanswered) => return Err(*unanswered),
+        };
+        if let Some((reply, record)) = execution.carry_out(&plan).await {
+            let attempts = execution.failures.len() + 1;
+            let deployment = context.deployment_id(record.target());
+            return Ok(Answered { reply, record, deployment, by, attempts });
+        }
+        chosen = match execution.next_decision().await {
+            Some(chosen) => chosen,
+            None => return Err(execution.give_up(by)),
+        };
+    }
+}
+
+struct Execution<'a> {
+    context: &'a Context,
+    failures: Vec<FailedAttempt>,
+    last: Option<AttemptFailure>,
+}
+
+impl Execution<'_> {
+    fn plan_of(&mut self, chosen: Chosen) -> Result<(Plan, By), Box<Unanswered>> {
+        let Chosen { choice, policy, revision, .. } = chosen;
+        let by = |reason| By { policy, revision, reason };
+        let (error, by) = match choice {
+            Choice::Run(plan) => {
+                let by = by(plan.reason.clone());
+                return Ok((plan, by));
+            }
+            Choice::Reject(rejection) => {
+                let by = by(rejection.reason.clone());
+                (ApiError::Rejected(rejection), by)
+            }
+            Choice::GiveUp => return Err(Box::new(self.give_up(by(None)))),
+            Choice::Refused(failure) => (ApiError::PolicyFailed { message: failure.to_string() }, by(None)),
+        };
+        Err(Box::new(Unanswered { error, by, attempts: self.failures.len(), deployment: self.last_target() }))
+    }
+
+    /// The answer of the first attempt that gives one; `None` when the plan is used up.
+    async fn carry_out(&mut self, plan: &Plan) -> Option<(Reply, AttemptRecord)> {
+        let mut rest = &plan.attempts[..];
+        while let Some((attempt, after)) = rest.split_first() {
+            if !self.may_go_on() {
+                return None;
+            }
+            let hedge = after.first().filter(|next| next.start == StartRule::Hedge);
+            let (result, used) = match hedge {
+                // A hedge starts by its own clock, so its delay is not waited for here.
+                Some(hedge) if self.attempts_left() > 1 => self.race(plan, attempt, hedge).await,
+                _ => (self.single(plan, attempt).await, 1),
+            };
+            match result {
+                Ok(answered) => return Some(answered),
+                Err(kind) if ends_plan(kind) => return None,
+                Err(_) => rest = &rest[used..],
+            }
+        }
+        None
+    }
+
+    async fn single(&mut self, plan: &Plan, attempt: &Attempt) -> Result<(Reply, AttemptRecord), FailureKind> {
+        if attempt.start != StartRule::Hedge {
+            self.wait(attempt.delay).await;
+        }
+        let number = self.failures.len();
+        let result = self.attempt(plan, attempt, number, Fate::default()).await;
+        result.map_err(|failed| self.note(*failed))
+    }
+
+    /// Two attempts, the second one starting when the first has been silent for the hedge's delay. Gives also how
+    /// many attempts of the plan that used up.
+    async fn race(
+        &mut self,
+        plan: &Plan,
+        first: &Attempt,
+        hedge: &Attempt,
+    ) -> (Result<(Reply, AttemptRecord), FailureKind>, usize) {
+        self.wait(first.delay).await;
+        let number = self.failures.len();
+        let (first_fate, hedge_fate) = (Fate::shared(), Fate::shared());
+        let failed = {
+            let mut leading = std::pin::pin!(self.attempt(plan, first, number, first_fate.clone()));
+            let early = tokio::select! {
+                result = &mut leading => Some(result),
+                () = tokio::time::sleep(hedge.delay.min(self.context.remaining())) => None,
+            };
+            match early {
+                Some(Ok(answered)) => return (Ok(answered), 1),
+                Some(Err(failed)) => vec![failed],
+                None => {
+                    let mut hedging = std::pin::pin!(self.attempt(plan, hedge, number + 1, hedge_fate.clone()));
+                    let mut failed = Vec::with_capacity(2);
+                    let (mut leading_runs, mut hedging_runs) = (true, true);
+                    while leading_runs || hedging_runs {
+                        let result = tokio::select! {
+                            result = &mut leading, if leading_runs => { leading_runs = false; result }
+                            result = &mut hedging, if hedging_runs => { hedging_runs = false; result }
+                        };
+                        match result {
+                            Ok(answered) => {
+                                let loser = if leading_runs { &first_fate } else { &hedge_fate };
+                                loser.lose();
+                                return (Ok(answered), 2);
+                            }
+                            Err(failure) => failed.push(failure),
+                        }
+                    }
+                    failed
+                }
+            }
+        };
+        let used = failed.len();
+        let mut kind = FailureKind::Connect;
+        for failure in failed {
+            kind = self.note(*failure);
+        }
+        (Err(kind), used)
+    }
+
+    async fn attempt(
+        &self,
+        plan: &Plan,
+        attempt: &Attempt,
+        number: usize,
+        fate: Fate,
+    ) -> Result<(Reply, AttemptRecord), Box<Failed>> {
+        let context = self.context;
+        let record = AttemptRecord::begin(context, attempt.target, number, plan.tag, fate);
+        let route = context.route();
+        let call = Call {
+            deployment: attempt.target as usize,
+            body: &context.body,
+            peek: &context.peek,
+            requested_model: &context.requested_model,
+            overlay: attempt.overlay.as_deref(),
+            client_headers: &context.headers,
+            first_byte_timeout: attempt.timeout.or(route.first_byte_timeout),
+            deadline: context.deadline,
+        };
+        match context.snapshot.upstreams.call(call).await {
+            Ok(reply) => Ok((reply, record)),
+            Err(failure) => {
+                let elapsed = record.fail(&failure);
+                Err(Box::new(Failed {
+                    told: FailedAttempt {
+                        target: attempt.target,
+                        kind: failure.kind,
+                        status: failure.status,
+                        retry_after_ms: failure.retry_after.map_or(0.0, |wait| wait.as_secs_f64() * 1000.0),
+                        elapsed_ms: elapsed.as_secs_f64() * 1000.0,
+                        tokens_sent: 0,
+                    },
+                    failure,
+                }))
+            }
+        }
+    }
+
+    fn note(&mut self, failed: Failed) -> FailureKind {
+        let kind = failed.failure.kind;
+        self.failures.push(failed.told);
+        self.last = Some(failed.failure);
+        kind
+    }
+
+    async fn next_decision(&self) -> Option<Chosen> {
+        if !self.may_go_on() {
+            return None;
+        }
+        decide::after(self.context, &self.failures).await
+    }
+
+    fn give_up(&mut self, by: By) -> Unanswered {
+        let attempts = self.failures.len();
+        let deployment = self.last_target();
+        let error = match self.last.take() {
+            Some(failure) => ApiError::Upstream {
+                attempts,
+                deployment: deployment.map_or_else(|| Arc::from(""), |target| self.context.deployment_id(target)),
+                failure: Box::new(failure),
+            },
+            // Only an executor that made no attempt gets here: the deadline had passed before the first.
+            None => ApiError::Deadline,
+        };
+        Unanswered { error, by, attempts, deployment }
+    }
+
+    fn last_target(&self) -> Option<u32> {
+        self.failures.last().map(|failed| failed.target)
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.attempts_left() > 0 && Instant::now() < self.context.deadline
+    }
+
+    fn attempts_left(&self) -> usize {
+        let most = self.context.snapshot.config.server.max_attempts.get() as usize;
+        most.saturating_sub(self.failures.len())
+    }
+
+    async fn wait(&self, delay: Duration) {
+        if !delay.is_zero() {
+            tokio::time::sleep(delay.min(self.context.remaining())).await;
+        }
+    }
+}
+
+struct Failed {
+    told: FailedAttempt,
+    failure: AttemptFailure,
+}
+
+/// A request that is wrong in itself is wrong for the plan's next deployment too; whether it is worth another kind
+/// of deployment, a policy says.
+fn ends_plan(kind: FailureKind) -> bool {
+    matches!(kind, FailureKind::BadRequest | FailureKind::ContextLength | FailureKind::Deadline)
+}

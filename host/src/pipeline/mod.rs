@@ -1,0 +1,16 @@
+//! From a request to its answer, in the order of the modules:
+//!
+//! - [`context`]: what one request carries from stage to stage
+//! - [`decide`]: asks the policy chain
+//! - [`execute`]: carries the plan out: attempts, failover, hedge
+//! - [`relay`]: passes the answer on, event by event
+//! - [`receipt`]: tells the client what was done
+//! - [`record`], [`request`]: one outcome for each attempt, one record for each request
+
+pub mod context;
+pub mod decide;
+pub mod execute;
+pub mod receipt;
+pub mod record;
+pub mod relay;
+pub mod request;

@@ -1,0 +1,214 @@
+//! One record for each request: written into the log and the metrics when it is dropped, so that a client that hangs
+//! up needs no special code.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::AGE;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use witgate_core::openai::{Endpoint, Usage};
+
+use super::execute::By;
+use super::receipt::Receipt;
+use crate::api::auth::Caller;
+use crate::api::error::ApiError;
+use crate::cache::{Hit, Lookup};
+use crate::gateway::Gateway;
+use crate::snapshot::{RouteState, Snapshot};
+use crate::telemetry::access::AccessLine;
+use crate::telemetry::metrics::RequestOutcome;
+use crate::telemetry::request_id::{self, RequestId};
+
+/// One request, until it ends or is dropped.
+pub struct RequestRecord {
+    gateway: Arc<Gateway>,
+    id: RequestId,
+    endpoint: Endpoint,
+    started: Instant,
+    routed: Option<(Arc<Snapshot>, usize)>,
+    caller: Option<Caller>,
+    model: Box<str>,
+    receipt: Receipt,
+    cache: Option<Cached>,
+    first_token: Option<Duration>,
+    bytes: u64,
+    ended: Ended,
+}
+
+/// What the cache said.
+#[derive(Clone, Copy)]
+enum Cached {
+    Hit { tier: &'static str, age: Duration },
+    Miss,
+    Bypass,
+}
+
+struct Ended {
+    status: u16,
+    outcome: RequestOutcome,
+    usage: Usage,
+}
+
+impl RequestRecord {
+    /// The request has come. Until something else is said, the client will have gone away.
+    pub fn begin(gateway: &Arc<Gateway>, endpoint: Endpoint, id: RequestId) -> Self {
+        Self {
+            gateway: Arc::clone(gateway),
+            id,
+            endpoint,
+            started: Instant::now(),
+            routed: None,
+            caller: None,
+            model: Box::from(""),
+            receipt: Receipt::default(),
+            cache: None,
+            first_token: None,
+            bytes: 0,
+            ended: Ended { status: CLIENT_GONE, outcome: RequestOutcome::Cancelled, usage: Usage::default() },
+        }
+    }
+
+    /// When the request came.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Who asks for what.
+    pub fn asked(&mut self, caller: &Caller, model: &str) {
+        self.caller = Some(caller.clone());
+        self.model = model.into();
+    }
+
+    /// Where the name leads.
+    pub fn routed(&mut self, snapshot: &Arc<Snapshot>, route: usize) {
+        self.routed = Some((Arc::clone(snapshot), route));
+    }
+
+    /// What the cache said.
+    pub fn cache(&mut self, lookup: &Lookup) {
+        let cached = self.route().is_some_and(|route| route.cache.is_some());
+        self.cache = cached.then_some(match lookup {
+            Lookup::Hit(hit) => Cached::Hit { tier: hit.tier.name(), age: hit.age },
+            Lookup::Miss(_) => Cached::Miss,
+            Lookup::Bypass => Cached::Bypass,
+        });
+    }
+
+    /// What the policies decided and how often was tried.
+    pub fn decided(&mut self, by: By, deployment: Option<u32>, attempts: usize) {
+        let fleet = self.routed.as_ref().map(|(snapshot, _)| &snapshot.fleet);
+        let entry = deployment.and_then(|number| fleet?.deployments().get(number as usize));
+        self.receipt = Receipt { deployment: entry.map(|entry| Arc::clone(&entry.spec.id)), by: Some(by), attempts };
+    }
+
+    /// The first event or the whole answer has come.
+    pub fn first_token(&mut self) {
+        let elapsed = self.started.elapsed();
+        self.first_token = Some(elapsed);
+        if let Some(route) = self.route() {
+            route.metrics.first_token(elapsed);
+        }
+    }
+
+    /// So many bytes of the answer have gone by.
+    pub fn passed(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    /// The answer is complete.
+    pub fn served(&mut self, status: StatusCode, usage: Usage) {
+        self.ended = Ended { status: status.as_u16(), outcome: RequestOutcome::Served, usage };
+    }
+
+    /// A kept answer was found.
+    pub fn replayed(&mut self, hit: &Hit) {
+        self.passed(hit.entry.body.len());
+        self.receipt.deployment = Some(Arc::from(&*hit.entry.deployment));
+        self.ended =
+            Ended { status: StatusCode::OK.as_u16(), outcome: RequestOutcome::Cached, usage: Usage::default() };
+    }
+
+    /// The answer broke off after it had begun.
+    pub fn broke_off(&mut self, error: &'static str, usage: Usage) {
+        self.ended = Ended { status: StatusCode::OK.as_u16(), outcome: RequestOutcome::Failed(error), usage };
+    }
+
+    /// There is an error instead of an answer.
+    pub fn failed(&mut self, error: &ApiError) {
+        let outcome = RequestOutcome::Failed(error.label());
+        self.ended = Ended { status: error.status().as_u16(), outcome, usage: Usage::default() };
+    }
+
+    /// The request's id, the route receipt and what the cache said.
+    pub fn write_headers(&self, headers: &mut HeaderMap) {
+        headers.insert(request_id::HEADER, self.id.header_value());
+        self.receipt.write(headers);
+        match self.cache {
+            Some(Cached::Hit { age, .. }) => {
+                headers.insert(CACHE, HeaderValue::from_static("hit"));
+                headers.insert(AGE, HeaderValue::from(age.as_secs()));
+            }
+            Some(Cached::Miss) => {
+                headers.insert(CACHE, HeaderValue::from_static("miss"));
+            }
+            Some(Cached::Bypass) => {
+                headers.insert(CACHE, HeaderValue::from_static("bypass"));
+            }
+            None => {}
+        }
+    }
+
+    fn route(&self) -> Option<&RouteState> {
+        self.routed.as_ref().map(|(snapshot, route)| &snapshot.routes[*route])
+    }
+
+    fn log(&self, latency: Duration) {
+        let by = self.receipt.by.as_ref();
+        let caller = self.caller.as_ref();
+        AccessLine {
+            id: &self.id,
+            method: "POST",
+            path: self.endpoint.path(),
+            status: self.ended.status,
+            outcome: self.ended.outcome.label(),
+            key: caller.map_or("", |caller| &caller.key_name),
+            tenant: caller.map_or("", |caller| &caller.tenant_name),
+            model: &self.model,
+            route: self.route().map_or("", |route| &route.name),
+            deployment: self.receipt.deployment.as_deref().unwrap_or_default(),
+            policy: by.map_or("", |by| &by.policy),
+            revision: by.map_or("", |by| &by.revision),
+            attempts: self.receipt.attempts,
+            cache: match self.cache {
+                Some(Cached::Hit { tier, .. }) => tier,
+                Some(Cached::Miss) => "miss",
+                Some(Cached::Bypass) => "bypass",
+                None => "",
+            },
+            ttft: self.first_token,
+            latency,
+            usage: self.ended.usage,
+            bytes: self.bytes,
+        }
+        .write();
+    }
+}
+
+impl Drop for RequestRecord {
+    fn drop(&mut self) {
+        let latency = self.started.elapsed();
+        let Ended { outcome, .. } = self.ended;
+        match self.route() {
+            Some(route) => route.metrics.ended(self.endpoint, outcome, latency),
+            None => self.gateway.unrouted.ended(self.endpoint, outcome, latency),
+        }
+        let logged = self.routed.as_ref().is_none_or(|(snapshot, _)| snapshot.config.log.requests);
+        if logged && AccessLine::wanted() {
+            self.log(latency);
+        }
+    }
+}
+
+const CACHE: HeaderName = HeaderName::from_static("x-witgate-cache");
+/// nginx's number for a client that did not wait.
+const CLIENT_GONE: u16 = 499;

@@ -1,0 +1,286 @@
+//! Looks through the policy folder and says which files are new, changed or gone.
+//!
+//! A file counts once it has kept its size and modification time over two looks, so a half-written one is left for
+//! the next look. Symbolic links are followed: a Kubernetes ConfigMap is a link to a folder that is swapped. Hidden
+//! files (`..data`, `.name.swp`), and whatever does not end in `.wasm` (`name.wasm~`, `name.wasm.tmp`), are not ours.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// What the folder held at the last look.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    seen: BTreeMap<Arc<str>, Seen>,
+}
+
+#[derive(Clone, Debug)]
+struct Seen {
+    stamp: Stamp,
+    /// The content of this stamp has been handed out.
+    taken: bool,
+}
+
+/// What changes when a file's content does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stamp {
+    length: u64,
+    modified: Option<SystemTime>,
+    #[cfg(unix)]
+    inode: u64,
+}
+
+/// What one look found.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Complete new content, by policy name.
+    pub files: Vec<(Arc<str>, Result<Vec<u8>, FileError>)>,
+    /// Names whose file is gone.
+    pub gone: Vec<Arc<str>>,
+    /// Files that cannot be policies, with the reason; every look names them again.
+    pub strange: Vec<FileError>,
+    /// Some file is still being written: look again soon.
+    pub unsettled: bool,
+}
+
+/// Why a file is not read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    /// The name cannot be written in the configuration.
+    #[error(
+        "{file}: a policy's name may have letters, digits, `-`, `_` and `.` only, and at most 64 of them; rename the file"
+    )]
+    Name {
+        /// As the folder lists it.
+        file: String,
+    },
+    /// The system refuses.
+    #[error("{file}: cannot be read: {reason}")]
+    Read {
+        /// Name of the file.
+        file: String,
+        /// The system's words.
+        reason: String,
+    },
+    /// Not a regular file.
+    #[error("{file}: is not a regular file")]
+    NotAFile {
+        /// Name of the file.
+        file: String,
+    },
+    /// Too large to be worth reading.
+    #[error("{file}: has {length} bytes, the limit is {limit}")]
+    TooLarge {
+        /// Name of the file.
+        file: String,
+        /// Its length.
+        length: u64,
+        /// The limit.
+        limit: u64,
+    },
+}
+
+impl Folder {
+    /// A folder that has not been looked at yet; it need not exist.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, seen: BTreeMap::new() }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Compares the folder with the last look. `settle` is false at start-up, when nobody may be writing and every
+    /// file is taken as it is.
+    ///
+    /// # Errors
+    /// When the folder exists and cannot be listed. Nothing is forgotten then.
+    pub fn look(&mut self, settle: bool) -> io::Result<Changes> {
+        let mut changes = Changes::default();
+        let mut present = BTreeMap::new();
+        for entry in self.entries()? {
+            match candidate(&entry, &self.path) {
+                None => {}
+                Some(Err(problem)) => changes.strange.push(problem),
+                Some(Ok((name, stamp))) => {
+                    let seen = self.visit(&name, stamp, settle, &mut changes);
+                    present.insert(name, seen);
+                }
+            }
+        }
+        changes.gone = self.seen.keys().filter(|name| !present.contains_key(*name)).cloned().collect();
+        self.seen = present;
+        Ok(changes)
+    }
+
+    fn entries(&self) -> io::Result<Vec<std::ffi::OsString>> {
+        match fs::read_dir(&self.path) {
+            Ok(entries) => entries.map(|entry| entry.map(|entry| entry.file_name())).collect(),
+            // A folder that is swapped is missing for a moment, and one that was never made holds no policies.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn visit(&self, name: &Arc<str>, stamp: Stamp, settle: bool, changes: &mut Changes) -> Seen {
+        let before = self.seen.get(name);
+        match before {
+            Some(seen) if seen.stamp == stamp && seen.taken => return seen.clone(),
+            Some(seen) if seen.stamp == stamp => {}
+            _ if !settle => {}
+            _ => {
+                changes.unsettled = true;
+                return Seen { stamp, taken: false };
+            }
+        }
+        let file = self.path.join(format!("{name}.wasm"));
+        let content = read(&file, name, stamp.length);
+        changes.files.push((Arc::clone(name), content));
+        Seen { stamp, taken: true }
+    }
+}
+
+fn candidate(entry: &std::ffi::OsStr, folder: &Path) -> Option<Result<(Arc<str>, Stamp), FileError>> {
+    let shown = entry.to_string_lossy();
+    if shown.starts_with('.') || shown.starts_with('#') || !shown.ends_with(".wasm") {
+        return None;
+    }
+    let stem = shown.trim_end_matches(".wasm");
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if entry.to_str().is_none() || stem.is_empty() || stem.len() > LONGEST_NAME || !stem.chars().all(plain) {
+        return Some(Err(FileError::Name { file: shown.escape_debug().to_string() }));
+    }
+    let file = shown.to_string();
+    // Follows links; a loop of links is an error of its own.
+    match fs::metadata(folder.join(entry)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => Some(Err(FileError::Read { file, reason: error.to_string() })),
+        Ok(metadata) if !metadata.is_file() => Some(Err(FileError::NotAFile { file })),
+        Ok(metadata) => Some(Ok((Arc::from(stem), stamp(&metadata)))),
+    }
+}
+
+fn stamp(metadata: &fs::Metadata) -> Stamp {
+    Stamp {
+        length: metadata.len(),
+        modified: metadata.modified().ok(),
+        #[cfg(unix)]
+        inode: std::os::unix::fs::MetadataExt::ino(metadata),
+    }
+}
+
+fn read(path: &Path, name: &str, length: u64) -> Result<Vec<u8>, FileError> {
+    let file = format!("{name}.wasm");
+    if length > LARGEST_FILE {
+        return Err(FileError::TooLarge { file, length, limit: LARGEST_FILE });
+    }
+    fs::read(path).map_err(|error| FileError::Read { file, reason: error.to_string() })
+}
+
+const LONGEST_NAME: usize = 64;
+/// The engine's own cap is the same; this one spares the reading.
+const LARGEST_FILE: u64 = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(changes: &Changes) -> Vec<&str> {
+        changes.files.iter().map(|(name, _)| &**name).collect()
+    }
+
+    #[test]
+    fn a_file_counts_when_it_has_kept_still_over_two_looks() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut folder = Folder::new(dir.path().to_owned());
+        fs::write(dir.path().join("a.wasm"), b"one").expect("a file");
+        let first = folder.look(true).expect("a look");
+        assert_eq!((names(&first), first.unsettled), (vec![], true));
+        fs::write(dir.path().join("a.wasm"), b"one and more").expect("a file");
+        assert!(folder.look(true).expect("a look").unsettled);
+        let third = folder.look(true).expect("a look");
+        assert_eq!((names(&third), third.unsettled), (vec!["a"], false));
+        assert_eq!(third.files[0].1.as_deref(), Ok(&b"one and more"[..]));
+        assert_eq!(names(&folder.look(true).expect("a look")), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn at_start_every_file_counts_at_once() {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::write(dir.path().join("a.wasm"), b"one").expect("a file");
+        assert_eq!(names(&Folder::new(dir.path().to_owned()).look(false).expect("a look")), ["a"]);
+    }
+
+    #[test]
+    fn temporary_and_hidden_files_are_not_ours_and_strange_names_are_told() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for name in ["a.wasm~", ".a.wasm", "#a.wasm#", "a.wasm.tmp", "..data", "4913", "b c.wasm", "d.wasm"] {
+            fs::write(dir.path().join(name), b"x").expect("a file");
+        }
+        fs::create_dir(dir.path().join("e.wasm")).expect("a folder");
+        let changes = Folder::new(dir.path().to_owned()).look(false).expect("a look");
+        assert_eq!(names(&changes), ["d"]);
+        let mut told: Vec<String> = changes.strange.iter().map(ToString::to_string).collect();
+        told.sort();
+        assert_eq!(
+            told,
+            [
+                "b c.wasm: a policy's name may have letters, digits, `-`, `_` and `.` only, and at most 64 of them; \
+                 rename the file",
+                "e.wasm: is not a regular file",
+            ]
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_swap_of_a_config_map_is_a_change_and_a_loop_of_links_is_told() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| dir.path().join(name);
+        for (folder, text) in [("..1", "one"), ("..2", "two")] {
+            fs::create_dir(at(folder)).expect("a folder");
+            fs::write(at(folder).join("a.wasm"), text).expect("a file");
+        }
+        symlink("..1", at("..data")).expect("a link");
+        symlink("..data/a.wasm", at("a.wasm")).expect("a link");
+        symlink("loop.wasm", at("loop.wasm")).expect("a link");
+        let mut folder = Folder::new(dir.path().to_owned());
+        let first = folder.look(false).expect("a look");
+        assert_eq!(first.files[0].1.as_deref(), Ok(&b"one"[..]));
+        assert!(matches!(&first.strange[..], [FileError::Read { file, .. }] if file == "loop.wasm"));
+        symlink("..2", at("..tmp")).expect("a link");
+        fs::rename(at("..tmp"), at("..data")).expect("a swap");
+        assert!(folder.look(true).expect("a look").unsettled);
+        assert_eq!(folder.look(true).expect("a look").files[0].1.as_deref(), Ok(&b"two"[..]));
+    }
+
+    #[test]
+    fn a_deleted_file_is_gone_once() {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::write(dir.path().join("a.wasm"), b"one").expect("a file");
+        let mut folder = Folder::new(dir.path().to_owned());
+        folder.look(false).expect("a look");
+        fs::remove_file(dir.path().join("a.wasm")).expect("a removal");
+        assert_eq!(folder.look(true).expect("a look").gone, [Arc::from("a")]);
+        assert_eq!(folder.look(true).expect("a look").gone, Vec::<Arc<str>>::new());
+    }
+
+    #[test]
+    fn a_file_above_the_limit_is_told_without_being_read() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = fs::File::create(dir.path().join("big.wasm")).expect("a file");
+        file.set_len(LARGEST_FILE + 1).expect("a sparse file");
+        let changes = Folder::new(dir.path().to_owned()).look(false).expect("a look");
+        let error = changes.files[0].1.as_ref().expect_err("too large");
+        assert_eq!(error.to_string(), "big.wasm: has 67108865 bytes, the limit is 67108864");
+        file.set_len(LARGEST_FILE).expect("a sparse file");
+        let changes = Folder::new(dir.path().to_owned()).look(false).expect("a look");
+        assert!(changes.files[0].1.is_ok());
+    }
+}

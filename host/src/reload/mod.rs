@@ -1,0 +1,266 @@
+//! Live reload of configuration and policies, on one thread of its own with low priority.
+//!
+//! Whatever happened (a file event, the slow poll, SIGHUP, a call of the admin API), the thread looks at the
+//! policy folder and at the configuration, prepares a whole new snapshot, and swaps it in. If anything is wrong, what
+//! serves now goes on serving, and the reason is in the log, in the admin API and in a metric.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::oneshot;
+use witgate_core::config::Config;
+
+use crate::config_files::{ConfigFiles, LoadFailure};
+use crate::reload::store::{PolicyStatus, PolicyStore};
+use crate::reload::watch::Watch;
+use crate::snapshot::{Parts, Snapshot, prepare};
+
+pub mod folder;
+pub mod store;
+mod watch;
+
+/// What the reload thread is told.
+pub(crate) enum Event {
+    /// Something in a watched folder changed.
+    Files,
+    /// Read everything again, and say what came of it.
+    Now(oneshot::Sender<Report>),
+    /// The gateway shuts down.
+    Stop,
+}
+
+/// What the last reload led to.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Report {
+    /// Of the snapshot in service.
+    pub generation: u64,
+    /// Everything that is wrong; empty when all files are in service.
+    pub problems: Vec<String>,
+}
+
+/// The handle to the reload thread. Dropping it does not stop the thread; [`Reloader::stop`] does.
+pub struct Reloader {
+    events: SyncSender<Event>,
+    thread: parking_lot::Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the reload thread publishes for the admin API.
+#[derive(Default)]
+pub struct Published {
+    /// Every known policy.
+    pub policies: ArcSwap<Vec<PolicyStatus>>,
+    /// What the last reload led to.
+    pub report: ArcSwap<Report>,
+}
+
+/// What the reload thread works with.
+pub struct Work {
+    /// Loaded policies.
+    pub store: PolicyStore,
+    /// Configuration on disk.
+    pub files: ConfigFiles,
+    /// What goes into each snapshot.
+    pub parts: Arc<Parts>,
+    /// Where requests take their snapshot.
+    pub current: Arc<ArcSwap<Snapshot>>,
+    /// For the admin API.
+    pub published: Arc<Published>,
+    /// Told about a new configuration: what is outside the snapshot (log filter).
+    pub on_config: Box<dyn Fn(&Config) + Send>,
+}
+
+impl Reloader {
+    /// Starts the thread and the watches.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(work: Work) -> std::io::Result<Self> {
+        // One pending wake-up is enough: a look sees everything that happened before it.
+        let (events, inbox) = sync_channel(1);
+        let watched = events.clone();
+        let thread = thread::Builder::new().name("witgate-reload".into()).spawn(move || {
+            be_nice();
+            run(work, &inbox, watched);
+        })?;
+        Ok(Self { events, thread: parking_lot::Mutex::new(Some(thread)) })
+    }
+
+    /// Reads everything again now; `None` when the thread has ended.
+    pub async fn now(&self) -> Option<Report> {
+        let (reply, report) = oneshot::channel();
+        let events = self.events.clone();
+        tokio::task::spawn_blocking(move || events.send(Event::Now(reply))).await.ok()?.ok()?;
+        report.await.ok()
+    }
+
+    /// Ends the thread and waits for it; a compilation that is under way is waited for too.
+    pub fn stop(&self) {
+        let Some(thread) = self.thread.lock().take() else { return };
+        if self.events.send(Event::Stop).is_ok() && thread.join().is_err() {
+            tracing::error!("the reload thread panicked");
+        }
+    }
+}
+
+/// A wake-up that may be dropped when one is pending.
+pub(crate) fn wake(events: &SyncSender<Event>) {
+    match events.try_send(Event::Files) {
+        Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+    }
+}
+
+fn run(mut work: Work, inbox: &Receiver<Event>, events: SyncSender<Event>) {
+    let mut watch = Watch::new(events);
+    let mut unsettled = true;
+    loop {
+        watch.follow(&work.watched());
+        let patience = if unsettled { SETTLE } else { work.current.load().config.policies.poll };
+        match inbox.recv_timeout(patience) {
+            Ok(Event::Files) => {
+                // Writers make several events; one look after they are quiet is enough.
+                thread::sleep(SETTLE);
+                unsettled = work.look(true).unsettled;
+            }
+            Err(RecvTimeoutError::Timeout) => unsettled = work.look(true).unsettled,
+            Ok(Event::Now(reply)) => {
+                unsettled = work.look(false).unsettled;
+                // Nobody waits any more: fine.
+                let _ = reply.send(work.published.report.load().as_ref().clone());
+            }
+            Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// What one look at the disk led to.
+struct Look {
+    unsettled: bool,
+}
+
+impl Work {
+    fn watched(&self) -> Vec<PathBuf> {
+        let mut folders = self.files.folders();
+        folders.push(self.store.folder().to_owned());
+        folders
+    }
+
+    fn look(&mut self, settle: bool) -> Look {
+        let before = self.current.load_full();
+        let (config, mut problems) = self.new_config(&before);
+        let changed_config = !Arc::ptr_eq(&config, &before.config);
+        if changed_config && config.policies.directory != before.config.policies.directory {
+            problems.push("`policies.directory` does not reload live: restart the gateway".to_owned());
+        }
+        let looked = match self.store.look(settle) {
+            Ok(looked) => looked,
+            Err(error) => {
+                let folder = self.store.folder().display();
+                problems.push(format!("policy folder {folder}: cannot be listed: {error}"));
+                store::Looked::default()
+            }
+        };
+        for (policy, problem) in &looked.refused {
+            tracing::error!(policy = &**policy, problem, "policy file refused; what served before serves on");
+            self.parts.metrics.policy_reload("refused");
+        }
+        if changed_config || !looked.changed.is_empty() {
+            problems.extend(self.swap(&config, &before, changed_config, &looked.changed));
+        }
+        self.publish(problems);
+        Look { unsettled: looked.unsettled }
+    }
+
+    fn new_config(&mut self, before: &Snapshot) -> (Arc<Config>, Vec<String>) {
+        match self.files.reload() {
+            Ok(None) => (Arc::clone(&before.config), Vec::new()),
+            Ok(Some(loaded)) => {
+                for warning in &loaded.warnings {
+                    tracing::warn!(problem = %warning, "configuration");
+                }
+                (Arc::new(loaded.config), Vec::new())
+            }
+            Err(failure) => {
+                let problems = failure.lines();
+                if let LoadFailure::New(_) = failure {
+                    for problem in &problems {
+                        tracing::error!(problem, "new configuration refused; the one before serves on");
+                    }
+                    self.parts.metrics.config_reload("refused");
+                }
+                (Arc::clone(&before.config), problems)
+            }
+        }
+    }
+
+    /// Prepares and swaps; gives what is wrong.
+    fn swap(
+        &mut self,
+        config: &Arc<Config>,
+        before: &Snapshot,
+        changed_config: bool,
+        changed: &std::collections::BTreeSet<Arc<str>>,
+    ) -> Vec<String> {
+        let next = match prepare(&mut self.store, config, Some(before), &self.parts) {
+            Ok(next) => next,
+            Err(problems) => {
+                let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                for problem in &problems {
+                    tracing::error!(problem, "reload refused; what served before serves on");
+                }
+                if changed_config {
+                    self.parts.metrics.config_reload("refused");
+                }
+                return problems;
+            }
+        };
+        let generation = next.generation;
+        let in_use = next.policies_in_use();
+        self.current.store(Arc::new(next));
+        self.store.commit(&in_use);
+        if changed_config {
+            (self.on_config)(config);
+            self.parts.metrics.config_reload("ok");
+            tracing::info!(generation, "configuration reloaded");
+        }
+        for status in self.store.status(&in_use).iter().filter(|status| changed.contains(&status.name)) {
+            let revision = status.revision.as_deref().unwrap_or("none");
+            let (policy, state) = (&*status.name, status.state);
+            match &status.problem {
+                Some(problem) => {
+                    tracing::error!(policy, revision, problem, "policy file refused; what served before serves on");
+                    self.parts.metrics.policy_reload("refused");
+                }
+                None => {
+                    tracing::info!(policy, revision, state, generation, "policy reloaded");
+                    self.parts.metrics.policy_reload("ok");
+                }
+            }
+        }
+        Vec::new()
+    }
+
+    /// Shows the state to the admin API and the metrics.
+    pub fn publish(&self, mut problems: Vec<String>) {
+        let snapshot = self.current.load();
+        let status = self.store.status(&snapshot.policies_in_use());
+        problems.extend(status.iter().filter_map(|status| status.problem.clone()));
+        self.parts.metrics.policies(snapshot.generation, &status);
+        self.published.policies.store(Arc::new(status));
+        self.published.report.store(Arc::new(Report { generation: snapshot.generation, problems }));
+    }
+}
+
+/// Compiling must not take the processor from requests.
+fn be_nice() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(10) {
+        tracing::debug!(%error, "the reload thread keeps its priority");
+    }
+}
+
+/// Long enough for a writer's next write, short enough to be live at once.
+const SETTLE: Duration = Duration::from_millis(50);

@@ -1,0 +1,267 @@
+//! Everything that one request needs to know, immutable: configuration, routes, policies, upstream clients.
+//!
+//! A request takes one snapshot at the door and keeps it, so it never sees half of a reload. [`prepare`] may fail
+//! and touches nothing that serves; putting the result into service is one swap that cannot fail.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use witgate_core::config::{Config, Route, Stage};
+use witgate_core::fleet::Fleet;
+use witgate_core::routes::RouteTable;
+use witgate_wasm::{Binding, CellStore, Chain, ChainStage, Hook, Imports, Policy};
+
+use crate::api::auth::KeyRing;
+use crate::cache::Scope;
+use crate::names::{ModelNames, NameTable};
+use crate::reload::store::PolicyStore;
+use crate::telemetry::metrics::{DeploymentMetrics, Metrics, RouteMetrics};
+use crate::upstream::Upstreams;
+
+/// What one request needs to know.
+pub struct Snapshot {
+    /// Goes up by one with each swap.
+    pub generation: u64,
+    /// As loaded.
+    pub config: Arc<Config>,
+    /// From a model name to a route.
+    pub table: RouteTable,
+    /// Deployments and their live numbers.
+    pub fleet: Arc<Fleet>,
+    /// Interned names.
+    pub names: Arc<NameTable>,
+    /// Client keys.
+    pub keys: KeyRing,
+    /// Clients of the providers.
+    pub upstreams: Arc<Upstreams>,
+    /// In the order of the configuration.
+    pub routes: Vec<RouteState>,
+    /// In the order of the configuration.
+    pub deployment_metrics: Vec<DeploymentMetrics>,
+    bound: HashMap<StageKey, Arc<Policy>>,
+}
+
+/// One route, ready to decide.
+pub struct RouteState {
+    /// Its key in the configuration.
+    pub name: Arc<str>,
+    /// Asked for each decision.
+    pub chain: Arc<Chain>,
+    /// Own deployments, in configured order.
+    pub candidates: Vec<u32>,
+    /// Own deployments and those of the fallback routes.
+    pub after_failure: Vec<u32>,
+    /// Where answers are kept; `None` when they are not.
+    pub cache: Option<Scope>,
+    /// For a whole request.
+    pub timeout: Duration,
+    /// Instead of the provider's.
+    pub first_byte_timeout: Option<Duration>,
+    /// Some stage exports `observer`.
+    pub observed: bool,
+    /// Some stage was granted headers or prompts.
+    pub wants_content: bool,
+    /// Prepared metric handles.
+    pub metrics: RouteMetrics,
+}
+
+/// What outlives every snapshot and goes into each.
+pub struct Parts {
+    /// Policies' state.
+    pub cells: Arc<CellStore>,
+    /// Model names that clients sent.
+    pub models: Arc<ModelNames>,
+    /// Every metric.
+    pub metrics: Arc<Metrics>,
+}
+
+/// A stage of a route that cannot be put into service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageProblem {
+    /// Name of the route.
+    pub route: Arc<str>,
+    /// Place in the route's chain.
+    pub stage: usize,
+    /// Name of the policy.
+    pub policy: Arc<str>,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl std::fmt::Display for StageProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "route `{}`, policy {} of its chain: {}", self.route, self.stage + 1, self.message)
+    }
+}
+
+type StageKey = (Arc<str>, String);
+
+/// Makes a snapshot of `config` with the newest policies of `store`. A policy whose newest revision cannot serve is
+/// refused in the store, and its older one is used.
+///
+/// # Errors
+/// Every stage for which no revision of its policy can serve, or why the upstream clients cannot be made.
+pub fn prepare(
+    store: &mut PolicyStore,
+    config: &Arc<Config>,
+    before: Option<&Snapshot>,
+    parts: &Parts,
+) -> Result<Snapshot, Vec<StageProblem>> {
+    let unchanged = before.filter(|before| Arc::ptr_eq(&before.config, config));
+    let (fleet, names, upstreams) = match unchanged {
+        Some(before) => (Arc::clone(&before.fleet), Arc::clone(&before.names), Arc::clone(&before.upstreams)),
+        None => (
+            Arc::new(fleet_of(config, before)),
+            Arc::new(NameTable::new(config, Arc::clone(&parts.models))),
+            Arc::new(Upstreams::new(config, before.map(|before| &*before.upstreams))),
+        ),
+    };
+    let mut binder = Binder { store, config, fleet: &fleet, names: &names, parts, before: unchanged };
+    let bound = binder.bind_all()?;
+    let fail_safe = bound.get(&(Arc::from(IN_ORDER), NO_SETTINGS.to_owned())).cloned();
+    let route = |route: &Route| route_state(route, config, &bound, fail_safe.as_ref(), parts);
+    Ok(Snapshot {
+        generation: before.map_or(1, |before| before.generation + 1),
+        config: Arc::clone(config),
+        table: RouteTable::new(config),
+        keys: KeyRing::new(config, &names),
+        routes: config.routes.iter().map(route).collect::<Result<_, _>>()?,
+        deployment_metrics: fleet.deployments().iter().map(|entry| parts.metrics.deployment(&entry.spec.id)).collect(),
+        fleet,
+        names,
+        upstreams,
+        bound,
+    })
+}
+
+impl Snapshot {
+    /// The policies in service.
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.bound.values()
+    }
+
+    /// Names of the policies that routes name.
+    pub fn policies_in_use(&self) -> BTreeSet<Arc<str>> {
+        self.bound.keys().map(|(name, _)| Arc::clone(name)).collect()
+    }
+}
+
+fn fleet_of(config: &Config, before: Option<&Snapshot>) -> Fleet {
+    let deployments = config.deployments.iter().map(|configured| Arc::clone(&configured.deployment)).collect();
+    let routes = config.routes.iter().map(|route| Arc::clone(&route.name)).collect();
+    Fleet::new(deployments, routes, before.map(|before| &*before.fleet))
+}
+
+struct Binder<'a> {
+    store: &'a mut PolicyStore,
+    config: &'a Config,
+    fleet: &'a Arc<Fleet>,
+    names: &'a Arc<NameTable>,
+    parts: &'a Parts,
+    /// The snapshot in service, when its catalogue is the same.
+    before: Option<&'a Snapshot>,
+}
+
+impl Binder<'_> {
+    /// Binds every stage once for each policy and settings. When a policy's next revision fails for one stage, it
+    /// is refused for all and the work starts again, so that a revision is in service everywhere or nowhere.
+    fn bind_all(&mut self) -> Result<HashMap<StageKey, Arc<Policy>>, Vec<StageProblem>> {
+        let fail_safe = Stage { policy: IN_ORDER.into(), settings: Arc::default(), weight: 1.0, optional: false };
+        loop {
+            let mut bound = HashMap::new();
+            let mut problems = Vec::new();
+            let mut refused = false;
+            let places = self.config.routes.iter().flat_map(|route| {
+                let stages = route.chain.iter().enumerate();
+                stages.map(|(place, stage)| (Arc::clone(&route.name), place, stage))
+            });
+            for (route, place, stage) in places.chain([(Arc::from("*"), 0, &fail_safe)]) {
+                if let Err(message) = self.bind(stage, &mut bound) {
+                    refused |= self.store.refuse_next(&stage.policy, message.clone());
+                    problems.push(StageProblem { route, stage: place, policy: Arc::clone(&stage.policy), message });
+                }
+            }
+            match (problems.is_empty(), refused) {
+                (true, _) => return Ok(bound),
+                (false, true) => {}
+                (false, false) => return Err(problems),
+            }
+        }
+    }
+
+    fn bind(&mut self, stage: &Stage, bound: &mut HashMap<StageKey, Arc<Policy>>) -> Result<(), String> {
+        let key = key(stage);
+        if bound.contains_key(&key) || (stage.optional && !self.store.has(&stage.policy)) {
+            return Ok(());
+        }
+        let loaded = self.store.newest(&stage.policy).map_err(|error| error.to_string())?;
+        let serving = self.before.and_then(|before| before.bound.get(&key));
+        if let Some(policy) = serving.filter(|policy| policy.revision() == loaded.component.revision()) {
+            bound.insert(key, Arc::clone(policy));
+            return Ok(());
+        }
+        let binding = Binding {
+            settings: Arc::clone(&stage.settings),
+            rules: self.config.policies.rules_for(&stage.policy).clone(),
+            fleet: Arc::clone(self.fleet),
+            names: Arc::clone(self.names) as _,
+            cells: Arc::clone(&self.parts.cells),
+        };
+        let policy = self.store.engine().bind(&loaded.component, binding).map_err(|error| error.to_string())?;
+        bound.insert(key, policy);
+        Ok(())
+    }
+}
+
+fn key(stage: &Stage) -> StageKey {
+    let settings = if stage.settings.is_null() { NO_SETTINGS.to_owned() } else { stage.settings.to_string() };
+    (Arc::clone(&stage.policy), settings)
+}
+
+fn route_state(
+    route: &Route,
+    config: &Config,
+    bound: &HashMap<StageKey, Arc<Policy>>,
+    fail_safe: Option<&Arc<Policy>>,
+    parts: &Parts,
+) -> Result<RouteState, Vec<StageProblem>> {
+    let mut stages: Vec<ChainStage> = route
+        .chain
+        .iter()
+        .filter_map(|stage| Some(ChainStage { policy: Arc::clone(bound.get(&key(stage))?), weight: stage.weight }))
+        .collect();
+    if stages.is_empty() {
+        // Only optional policies, and none of them is there.
+        stages.extend(fail_safe.map(|policy| ChainStage { policy: Arc::clone(policy), weight: 1.0 }));
+    }
+    let mut after_failure = route.deployments.clone();
+    for fallback in route.fallbacks.iter().filter_map(|place| config.routes.get(*place)) {
+        let new = fallback.deployments.iter().filter(|number| !after_failure.contains(number)).copied();
+        let new: Vec<u32> = new.collect();
+        after_failure.extend(new);
+    }
+    let imports = |wanted: fn(&Imports) -> bool| stages.iter().any(|stage| wanted(stage.policy.component().imports()));
+    let (observed, wants_content) = (
+        stages.iter().any(|stage| stage.policy.hooks().has(Hook::Observer)),
+        imports(|imports| imports.headers || imports.prompt),
+    );
+    let chain = Chain::new(stages, route.on_policy_failure, fail_safe.cloned()).map_err(|error| {
+        vec![StageProblem { route: Arc::clone(&route.name), stage: 0, policy: Arc::from(""), message: error.to_string() }]
+    })?;
+    Ok(RouteState {
+        name: Arc::clone(&route.name),
+        observed,
+        wants_content,
+        chain: Arc::new(chain),
+        candidates: route.deployments.clone(),
+        after_failure,
+        cache: Scope::of(config, route),
+        timeout: route.timeout.unwrap_or(config.server.request_timeout),
+        first_byte_timeout: route.first_byte_timeout,
+        metrics: parts.metrics.route(&route.name),
+    })
+}
+
+const IN_ORDER: &str = "in-order";
+const NO_SETTINGS: &str = "{}";

@@ -1,0 +1,275 @@
+//! Metrics with their labels already looked up: what the request path holds.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use prometheus::{Counter, Histogram, HistogramVec, IntCounter, IntCounterVec};
+use witgate_core::openai::Endpoint;
+use witgate_core::outcome::Outcome;
+use witgate_core::vocabulary::{Ending, FailureKind};
+use witgate_wasm::{FailureCause, Hook, PolicyMeter};
+
+use super::{Attempts, Maker, Policies, Requests, seconds};
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestOutcome {
+    /// A deployment answered, and the client has the whole answer.
+    Served,
+    /// The answer came from the cache.
+    Cached,
+    /// The client went away.
+    Cancelled,
+    /// The client was told an error; the label is one of a closed set.
+    Failed(&'static str),
+}
+
+impl RequestOutcome {
+    /// The label of `witgate_requests_total`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Failed(kind) => kind,
+            Self::Served | Self::Cached | Self::Cancelled => self.class(),
+        }
+    }
+
+    /// The label of `witgate_request_duration_seconds`: a histogram for each kind of error would be too many.
+    const fn class(self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::Cached => "cached",
+            Self::Cancelled => "cancelled",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    const fn place(self) -> usize {
+        match self {
+            Self::Served => 0,
+            Self::Cached => 1,
+            Self::Cancelled => 2,
+            Self::Failed(_) => 3,
+        }
+    }
+}
+
+/// Of one route.
+pub struct RouteMetrics {
+    route: Box<str>,
+    families: Requests,
+    /// Series are made when they are first needed, so that endpoints which nobody uses do not show.
+    endpoints: [[OnceLock<Ended>; 4]; Endpoint::ALL.len()],
+    first_token: OnceLock<Histogram>,
+}
+
+struct Ended {
+    duration: Histogram,
+    /// Errors are told apart by kind, and those are looked up: they are rare, or slow, or both.
+    total: Option<IntCounter>,
+}
+
+impl RouteMetrics {
+    pub(super) fn new(route: &str, families: &Requests) -> Self {
+        Self {
+            route: route.into(),
+            families: families.clone(),
+            endpoints: Default::default(),
+            first_token: OnceLock::new(),
+        }
+    }
+
+    /// A request ended.
+    pub fn ended(&self, endpoint: Endpoint, outcome: RequestOutcome, elapsed: Duration) {
+        let total = || self.families.total.with_label_values(&[&*self.route, endpoint_label(endpoint), outcome.label()]);
+        let ended = self.endpoints[endpoint.index() as usize][outcome.place()].get_or_init(|| {
+            let labels = [&*self.route, endpoint_label(endpoint), outcome.class()];
+            let known = !matches!(outcome, RequestOutcome::Failed(_));
+            Ended { duration: self.families.duration.with_label_values(&labels), total: known.then(total) }
+        });
+        ended.duration.observe(seconds(elapsed));
+        match &ended.total {
+            Some(total) => total.inc(),
+            None => total().inc(),
+        }
+    }
+
+    /// The client is about to get the first token, or the whole answer.
+    pub fn first_token(&self, elapsed: Duration) {
+        let histogram = self.first_token.get_or_init(|| self.families.first_token.with_label_values(&[&*self.route]));
+        histogram.observe(seconds(elapsed));
+    }
+}
+
+/// The closed set of the label `endpoint`.
+const fn endpoint_label(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Chat => "chat",
+        Endpoint::Completions => "completions",
+        Endpoint::Embeddings => "embeddings",
+    }
+}
+
+/// Of one deployment.
+pub struct DeploymentMetrics {
+    id: Box<str>,
+    total: IntCounterVec,
+    served: IntCounter,
+    duration: Histogram,
+    first_token: Histogram,
+    tokens_in: IntCounter,
+    tokens_out: IntCounter,
+    tokens_cached: IntCounter,
+    cost: Counter,
+    failures: [OnceLock<IntCounter>; FailureKind::COUNT],
+}
+
+impl DeploymentMetrics {
+    pub(super) fn new(id: &str, attempts: &Attempts) -> Self {
+        let tokens = |direction| attempts.tokens.with_label_values(&[id, direction]);
+        Self {
+            id: id.into(),
+            total: attempts.total.clone(),
+            served: attempts.total.with_label_values(&[id, Ending::Served.name()]),
+            duration: attempts.duration.with_label_values(&[id]),
+            first_token: attempts.first_token.with_label_values(&[id]),
+            tokens_in: tokens("in"),
+            tokens_out: tokens("out"),
+            tokens_cached: tokens("cached"),
+            cost: attempts.cost.with_label_values(&[id]),
+            failures: std::array::from_fn(|_| OnceLock::new()),
+        }
+    }
+
+    /// An attempt ended.
+    pub fn record(&self, outcome: &Outcome) {
+        let total = |label| self.total.with_label_values(&[&*self.id, label]);
+        match (outcome.failure, outcome.ending) {
+            // What failed is not billed, and how long it took says nothing about answers.
+            (Some(kind), _) => return self.failures[kind as usize].get_or_init(|| total(kind.name())).inc(),
+            (None, Ending::Served) => self.served.inc(),
+            (None, ending @ (Ending::Failed | Ending::Cancelled | Ending::HedgeLost)) => total(ending.name()).inc(),
+        }
+        if let Some(ttft) = outcome.ttft {
+            self.first_token.observe(seconds(ttft));
+        }
+        if outcome.ending == Ending::Served {
+            self.duration.observe(seconds(outcome.latency));
+        }
+        // An attempt that never answered has only its estimate of the prompt, which nobody was billed for.
+        if outcome.ttft.is_some() {
+            self.tokens_in.inc_by(outcome.tokens_in.into());
+            self.tokens_out.inc_by(outcome.tokens_out.into());
+            self.tokens_cached.inc_by(outcome.cached_tokens.into());
+            self.cost.inc_by(outcome.usd.max(0.0));
+        }
+    }
+}
+
+/// Of one policy.
+pub(super) struct PolicyMetrics {
+    policy: Box<str>,
+    decision: HistogramVec,
+    hooks: [OnceLock<Histogram>; Hook::ALL.len()],
+    failures: [IntCounter; FailureCause::LABELS.len()],
+}
+
+impl PolicyMetrics {
+    pub(super) fn new(policy: &str, policies: &Policies) -> Self {
+        Self {
+            policy: policy.into(),
+            decision: policies.decision.clone(),
+            hooks: Default::default(),
+            // All from the start: an alert needs the zero before the first failure.
+            failures: FailureCause::LABELS.map(|kind| policies.failures.with_label_values(&[policy, kind])),
+        }
+    }
+}
+
+impl PolicyMeter for PolicyMetrics {
+    fn called(&self, hook: Hook, elapsed: Duration, failure: Option<&FailureCause>) {
+        let histogram = self.hooks[hook as usize]
+            .get_or_init(|| self.decision.with_label_values(&[&*self.policy, hook.name()]));
+        let refused = matches!(failure, Some(FailureCause::Suspended { .. } | FailureCause::Unavailable(_)));
+        if !refused {
+            histogram.observe(seconds(elapsed));
+        }
+        if let Some(cause) = failure {
+            self.failures[cause.index()].inc();
+        }
+    }
+}
+
+/// Of the response cache.
+#[derive(Clone)]
+pub struct CacheMetrics {
+    /// Answers found in memory.
+    pub memory_hits: IntCounter,
+    /// Answers not found in memory.
+    pub memory_misses: IntCounter,
+    /// Requests on cached routes that may not be answered from the cache.
+    pub bypassed: IntCounter,
+    /// Answers found in Redis.
+    pub redis_hits: IntCounter,
+    /// Answers that Redis does not have.
+    pub redis_misses: IntCounter,
+    /// Redis was to be asked, but it is down or did not answer in time.
+    pub redis_unavailable: IntCounter,
+    /// How old the answers were that were served.
+    pub age: Histogram,
+    /// Answers that were put in.
+    pub stored: IntCounter,
+    /// Answers above the size limit.
+    pub too_large: IntCounter,
+    /// Answers that did not end as one would keep them.
+    pub not_kept: IntCounter,
+    /// Answers that are in memory only: Redis is down, or too many are on their way to it.
+    pub not_shared: IntCounter,
+    /// Commands that Redis failed or did not answer.
+    pub redis_errors: IntCounter,
+    /// Values from Redis that were not as they were written.
+    pub corrupt: IntCounter,
+}
+
+impl CacheMetrics {
+    pub(super) fn new(make: &Maker<'_>) -> Self {
+        let lookups = make.counters(
+            "witgate_cache_lookups_total",
+            "Questions on cached routes, by tier and result. Each is looked up in memory first, and in Redis where \
+             memory has no answer; bypass: the request must not be answered from the cache.",
+            &["tier", "result"],
+        );
+        let stores = make.counters(
+            "witgate_cache_stores_total",
+            "Answers to questions that the cache could not answer: stored, too-large, not-kept (failed, cut, or ended \
+             by a limit or a filter); not-shared: stored, but not sent to Redis.",
+            &["result"],
+        );
+        let errors = make.counters(
+            "witgate_cache_errors_total",
+            "Failures of the shared tier: redis (a command failed or timed out), corrupt (a value was not as it was \
+             written). Each only costs a hit.",
+            &["kind"],
+        );
+        Self {
+            memory_hits: lookups.with_label_values(&["memory", "hit"]),
+            memory_misses: lookups.with_label_values(&["memory", "miss"]),
+            bypassed: lookups.with_label_values(&["memory", "bypass"]),
+            redis_hits: lookups.with_label_values(&["redis", "hit"]),
+            redis_misses: lookups.with_label_values(&["redis", "miss"]),
+            redis_unavailable: lookups.with_label_values(&["redis", "unavailable"]),
+            age: make.histogram(
+                "witgate_cache_age_seconds",
+                "Age of the answers that were served from the cache.",
+                AGE_SECONDS,
+            ),
+            stored: stores.with_label_values(&["stored"]),
+            too_large: stores.with_label_values(&["too-large"]),
+            not_kept: stores.with_label_values(&["not-kept"]),
+            not_shared: stores.with_label_values(&["not-shared"]),
+            redis_errors: errors.with_label_values(&["redis"]),
+            corrupt: errors.with_label_values(&["corrupt"]),
+        }
+    }
+}
+
+const AGE_SECONDS: &[f64] = &[1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 4.0 * 3600.0, 24.0 * 3600.0, 7.0 * 24.0 * 3600.0];
