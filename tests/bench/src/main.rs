@@ -1,0 +1,174 @@
+//! Benchmarks of Witgate that anyone can run: `make bench`.
+//!
+//! Everything is compared with something else that ran on the same machine at the same time: a policy as WebAssembly
+//! with the same code natively, the gateway with nginx and with no gateway at all. Figures without such a partner say
+//! little on a machine that others use too.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use rustix::process::setpriority_process;
+use rustix::thread::{CpuSet, sched_setaffinity};
+use tokio::task::LocalSet;
+
+mod client;
+mod decision;
+mod gateway;
+mod report;
+mod stats;
+mod swap;
+mod upstream;
+mod wire;
+
+use report::{Section, progress};
+
+// The gateway's own allocator, so that decisions cost here what they cost there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Benchmarks of Witgate.
+#[derive(Parser)]
+#[command(name = "witgate-bench", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything below that measures, one after the other
+    All {
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        decision: decision::Options,
+        #[command(flatten)]
+        gateway: gateway::Options,
+        #[command(flatten)]
+        swap: swap::Options,
+    },
+    /// One decision of each policy, as WebAssembly and natively
+    Decision {
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        options: decision::Options,
+    },
+    /// The gateway beside nginx: throughput, CPU, added latency, streams, memory
+    Gateway {
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        options: gateway::Options,
+    },
+    /// Policies swapped under load
+    Swap {
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        options: swap::Options,
+        #[command(flatten)]
+        place: gateway::Place,
+    },
+    /// The mock model server that `gateway` and `swap` use
+    Upstream {
+        /// Where to listen
+        #[arg(required = true)]
+        addresses: Vec<SocketAddr>,
+        /// Milliseconds before the first byte of each answer
+        #[arg(long, default_value_t = 0)]
+        delay_ms: u64,
+        /// Milliseconds between the chunks of a stream
+        #[arg(long, default_value_t = 0)]
+        chunk_delay_ms: u64,
+    },
+}
+
+#[derive(Args)]
+struct Output {
+    /// Short runs, to see whether everything works; the results are only printed
+    #[arg(long)]
+    quick: bool,
+    /// The Markdown file whose sections are written again
+    #[arg(long, value_name = "FILE", default_value = "docs/benchmarks.md")]
+    write: PathBuf,
+}
+
+impl Output {
+    fn keep(&self, section: &Section) -> anyhow::Result<()> {
+        section.print();
+        if self.quick { Ok(()) } else { section.write(&self.write) }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match command {
+        Command::All { output, decision, gateway, swap } => {
+            output.keep(&decision::run(&decision, output.quick)?)?;
+            // Before the priority goes up: compiling a policy has to compete as it does elsewhere.
+            output.keep(&LocalSet::new().block_on(&runtime, swap::run(&swap, &gateway.place, output.quick))?)?;
+            output.keep(&LocalSet::new().block_on(&runtime, gateway::run(&gateway, output.quick))?)
+        }
+        Command::Decision { output, options } => output.keep(&decision::run(&options, output.quick)?),
+        Command::Gateway { output, options } => {
+            output.keep(&LocalSet::new().block_on(&runtime, gateway::run(&options, output.quick))?)
+        }
+        Command::Swap { output, options, place } => {
+            output.keep(&LocalSet::new().block_on(&runtime, swap::run(&options, &place, output.quick))?)
+        }
+        Command::Upstream { addresses, delay_ms, chunk_delay_ms } => {
+            let pace =
+                upstream::Pace { first: Duration::from_millis(delay_ms), chunk: Duration::from_millis(chunk_delay_ms) };
+            Ok(runtime.block_on(upstream::serve(&addresses, pace))?)
+        }
+    }
+}
+
+/// Keeps this thread, and the threads and programs that it starts, on one core.
+///
+/// # Errors
+/// When there is no such core.
+fn pin_to(core: usize) -> std::io::Result<()> {
+    let mut cores = CpuSet::new();
+    if core < CpuSet::MAX_CPU {
+        cores.set(core);
+    }
+    Ok(sched_setaffinity(None, &cores)?)
+}
+
+/// Puts this process, and what it starts, before the other programs of the machine, where the system allows it.
+fn go_first() {
+    let refused = setpriority_process(None, -20).is_err();
+    if refused {
+        progress("running at normal priority: other programs will disturb the results more than they do as root");
+    }
+}
+
+/// A loopback address that was free a moment ago.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,203 @@
+//! Policies swapped while requests are served: how long a new file takes to decide, and what requests notice.
+//!
+//! Every answer of the gateway names the revision that routed it, so the moment at which a file is live is the first
+//! answer that names it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use sha2::{Digest as _, Sha256};
+
+use crate::client::{self, Answer, CHAT, Load};
+use crate::free_address;
+use crate::gateway::{self, Launch, Place, Process};
+use crate::report::{Section, Table, number, progress};
+use crate::stats::{Times, median};
+
+/// Settings of a run.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Swaps of each policy
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    swaps: u32,
+}
+
+/// The name under which the policy is dropped into the folder.
+const POLICY: &str = "swapped";
+/// Requests a second.
+const RATE: f64 = 1000.0;
+/// Between two swaps; longer than compiling takes.
+const PAUSE: Duration = Duration::from_millis(2500);
+/// A request belongs to a swap from the rename until this long after the new revision was first seen.
+const AFTER: Duration = Duration::from_millis(250);
+/// Swaps that are still invisible at the end are waited for this long.
+const TAIL: Duration = Duration::from_millis(2500);
+
+/// A policy to swap.
+struct Subject {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+/// One file put in place of the one before.
+struct Swap {
+    renamed: Instant,
+    revision: String,
+}
+
+/// Swaps a small Rust policy and, where it was built, a large JavaScript one.
+///
+/// # Errors
+/// When the gateway does not run.
+pub(crate) async fn run(options: &Options, place: &Place, quick: bool) -> anyhow::Result<Section> {
+    place.pin()?;
+    let swaps = if quick { options.swaps.min(3) } else { options.swaps };
+    let mut table = Table::new(
+        "Swaps under load",
+        &["policy", "kB", "swaps", "live ms p50", "live ms max", "p99 ms usual", "p99 ms during", "requests", "failed"],
+    );
+    for subject in subjects()? {
+        progress(&format!("swapping {} {swaps} times", subject.name));
+        table.push(measure(&subject, swaps, place).await?);
+    }
+    let about = format!(
+        "A file is renamed into the policy folder every {PAUSE:?} while {RATE} requests a second are served on one \
+         core, which also compiles. `live` is from the rename to the first answer that names the new revision; \
+         `during` are the requests from a rename to {AFTER:?} after that, `usual` all others."
+    );
+    Ok(Section { name: "swap", about, tables: vec![table] })
+}
+
+fn subjects() -> anyhow::Result<Vec<Subject>> {
+    let shipped = witgate_shipped::find("peak-ewma").context("the policy `peak-ewma` is not shipped")?;
+    let mut subjects = vec![Subject { name: "peak-ewma (Rust)".into(), bytes: shipped.bytes.to_vec() }];
+    match std::fs::read("target/guests-extra/javascript.wasm") {
+        Ok(bytes) => subjects.push(Subject { name: "least-busy (JavaScript)".into(), bytes }),
+        Err(_) => progress("target/guests-extra/javascript.wasm is not there (make guests-extra): left out"),
+    }
+    Ok(subjects)
+}
+
+async fn measure(subject: &Subject, swaps: u32, place: &Place) -> anyhow::Result<Vec<String>> {
+    let folder = tempfile::tempdir()?;
+    let site = gateway::site(folder.path(), place.binary()?)?;
+    let _mock = gateway::start_mock(&site, place.load_core).await?;
+    let policies = folder.path().join("policies");
+    std::fs::create_dir_all(&policies)?;
+    put(&policies, &subject.bytes)?;
+    let address = free_address()?;
+    let command = site.witgate(address, POLICY)?;
+    let log = folder.path().join("witgate.log");
+    let core = place.gateway_core;
+    let _gateway = Process::start(&Launch { name: "witgate", command, core, address, log: &log }).await?;
+
+    let time = PAUSE * (swaps + 1) + TAIL;
+    let load = tokio::task::spawn_local(client::open_loop(address, CHAT, RATE, time));
+    let mut done = Vec::new();
+    for number in 0..swaps {
+        tokio::time::sleep(PAUSE).await;
+        let bytes = revised(&subject.bytes, number);
+        let revision = revision(&bytes);
+        put(&policies, &bytes)?;
+        done.push(Swap { renamed: Instant::now(), revision });
+    }
+    let load = load.await??;
+    if let Some(failure) = load.failures.first() {
+        progress(&format!("first failure: {failure}"));
+    }
+    Ok(row(subject, &done, &load))
+}
+
+fn row(subject: &Subject, swaps: &[Swap], load: &Load) -> Vec<String> {
+    let live: Vec<Option<Instant>> = swaps.iter().map(|swap| first_seen(&load.answers, &swap.revision)).collect();
+    let delays = || swaps.iter().zip(&live).filter_map(|(swap, live)| Some((*live)? - swap.renamed));
+    let millis = |time: Duration| time.as_secs_f64() * 1000.0;
+    let during = |answer: &Answer| {
+        swaps.iter().zip(&live).any(|(swap, live)| {
+            let end = live.map_or(swap.renamed + PAUSE, |live| live + AFTER);
+            answer.sent >= swap.renamed && answer.sent < end
+        })
+    };
+    let (mut usual, mut swapping) = (Times::new(), Times::new());
+    for answer in &load.answers {
+        if during(answer) { swapping.record(answer.whole) } else { usual.record(answer.whole) }
+    }
+    let p99 = |times: &Times| number(times.quantile(0.99).map(|nanos| nanos / 1e6), 2);
+    let seen = live.iter().flatten().count();
+    vec![
+        subject.name.clone(),
+        number(Some(subject.bytes.len() as f64 / 1000.0), 0),
+        format!("{seen} of {}", swaps.len()),
+        number(median(delays().map(millis)), 0),
+        number(delays().max().map(millis), 0),
+        p99(&usual),
+        p99(&swapping),
+        load.answers.len().to_string(),
+        load.failures.len().to_string(),
+    ]
+}
+
+/// The first answer whose receipt names this revision.
+fn first_seen(answers: &[Answer], revision: &str) -> Option<Instant> {
+    let names = |answer: &&Answer| answer.policy.as_deref().is_some_and(|policy| policy.ends_with(revision));
+    answers.iter().filter(names).map(|answer| answer.sent + answer.whole).min()
+}
+
+/// Replaces the policy's file in one step, as an operator should.
+fn put(folder: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let (written, file) = (folder.join(format!("{POLICY}.wasm.tmp")), folder.join(format!("{POLICY}.wasm")));
+    std::fs::write(&written, bytes)?;
+    std::fs::rename(&written, &file).with_context(|| format!("{} cannot be replaced", file.display()))
+}
+
+/// The same component with a custom section of its own, and so with another digest: nothing of it is cached.
+fn revised(component: &[u8], number: u32) -> Vec<u8> {
+    let (name, content) = (b"bench", number.to_le_bytes());
+    let mut bytes = component.to_vec();
+    bytes.extend([0, (1 + name.len() + content.len()) as u8, name.len() as u8]);
+    bytes.extend(name);
+    bytes.extend(content);
+    bytes
+}
+
+/// As the gateway names it: the first twelve hexadecimal digits of the file's SHA-256.
+fn revision(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(start: Instant, sent: u64, millis: u64, revision: &str) -> Answer {
+        Answer {
+            sent: start + Duration::from_millis(sent),
+            first: Duration::ZERO,
+            whole: Duration::from_millis(millis),
+            events: 0,
+            policy: Some(format!("{POLICY}/{revision}").into()),
+        }
+    }
+
+    #[test]
+    fn a_revised_file_differs_and_is_still_a_component() {
+        let component = witgate_shipped::find("in-order").map(|shipped| shipped.bytes).unwrap_or_default();
+        assert_ne!(revision(&revised(component, 1)), revision(&revised(component, 2)));
+        let engine = witgate_wasm::Engine::new(witgate_wasm::EngineOptions::default());
+        let loaded = engine.map(|engine| engine.load("revised", &revised(component, 1)).is_ok());
+        assert!(matches!(loaded, Ok(true)));
+    }
+
+    #[test]
+    fn a_swap_is_live_with_the_first_answer_that_names_it() {
+        let start = Instant::now();
+        let subject = Subject { name: "p".into(), bytes: vec![0; 2000] };
+        let swaps = [Swap { renamed: start + Duration::from_millis(100), revision: "bb".into() }];
+        let answers = vec![answer(start, 0, 5, "aa"), answer(start, 150, 9, "aa"), answer(start, 160, 10, "bb")];
+        let load = Load { answers, failures: vec!["reset".into()] };
+        let expected = ["p", "2", "1 of 1", "70", "70", "5.00", "10.00", "3", "1"];
+        let near = |text: &String| text.replace("5.01", "5.00").replace("10.01", "10.00");
+        assert_eq!(row(&subject, &swaps, &load).iter().map(near).collect::<Vec<_>>(), expected);
+    }
+}
