@@ -175,7 +175,10 @@ mod tests {
             "data: {\"choices\":[],\"usage\":null}\n\n",
             "data: [DONE]\n\n",
         ]);
-        assert_eq!(seen.usage(), Some(Usage { prompt_tokens: Some(1), completion_tokens: Some(2), cached_tokens: None }));
+        assert_eq!(
+            seen.usage(),
+            Some(Usage { prompt_tokens: Some(1), completion_tokens: Some(2), cached_tokens: None })
+        );
         assert!(seen.done() && seen.complete() && !seen.failed());
     }
 
