@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +26,7 @@ use crate::reload::store::PolicyStore;
 use crate::reload::{Published, Reloader, Work};
 use crate::snapshot::{Parts, Snapshot, StageProblem, prepare};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::request_id::{self, RequestId};
 use crate::{admin, server};
 
 /// A gateway that serves.
@@ -31,6 +35,7 @@ pub struct App {
     gateway: Arc<Gateway>,
     shutdown: CancellationToken,
     server: JoinHandle<()>,
+    housekeeping: JoinHandle<()>,
 }
 
 /// Why the gateway does not start.
@@ -117,7 +122,8 @@ impl App {
             limits,
             shutdown.clone().cancelled_owned(),
         ));
-        Ok(Self { address, gateway, shutdown, server })
+        let housekeeping = tokio::spawn(keep_house(Arc::clone(&gateway)));
+        Ok(Self { address, gateway, shutdown, server, housekeeping })
     }
 
     /// Where it listens; the port is the true one when the configuration says 0.
@@ -138,6 +144,7 @@ impl App {
         if let Err(error) = self.server.await {
             tracing::error!(%error, "the server task panicked");
         }
+        self.housekeeping.abort();
         // Requests that were cut hold the gateway for a moment longer.
         if tokio::time::timeout(STOP_PATIENCE, self.gateway.stop()).await.is_err() {
             tracing::warn!("the background work did not end in time");
@@ -185,15 +192,21 @@ fn load_policies(config: &Arc<Config>, parts: &Parts) -> Result<(PolicyStore, Sn
 }
 
 fn routes(gateway: Arc<Gateway>) -> Router {
-    let api = Router::new()
+    // These name their request themselves, for the log.
+    let inference = Router::new()
         .route("/chat/completions", post(infer::chat))
+        .route("/chat/completions/", post(infer::chat))
         .route("/completions", post(infer::completions))
+        .route("/completions/", post(infer::completions))
         .route("/embeddings", post(infer::embeddings))
+        .route("/embeddings/", post(infer::embeddings));
+    let models = Router::new()
         .route("/models", get(models::list))
+        .route("/models/", get(models::list))
         .route("/models/{*id}", get(models::retrieve));
-    Router::new()
-        .nest("/v1", api.clone())
-        .merge(api)
+    let others = Router::new()
+        .nest("/v1", models.clone())
+        .merge(models)
         .route("/health", get(admin::live))
         .route("/health/live", get(admin::live))
         .route("/health/ready", get(admin::ready))
@@ -202,23 +215,46 @@ fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/admin/reload", post(admin::reload))
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_path)
+        .layer(axum::middleware::from_fn(with_request_id));
+    Router::new()
+        .nest("/v1", inference.clone())
+        .merge(inference)
+        .method_not_allowed_fallback(wrong_method)
+        .merge(others)
         .with_state(gateway)
 }
 
+async fn with_request_id(request: Request, next: Next) -> Response {
+    let id = RequestId::of(&request);
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(request_id::HEADER, id.header_value());
+    response
+}
+
 #[expect(clippy::unused_async, reason = "axum's handlers are async")]
-async fn unknown_path(method: http::Method, uri: http::Uri) -> axum::response::Response {
+async fn unknown_path(method: http::Method, uri: http::Uri) -> Response {
     ApiError::UnknownPath { method, path: uri.path().to_owned() }.into_response()
 }
 
 #[expect(clippy::unused_async, reason = "axum's handlers are async")]
-async fn wrong_method(method: http::Method, uri: http::Uri) -> axum::response::Response {
+async fn wrong_method(method: http::Method, uri: http::Uri) -> Response {
     let path = uri.path().to_owned();
     let reads = ["/models", "/health", "/metrics", "/admin/policies"].iter().any(|part| path.contains(part));
     ApiError::WrongMethod { method, path, allowed: if reads { "GET" } else { "POST" } }.into_response()
+}
+
+/// Upstream connections that nobody uses are closed before their servers do it.
+async fn keep_house(gateway: Arc<Gateway>) {
+    let mut ticks = tokio::time::interval(HOUSEKEEPING);
+    loop {
+        ticks.tick().await;
+        gateway.snapshot().upstreams.close_old_connections();
+    }
 }
 
 fn lines(problems: &[StageProblem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
 const STOP_PATIENCE: Duration = Duration::from_secs(5);

@@ -119,7 +119,7 @@ pub fn prepare(
     };
     let mut binder = Binder { store, config, fleet: &fleet, names: &names, parts, before: unchanged };
     let bound = binder.bind_all()?;
-    let fail_safe = bound.get(&(Arc::from(IN_ORDER), NO_SETTINGS.to_owned())).cloned();
+    let fail_safe = bound.get(&(Arc::from(IN_ORDER), no_settings().to_string())).cloned();
     let route = |route: &Route| route_state(route, config, &bound, fail_safe.as_ref(), parts);
     Ok(Snapshot {
         generation: before.map_or(1, |before| before.generation + 1),
@@ -167,7 +167,7 @@ impl Binder<'_> {
     /// Binds every stage once for each policy and settings. When a policy's next revision fails for one stage, it
     /// is refused for all and the work starts again, so that a revision is in service everywhere or nowhere.
     fn bind_all(&mut self) -> Result<HashMap<StageKey, Arc<Policy>>, Vec<StageProblem>> {
-        let fail_safe = Stage { policy: IN_ORDER.into(), settings: Arc::default(), weight: 1.0, optional: false };
+        let fail_safe = Stage { policy: IN_ORDER.into(), settings: no_settings(), weight: 1.0, optional: false };
         loop {
             let mut bound = HashMap::new();
             let mut problems = Vec::new();
@@ -215,8 +215,11 @@ impl Binder<'_> {
 }
 
 fn key(stage: &Stage) -> StageKey {
-    let settings = if stage.settings.is_null() { NO_SETTINGS.to_owned() } else { stage.settings.to_string() };
-    (Arc::clone(&stage.policy), settings)
+    (Arc::clone(&stage.policy), stage.settings.to_string())
+}
+
+fn no_settings() -> Arc<serde_json::Value> {
+    Arc::new(serde_json::Value::Object(serde_json::Map::new()))
 }
 
 fn route_state(
@@ -264,4 +267,3 @@ fn route_state(
 }
 
 const IN_ORDER: &str = "in-order";
-const NO_SETTINGS: &str = "{}";

@@ -1,10 +1,12 @@
 //! `POST /v1/chat/completions`, `/v1/completions` and `/v1/embeddings`: the life of a request, on one screen.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
+use futures_util::FutureExt as _;
 use http::{HeaderMap, Request};
 use witgate_core::openai::{Endpoint, peek};
 
@@ -37,7 +39,8 @@ async fn infer(State(gateway): State<Arc<Gateway>>, endpoint: Endpoint, request:
     let id = RequestId::of(&request);
     let (parts, body) = request.into_parts();
     let mut record = RequestRecord::begin(&gateway, endpoint, id);
-    match answer(gateway, endpoint, parts.headers, body, &mut record).await {
+    let answer = AssertUnwindSafe(answer(gateway, endpoint, parts.headers, body, &mut record)).catch_unwind().await;
+    match answer.unwrap_or_else(|_| Err(ApiError::Internal)) {
         Ok(Found::Kept(hit)) => relay::replay(&hit, record),
         Ok(Found::Answered(answered, slot)) => relay::respond(answered, record, slot),
         Err(error) => {
