@@ -14,7 +14,7 @@ pub struct About {
 impl About {
     /// A policy without settings. The version is a semantic one, usually `env!("CARGO_PKG_VERSION")`.
     pub const fn new(name: &'static str, version: &'static str, summary: &'static str) -> Self {
-        const NO_SETTINGS: &str = r#"{"type":"object","additionalProperties":false}"#;
+        const NO_SETTINGS: &str = r#"{"type":"object","properties":{},"additionalProperties":false}"#;
         Self { name, version, summary, settings_schema: NO_SETTINGS }
     }
 

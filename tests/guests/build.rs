@@ -1,4 +1,4 @@
-//! Builds the guests under `fixtures/` and lists them for `src/guests.rs`.
+//! Builds the guests under `tests/fixtures` and lists them for `src/lib.rs`.
 
 #![expect(clippy::expect_used, reason = "a build script that cannot go on has nobody else to tell")]
 
@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::{env, fs};
 
-/// Each is the crate `fixtures/<name>`, the package `witgate-fixture-<name>`.
+/// Each is the crate `tests/fixtures/<name>`, the package `witgate-fixture-<name>`.
 const FIXTURES: [&str; 8] =
     ["describe-loop", "misbehave", "no-hook", "observer", "peek-prompt", "tagged", "tagged-b", "wrong-version"];
 
