@@ -63,7 +63,7 @@ def gateway(start_gateway, start_llama, alpha, bravo):
         "routes": {
             "tiny": {"deployments": ["tiny-a@alpha", "tiny-b@bravo"], "policies": ["in-order"]},
             "team/tiny": {"deployments": ["tiny-b@bravo"], "policies": ["in-order"]},
-            "cached": {"deployments": ["tiny-a@alpha"], "policies": ["in-order"], "cache": "1m"},
+            "cached": {"deployments": ["tiny-a@alpha"], "policies": ["in-order"], "cache": {"ttl": "1m"}},
             "embed": {"deployments": ["embed@embedder"], "policies": ["in-order"]},
         },
     })

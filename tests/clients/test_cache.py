@@ -18,7 +18,7 @@ def cached(start_gateway, mortal):
     return start_gateway({
         "providers": {"mortal": mortal.provider()},
         "deployments": {"mortal@mortal": {}},
-        "routes": {"tiny": {"deployments": ["mortal@mortal"], "policies": ["in-order"], "cache": "1m"}},
+        "routes": {"tiny": {"deployments": ["mortal@mortal"], "policies": ["in-order"], "cache": {"ttl": "1m"}}},
     })
 
 
