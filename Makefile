@@ -10,6 +10,9 @@ export PATH := $(CURDIR)/target/venv/bin:$(CURDIR)/target/npm/node_modules/.bin:
 setup := tests/scripts/setup.sh
 languages := rust c javascript python
 standalone := examples/policies/rust examples/policies/c/bindings
+# Always all of the workspace with its tests: a part of it would need its dependencies with other features, and
+# compile wasmtime once more.
+build := cargo build --workspace --all-targets --locked
 # Arguments for the gateway or the tests, such as `make run ARGS='--config config/witgate.yaml'`.
 ARGS ?=
 
@@ -28,13 +31,14 @@ test: test-rust test-clients ## All tests: Rust, policies in four languages, the
 .PHONY: test-rust
 test-rust: ## The Rust tests
 	@$(setup) checks clients
+	$(build)
 	cargo nextest run --workspace --locked
 	cargo test --workspace --locked --doc
 
 .PHONY: test-clients
 test-clients: guests-extra ## The Python tests: SDK, real upstreams, policies dropped into a running gateway
 	@$(setup) checks clients
-	cargo build --locked --bin witgate
+	$(build)
 	WITGATE_BIN=$(CURDIR)/target/debug/witgate pytest tests/clients $(ARGS)
 
 .PHONY: lint

@@ -42,7 +42,7 @@ async fn infer(State(gateway): State<Arc<Gateway>>, endpoint: Endpoint, request:
     let answer = AssertUnwindSafe(answer(gateway, endpoint, parts.headers, body, &mut record)).catch_unwind().await;
     match answer.unwrap_or_else(|_| Err(ApiError::Internal)) {
         Ok(Found::Kept(hit)) => relay::replay(&hit, record),
-        Ok(Found::Answered(answered, slot)) => relay::respond(answered, record, slot),
+        Ok(Found::Answered(answered, slot)) => relay::respond(*answered, record, slot),
         Err(error) => {
             record.failed(&error);
             let mut response = error.into_response();
@@ -57,7 +57,7 @@ enum Found {
     /// In the cache.
     Kept(Hit),
     /// Upstream; with the cache's place for it.
-    Answered(Answered, Option<Slot>),
+    Answered(Box<Answered>, Option<Slot>),
 }
 
 async fn answer(
@@ -109,7 +109,7 @@ async fn answer(
         Lookup::Bypass => None,
     };
     match execute::run(&context).await {
-        Ok(answered) => Ok(Found::Answered(answered, slot)),
+        Ok(answered) => Ok(Found::Answered(Box::new(answered), slot)),
         Err(unanswered) => {
             record.decided(unanswered.by, unanswered.deployment, unanswered.attempts);
             Err(unanswered.error)
