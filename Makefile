@@ -82,7 +82,7 @@ clean: ## Remove everything that was built or installed under target/
 	rm -rf target
 
 # Built again when the policy, its helper or the contract has changed.
-sources = $(shell find examples/policies/$(1) -type f -not -path '*/target/*' -not -name '*.md' -not -name '*.wasm')
+sources = $(shell find examples/policies/$(1) -type f -not -path '*/target/*' -not -path '*/node_modules/*' -not -name '*.pyc' -not -name '*.md' -not -name '*.wasm')
 contract := $(wildcard wit/*.wit)
 
 target/guests-extra/rust.wasm: $(call sources,rust) $(shell find policies/sdk -type f)
