@@ -15,11 +15,11 @@ use crate::cells::{CellStore, OpenTables};
 use crate::component::Component;
 use crate::engine::{Engine, Inner};
 use crate::failure::FailureCause;
-use crate::instance::Limit;
 use crate::logbook::Logbook;
-use crate::policy::{Counters, Policy, Terms};
+use crate::policy::{Policy, Terms};
 use crate::pool::Pool;
 use crate::state::Surroundings;
+use crate::statistics::Counters;
 use crate::subscription::Subscription;
 use crate::trial;
 use crate::watch::Watch;
@@ -84,8 +84,7 @@ impl Inner {
         let instance = build(&rehearsal)?;
         let asked = rehearsal.asked.get().ok_or_else(|| BindProblem::Refused("no subscription".to_owned()))?;
         let subscription = Subscription::resolve(asked).map_err(BindProblem::Subscription)?;
-        let limit = Limit::new(rules.deadline);
-        let terms = Terms { subscription, fleet, limit, rules, bounds: Bounds::default() };
+        let terms = Terms { subscription, fleet, rules, bounds: Bounds::default() };
         let pace = trial::run(&rehearsal, instance, &terms)?;
 
         let blueprint = blueprint(&cells, log(terms.rules.log_lines));
@@ -109,7 +108,7 @@ impl Inner {
 }
 
 fn build(blueprint: &Blueprint) -> Result<crate::instance::Instance, BindProblem> {
-    blueprint.build(Limit::new(SETUP)).map_err(|cause| match cause {
+    blueprint.build(SETUP).map_err(|cause| match cause {
         FailureCause::Declared(text) => BindProblem::Refused(text),
         cause => BindProblem::Configure(cause),
     })

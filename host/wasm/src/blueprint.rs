@@ -1,11 +1,12 @@
 //! How instances of one bound policy are made: all alike, or not at all.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crate::bindings::imports::types;
 use crate::component::Component;
 use crate::failure::FailureCause;
-use crate::instance::{Instance, Limit};
+use crate::instance::Instance;
 use crate::state::{State, Surroundings};
 
 /// Everything that a new instance needs.
@@ -21,11 +22,11 @@ pub(crate) struct Blueprint {
 
 impl Blueprint {
     /// Instantiates and configures.
-    pub(crate) fn build(&self, limit: Limit) -> Result<Instance, FailureCause> {
+    pub(crate) fn build(&self, limit: Duration) -> Result<Instance, FailureCause> {
         let state = State::new(Arc::clone(&self.surroundings), self.memory);
         let Component { pre, exports, .. } = &*self.component;
         let mut instance =
-            Instance::new(pre, exports, state, limit).map_err(|error| FailureCause::from_engine(&error, limit.time))?;
+            Instance::new(pre, exports, state, limit).map_err(|error| FailureCause::from_engine(&error, limit))?;
         let asked = instance.configure(limit, &self.catalogue)?;
         if *self.asked.get_or_init(|| asked.clone()) != asked {
             return Err(FailureCause::Unavailable(

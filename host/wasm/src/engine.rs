@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use wasmtime::component::{HasSelf, Linker};
@@ -12,6 +11,7 @@ use wasmtime::{Config, EngineWeak, OptLevel, WasmFeatures};
 
 use crate::bindings::imports;
 use crate::code_cache::CodeCache;
+use crate::deadline::TICK;
 use crate::meter::Meter;
 use crate::replace::{self, Replacement};
 use crate::state::State;
@@ -97,9 +97,6 @@ impl Engine {
         })
     }
 }
-
-/// How often the clock that stops policies ticks.
-const TICK: Duration = Duration::from_millis(1);
 
 /// Runs until the engine is gone. A thread of the operating system, because a busy async runtime would let it wait.
 fn tick(engine: &EngineWeak) {

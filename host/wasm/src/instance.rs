@@ -13,9 +13,10 @@ use witgate_core::fleet::Fleet;
 use witgate_core::outcome::OutcomeRow;
 use witgate_core::vocabulary::Signal;
 
+use crate::bindings;
 use crate::bindings::exports::{fallback, filter, lifecycle, observer, router, scorer};
 use crate::bindings::imports::types;
-use crate::bindings::{self};
+use crate::deadline::{Deadline, FIRST_LOOK};
 use crate::failure::FailureCause;
 use crate::hooks::{Hook, Hooks};
 use crate::logbook::printable;
@@ -24,21 +25,6 @@ use crate::subscription::Subscription;
 
 /// Bytes that a policy may hand to the host in one call: its verdict, its subscription, a log line.
 const HOSTCALL_BYTES: usize = 64 * 1024;
-
-/// How long one call may take, in the ticks of the epoch clock.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limit {
-    pub(crate) time: Duration,
-    ticks: u64,
-}
-
-impl Limit {
-    /// A tick is a millisecond and the first one may come at once, so one more is needed to grant the whole time.
-    pub(crate) fn new(time: Duration) -> Self {
-        let millis = u64::try_from(time.as_micros().div_ceil(1000)).unwrap_or(u64::MAX / 2);
-        Self { time, ticks: (millis + 1).max(2) }
-    }
-}
 
 /// Where the exports of a component are, looked up once.
 pub(crate) struct Exports {
@@ -94,13 +80,14 @@ impl Instance {
         pre: &InstancePre<State>,
         exports: &Exports,
         state: State,
-        limit: Limit,
+        limit: Duration,
     ) -> wasmtime::Result<Self> {
         let mut store = Store::new(pre.engine(), state);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
-        store.epoch_deadline_trap();
-        store.set_epoch_deadline(limit.ticks);
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().deadline.look()));
+        store.data_mut().deadline = Deadline::new(limit);
+        store.set_epoch_deadline(FIRST_LOOK);
         let instance = pre.instantiate(&mut store)?;
         let guest = Guest {
             lifecycle: named("lifecycle", exports.lifecycle.load(&mut store, &instance))?,
@@ -121,14 +108,14 @@ impl Instance {
     }
 
     /// `lifecycle.describe`.
-    pub(crate) fn describe(&mut self, limit: Limit) -> Result<types::PolicyInfo, FailureCause> {
+    pub(crate) fn describe(&mut self, limit: Duration) -> Result<types::PolicyInfo, FailureCause> {
         self.call(limit, None, |store, guest, _| guest.lifecycle.call_describe(store).map(Ok))
     }
 
     /// `lifecycle.configure`; a refusal comes as [`FailureCause::Declared`].
     pub(crate) fn configure(
         &mut self,
-        limit: Limit,
+        limit: Duration,
         catalogue: &types::Catalogue,
     ) -> Result<types::Subscription, FailureCause> {
         let asked = self.call(limit, None, |store, guest, _| guest.lifecycle.call_configure(store, catalogue))?;
@@ -198,7 +185,7 @@ impl Instance {
     }
 
     /// `observer.observe`, of the outcomes that were gathered.
-    pub(crate) fn observe(&mut self, limit: Limit, rows: u32) -> Result<(), FailureCause> {
+    pub(crate) fn observe(&mut self, limit: Duration, rows: u32) -> Result<(), FailureCause> {
         self.call(limit, None, |store, guest, fed| {
             let Some(observer) = &guest.observer else { return Err(not_exported(Hook::Observer)) };
             observer.call_observe(store, rows, fed.columns)
@@ -220,13 +207,14 @@ impl Instance {
     /// for as long as the call lasts.
     fn call<R>(
         &mut self,
-        limit: Limit,
+        limit: Duration,
         content: Option<&Arc<dyn Content>>,
         run: impl FnOnce(&mut Store<State>, &Guest, Fed<'_>) -> wasmtime::Result<Result<R, String>>,
     ) -> Result<R, FailureCause> {
         self.calls = self.calls.saturating_add(1);
-        self.store.set_epoch_deadline(limit.ticks);
+        self.store.set_epoch_deadline(FIRST_LOOK);
         let state = self.store.data_mut();
+        state.deadline = Deadline::new(limit);
         state.random = 0;
         state.content = content.cloned();
         let answer = run(&mut self.store, &self.guest, Fed { columns: &self.columns, facts: &self.facts });
@@ -236,7 +224,7 @@ impl Instance {
         match answer {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(text)) => Err(FailureCause::Declared(printable(&text))),
-            Err(error) => Err(FailureCause::from_engine(&error, limit.time)),
+            Err(error) => Err(FailureCause::from_engine(&error, limit)),
         }
     }
 }
@@ -255,7 +243,7 @@ pub(crate) struct Question<'a> {
 
 /// What is passed beside the columns.
 pub(crate) struct Call<'a> {
-    pub(crate) limit: Limit,
+    pub(crate) limit: Duration,
     pub(crate) stamp: Stamp,
     pub(crate) candidates: &'a [u32],
     /// Only for a policy that imports it and was granted it.

@@ -1,8 +1,8 @@
 //! The trust boundary of Witgate: everything that is known about policies as WebAssembly.
 //!
 //! Bytes come in, checked decisions go out. What a policy can do is bounded here, whatever its author meant: it has a
-//! deadline that stops it, a memory limit, no way to the outside but the interfaces in [`state`](self), and an answer
-//! that is checked before anyone acts on it. How it fails is told apart ([`FailureCause`]) and counted.
+//! deadline that stops it, a memory limit, no way to the outside but the interfaces that the contract lists, and an
+//! answer that is checked before anyone acts on it. How it fails is told apart ([`FailureCause`]) and counted.
 //!
 //! The way of a policy through this crate:
 //! 1. [`Engine::load`]: told apart, wrapped, compiled (or taken from the code cache), inspected, described: a
@@ -18,6 +18,7 @@ mod cells;
 mod chain;
 mod code_cache;
 mod component;
+mod deadline;
 mod engine;
 mod failure;
 mod hooks;
@@ -34,6 +35,7 @@ mod replace;
 mod settings;
 mod sniff;
 mod state;
+mod statistics;
 mod subscription;
 mod trial;
 mod wasi;
@@ -50,6 +52,7 @@ pub use hooks::{Hook, Hooks};
 pub use inspect::Imports;
 pub use load_error::{LoadError, LoadProblem};
 pub use meter::{Meter, PolicyMeter};
-pub use policy::{Policy, PolicyStatistics};
+pub use policy::Policy;
 pub use settings::SettingsProblem;
+pub use statistics::PolicyStatistics;
 pub use subscription::SubscriptionError;

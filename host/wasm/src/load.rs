@@ -15,7 +15,7 @@ use crate::component::{Component, PolicyInfo};
 use crate::engine::{Engine, Inner};
 use crate::failure::FailureCause;
 use crate::inspect::{Outside, inspect};
-use crate::instance::{Exports, Instance, Limit};
+use crate::instance::{Exports, Instance};
 use crate::load_error::{LoadError, LoadProblem};
 use crate::logbook::{Logbook, printable};
 use crate::settings::Schema;
@@ -70,10 +70,10 @@ impl Inner {
         .map_err(mismatch)?;
         let exports = Exports::find(&pre, hooks).map_err(mismatch)?;
         let state = State::new(Arc::new(alone(name, &revision)), MEMORY);
-        let limit = Limit::new(SETUP);
+        let limit = SETUP;
         let mut instance = Instance::new(&pre, &exports, state, limit).map_err(|error| {
             if error.is::<wasmtime::Trap>() {
-                LoadProblem::Start(FailureCause::from_engine(&error, limit.time))
+                LoadProblem::Start(FailureCause::from_engine(&error, limit))
             } else {
                 mismatch(error)
             }

@@ -3,7 +3,6 @@
 //! A call takes an instance without waiting, feeds it, and checks its answer; what comes out can be carried out.
 //! Nothing is allocated or shared between threads on the way, but for what the guest itself returns.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -18,10 +17,11 @@ use crate::blueprint::Blueprint;
 use crate::component::Component;
 use crate::failure::{Failure, FailureCause};
 use crate::hooks::{Hook, Hooks};
-use crate::instance::{Call, Instance, Limit, Question};
+use crate::instance::{Call, Instance, Question};
 use crate::meter::PolicyMeter;
 use crate::pool::{Lease, Pool};
 use crate::replace::Replacement;
+use crate::statistics::{Counters, PolicyStatistics};
 use crate::subscription::Subscription;
 use crate::watch::{Admission, Watch};
 
@@ -29,8 +29,6 @@ use crate::watch::{Admission, Watch};
 const SETUP_DEADLINES: u32 = 10;
 /// For making an instance while nobody waits.
 const SETUP: Duration = Duration::from_secs(2);
-/// After a failed attempt to make an instance while a request waits, the next is made this much later.
-const DRY_SPELL: Duration = Duration::from_secs(1);
 /// Outcomes in one call of an observer: 64 of them are some 0.2 ms in Python.
 const OUTCOME_BATCH: usize = 64;
 
@@ -51,37 +49,7 @@ pub(crate) struct Terms {
     pub(crate) subscription: Subscription,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) rules: PolicyRules,
-    pub(crate) limit: Limit,
     pub(crate) bounds: Bounds,
-}
-
-/// What has happened, apart from calls, which are counted where they are made.
-pub(crate) struct Counters {
-    start: Instant,
-    failures: [AtomicU64; FailureCause::LABELS.len()],
-    retired: AtomicU64,
-    lost: AtomicU64,
-    /// Milliseconds since `start` before which no instance is made while a request waits.
-    dry_until: AtomicU64,
-}
-
-/// What has happened to a policy since it was bound.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyStatistics {
-    /// Calls of all hooks that reached an instance.
-    pub calls: u64,
-    /// Failed calls by kind, in the order of [`FailureCause::LABELS`].
-    pub failures: [u64; FailureCause::LABELS.len()],
-    /// Instances that can be called.
-    pub live: usize,
-    /// Instances replaced because they had served their time or grown too large.
-    pub retired: u64,
-    /// Instances lost to a trap or a missed deadline.
-    pub lost: u64,
-    /// How long the policy is still suspended for missing its deadline.
-    pub suspended: Option<Duration>,
-    /// Whether it is called off the worker threads.
-    pub slow: bool,
 }
 
 impl Policy {
@@ -157,7 +125,7 @@ impl Policy {
         for rows in outcomes.chunks(OUTCOME_BATCH) {
             let batch = self.call(Hook::Observer, |instance| {
                 instance.gather_outcomes(&self.terms.subscription, rows);
-                instance.observe(self.terms.limit, rows.len() as u32)
+                instance.observe(self.terms.limit(), rows.len() as u32)
             });
             told = told.and(batch);
         }
@@ -166,16 +134,7 @@ impl Policy {
 
     /// What has happened since it was bound.
     pub fn statistics(&self) -> PolicyStatistics {
-        let Counters { failures, retired, lost, .. } = &self.counters;
-        PolicyStatistics {
-            calls: self.pool.places().map(|place| place.calls()).sum(),
-            failures: failures.each_ref().map(|count| count.load(Ordering::Relaxed)),
-            live: self.pool.places().filter(|place| place.is_live()).count(),
-            retired: retired.load(Ordering::Relaxed),
-            lost: lost.load(Ordering::Relaxed),
-            suspended: self.watch.suspension(),
-            slow: self.is_slow(),
-        }
+        PolicyStatistics::read(&self.counters, &self.pool, &self.watch)
     }
 
     pub(crate) fn filter(&self, question: Question<'_>) -> Result<Vec<u32>, Failure> {
@@ -214,7 +173,7 @@ impl Policy {
 
     /// Puts a new instance into a place, unless somebody was faster.
     pub(crate) fn renew(&self, place: usize) {
-        match self.blueprint.build(Limit::new(SETUP)) {
+        match self.blueprint.build(SETUP) {
             Ok(new) => {
                 let mut instance = self.pool.place(place).lock();
                 if instance.as_ref().is_none_or(|old| old.retiring) {
@@ -295,7 +254,7 @@ impl Policy {
     #[cold]
     fn make_ready(&self) -> Result<Lease<'_>, FailureCause> {
         let Some(mut lease) = self.pool.empty() else {
-            let longest = self.terms.limit.time;
+            let longest = self.terms.limit();
             return self.pool.wait(longest).ok_or_else(|| {
                 let (places, millis) = (self.pool.places().count(), longest.as_millis());
                 FailureCause::Unavailable(format!("all {places} were busy for {millis} ms"))
@@ -304,7 +263,7 @@ impl Policy {
         if self.counters.is_dry() {
             return Err(FailureCause::Unavailable("the last attempt to make one failed a moment ago".to_owned()));
         }
-        match self.blueprint.build(Limit::new(self.terms.limit.time * SETUP_DEADLINES)) {
+        match self.blueprint.build(self.terms.limit() * SETUP_DEADLINES) {
             Ok(instance) => {
                 *lease.instance = Some(Box::new(instance));
                 Ok(lease)
@@ -317,7 +276,7 @@ impl Policy {
     }
 
     fn discard(&self, mut lease: Lease<'_>) {
-        self.counters.lost.fetch_add(1, Ordering::Relaxed);
+        self.counters.lost();
         let (place, lost) = (lease.number, lease.instance.take());
         drop(lease);
         self.replace(place, lost);
@@ -326,7 +285,7 @@ impl Policy {
     /// The instance goes on until its replacement is ready.
     fn retire(&self, lease: &mut Lease<'_>) {
         if self.replace(lease.number, None) {
-            self.counters.retired.fetch_add(1, Ordering::Relaxed);
+            self.counters.retired();
             if let Some(instance) = lease.instance.as_deref_mut() {
                 instance.retiring = true;
             }
@@ -342,7 +301,7 @@ impl Policy {
 
     #[cold]
     fn failed(&self, hook: Hook, elapsed: Duration, cause: FailureCause) -> Failure {
-        self.counters.failures[cause.index()].fetch_add(1, Ordering::Relaxed);
+        self.counters.failed(&cause);
         if let Some(meter) = &self.meter {
             meter.called(hook, elapsed, Some(&cause));
         }
@@ -351,9 +310,14 @@ impl Policy {
 }
 
 impl Terms {
+    /// For one call.
+    pub(crate) fn limit(&self) -> Duration {
+        self.rules.deadline
+    }
+
     fn put<'a>(&self, question: &Question<'a>, content: bool) -> Call<'a> {
         Call {
-            limit: self.limit,
+            limit: self.limit(),
             stamp: Stamp { seed: question.seed, ..question.offer.stamp },
             candidates: question.candidates,
             content: if content { question.offer.content.as_ref() } else { None },
@@ -362,27 +326,6 @@ impl Terms {
 
     fn check(&self, verdict: witgate_core::decision::Verdict, candidates: &[u32]) -> Result<Decision, FailureCause> {
         plan::check(verdict, candidates, &self.subscription.declared, &self.bounds).map_err(FailureCause::Impossible)
-    }
-}
-
-impl Counters {
-    pub(crate) fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            failures: Default::default(),
-            retired: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-            dry_until: AtomicU64::new(0),
-        }
-    }
-
-    fn is_dry(&self) -> bool {
-        self.start.elapsed().as_millis() < u128::from(self.dry_until.load(Ordering::Relaxed))
-    }
-
-    fn went_dry(&self) {
-        let until = (self.start.elapsed() + DRY_SPELL).as_millis();
-        self.dry_until.store(u64::try_from(until).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 

@@ -4,11 +4,13 @@
 //! policy that was granted them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use witgate_core::decision::{Content, Names};
 
 use crate::bindings::imports::{cells, headers, log, names, prompt, types};
 use crate::cells::{CellError, OpenTables, Table};
+use crate::deadline::Deadline;
 use crate::limits::Limits;
 use crate::logbook::{Level, Logbook};
 
@@ -22,6 +24,7 @@ pub(crate) struct Surroundings {
 /// The data of one instance's store.
 pub(crate) struct State {
     pub(crate) limits: Limits,
+    pub(crate) deadline: Deadline,
     /// Texts of the request, during a call, for a policy that imports them.
     pub(crate) content: Option<Arc<dyn Content>>,
     /// Where the fixed sequence stands that WASI gives for randomness; it starts anew with each call, so that the same
@@ -34,7 +37,8 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn new(surroundings: Arc<Surroundings>, memory: usize) -> Self {
-        Self { limits: Limits::new(memory), content: None, random: 0, tables: Vec::new(), surroundings }
+        let deadline = Deadline::new(Duration::ZERO);
+        Self { limits: Limits::new(memory), deadline, content: None, random: 0, tables: Vec::new(), surroundings }
     }
 
     pub(crate) fn log(&self) -> &Logbook {

@@ -15,14 +15,14 @@ use crate::bind_error::BindProblem;
 use crate::blueprint::Blueprint;
 use crate::failure::FailureCause;
 use crate::hooks::Hook;
-use crate::instance::{Call, Instance, Limit};
+use crate::instance::{Call, Instance};
 use crate::policy::Terms;
 
 /// Calls of each hook.
 const CALLS: u32 = 100;
 /// Numbers of candidates, as far as there are so many deployments.
 const CANDIDATES: [usize; 9] = [1, 2, 3, 4, 8, 16, 5, 33, 64];
-/// A machine that is busy compiling can make any policy late, so one miss says nothing.
+/// What a machine's other guests take may count as ours, so one miss says nothing.
 const MISSES: u32 = 3;
 /// For making an instance anew after a miss.
 const SETUP: Duration = Duration::from_secs(2);
@@ -88,7 +88,7 @@ impl Trial<'_> {
                 );
                 return Err(BindProblem::Trial { hook, fed, cause });
             }
-            self.instance = self.blueprint.build(Limit::new(SETUP)).map_err(BindProblem::Configure)?;
+            self.instance = self.blueprint.build(SETUP).map_err(BindProblem::Configure)?;
         }
     }
 
@@ -102,8 +102,9 @@ impl Trial<'_> {
         let content: Arc<dyn Content> = Arc::new(Example);
         let imports = &self.blueprint.component.imports;
         let content = (imports.headers || imports.prompt).then_some(&content);
-        let Terms { limit, subscription, bounds, .. } = self.terms;
-        let call = Call { limit: *limit, stamp, candidates, content };
+        let Terms { subscription, bounds, .. } = self.terms;
+        let limit = self.terms.limit();
+        let call = Call { limit, stamp, candidates, content };
         let verdict = match hook {
             Hook::Filter => {
                 let kept = self.instance.keep(&call)?;
@@ -113,7 +114,7 @@ impl Trial<'_> {
                 let mut scores = self.instance.score(&call)?;
                 return plan::check_scores(&mut scores, candidates).map_err(FailureCause::Impossible);
             }
-            Hook::Observer => return self.instance.observe(*limit, candidates.len() as u32),
+            Hook::Observer => return self.instance.observe(limit, candidates.len() as u32),
             Hook::Router => self.instance.route(&call)?,
             Hook::Fallback => self.instance.after_failure(&call, failures)?,
         };
