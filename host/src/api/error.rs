@@ -262,8 +262,9 @@ fn upstream_status(failure: &AttemptFailure) -> StatusCode {
 
 fn upstream_body(attempts: usize, deployment: &str, failure: &AttemptFailure) -> ErrorBody {
     let tried = if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
-    let message =
-        format!("No deployment could answer ({tried}); the last one, `{deployment}`: {}", failure.message);
+    // Where nobody upstream has said anything, our own words hold addresses: those are for the log.
+    let why = if failure.status == 0 { failure.kind.summary() } else { &failure.message };
+    let message = format!("No deployment could answer ({tried}); the last one, `{deployment}`: {why}");
     let status = upstream_status(failure);
     ErrorBody::new(message, kind_of(status)).with_code(failure.kind.name())
 }

@@ -82,6 +82,7 @@ async fn answer(
     record.routed(&snapshot, route);
     let (requested_model, candidates) = (resolved.model.into(), Arc::clone(resolved.deployments));
     let context = Context::new(Arrival {
+        id: record.id().clone(),
         started: record.started(),
         gateway,
         route,

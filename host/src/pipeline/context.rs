@@ -14,6 +14,7 @@ use crate::api::auth::Caller;
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::snapshot::{RouteState, Snapshot};
+use crate::telemetry::request_id::RequestId;
 
 /// One request, read and routed.
 pub struct Context {
@@ -35,6 +36,8 @@ pub struct Context {
     pub peek: Peek,
     /// Who asks.
     pub caller: Caller,
+    /// Ties the log's lines together.
+    pub id: RequestId,
     /// When the request came.
     pub started: Instant,
     /// When its time is over.
@@ -67,13 +70,15 @@ pub struct Arrival {
     /// See [`Context`].
     pub caller: Caller,
     /// See [`Context`].
+    pub id: RequestId,
+    /// See [`Context`].
     pub started: Instant,
 }
 
 impl Context {
     /// Gives the request its number, its deadline and its facts.
     pub fn new(arrival: Arrival) -> Self {
-        let Arrival { gateway, snapshot, route, requested_model, candidates, headers, body, peek, caller, started } =
+        let Arrival { gateway, snapshot, route, requested_model, candidates, headers, body, peek, caller, id, started } =
             arrival;
         let asked = Asked {
             tenant: caller.tenant,
@@ -95,6 +100,7 @@ impl Context {
             body,
             peek,
             caller,
+            id,
             started,
             deadline,
             decision,

@@ -84,7 +84,19 @@ struct Execution<'a> {
 
 impl Execution<'_> {
     fn plan_of(&mut self, chosen: Chosen) -> Result<(Plan, By), Box<Unanswered>> {
-        let Chosen { choice, policy, revision, .. } = chosen;
+        let Chosen { choice, policy, revision, failures, .. } = chosen;
+        for failure in &failures {
+            tracing::warn!(
+                request_id = self.context.id.as_str(),
+                route = &*self.context.route().name,
+                policy = &*failure.policy,
+                revision = &*failure.revision,
+                hook = failure.hook.name(),
+                kind = failure.cause.label(),
+                reason = %failure.cause,
+                "policy failed"
+            );
+        }
         let by = |reason| By { policy, revision, reason };
         let (error, by) = match choice {
             Choice::Run(plan) => {
@@ -222,7 +234,18 @@ impl Execution<'_> {
     }
 
     fn note(&mut self, failed: Failed) -> FailureKind {
-        let kind = failed.failure.kind;
+        let Failed { told, failure } = &failed;
+        let kind = failure.kind;
+        tracing::warn!(
+            request_id = self.context.id.as_str(),
+            deployment = &*self.context.deployment_id(told.target),
+            attempt = self.failures.len() + 1,
+            failure = kind.name(),
+            status = failure.status,
+            elapsed_ms = told.elapsed_ms,
+            reason = failure.message,
+            "attempt failed"
+        );
         self.failures.push(failed.told);
         self.last = Some(failed.failure);
         kind

@@ -208,7 +208,7 @@ impl http_body::Body for Relay {
 
 fn error_event(failure: &AttemptFailure) -> Bytes {
     ErrorBody {
-        message: format!("The answer broke off: {}", failure.message).into(),
+        message: failure.message.clone().into(),
         kind: "server_error".into(),
         param: None,
         code: Some(failure.kind.name().into()),

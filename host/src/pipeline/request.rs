@@ -68,6 +68,11 @@ impl RequestRecord {
         }
     }
 
+    /// The request's id.
+    pub fn id(&self) -> &RequestId {
+        &self.id
+    }
+
     /// When the request came.
     pub fn started(&self) -> Instant {
         self.started
@@ -168,7 +173,7 @@ impl RequestRecord {
         AccessLine {
             id: &self.id,
             method: "POST",
-            path: self.endpoint.path(),
+            path: path(self.endpoint),
             status: self.ended.status,
             outcome: self.ended.outcome.label(),
             key: caller.map_or("", |caller| &caller.key_name),
@@ -206,6 +211,15 @@ impl Drop for RequestRecord {
         if logged && AccessLine::wanted() {
             self.log(latency);
         }
+    }
+}
+
+/// As documented, whatever of the accepted spellings the client used.
+const fn path(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Chat => "/v1/chat/completions",
+        Endpoint::Completions => "/v1/completions",
+        Endpoint::Embeddings => "/v1/embeddings",
     }
 }
 
