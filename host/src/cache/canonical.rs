@@ -25,7 +25,8 @@ pub(super) struct Canonical {
 
 /// Encodes a request's body, without its `model`: the model that is really asked for is in the key beside it.
 pub(super) fn encode(body: &[u8]) -> Option<Canonical> {
-    let mut walker = Walker { text: body, at: 0, depth: 0, out: Vec::with_capacity(256), members: Vec::new(), stateful: false };
+    let mut walker =
+        Walker { text: body, at: 0, depth: 0, out: Vec::with_capacity(256), members: Vec::new(), stateful: false };
     if walker.next()? != b'{' {
         return None;
     }
@@ -251,3 +252,6 @@ const OBJECT: u8 = b'{';
 const ARRAY: u8 = b'[';
 const CONDENSED: u8 = b'#';
 const END: u8 = b'.';
+
+#[cfg(test)]
+mod tests;

@@ -131,7 +131,6 @@ const OVERHEAD: usize = 512;
 const HEADER_OVERHEAD: usize = 64;
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use proptest::prelude::*;
 

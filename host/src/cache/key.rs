@@ -165,3 +165,6 @@ impl Hasher {
 
 /// Client headers that reach the provider and ask it to behave otherwise. Not those that trace, identify or retry.
 const ANSWER_CHANGING: [&str; 3] = ["openai-beta", "anthropic-beta", "anthropic-version"];
+
+#[cfg(test)]
+mod tests;

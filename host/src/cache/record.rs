@@ -122,7 +122,9 @@ mod tests {
         let chat = |body: &str| ended_well(Endpoint::Chat, body.as_bytes());
         assert!(chat(r#"{"choices":[{"finish_reason":"stop"}]}"#));
         assert!(chat("{\"choices\":[{\"finish_reason\" :\n \"tool_calls\"}]}"));
-        assert!(chat("data: {\"choices\":[{\"finish_reason\":null}]}\n\ndata: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n"));
+        assert!(chat(
+            "data: {\"choices\":[{\"finish_reason\":null}]}\n\ndata: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n"
+        ));
         assert!(!chat(r#"{"choices":[{"finish_reason":"length"}]}"#));
         assert!(!chat(r#"{"choices":[{"finish_reason":"stop"},{"finish_reason":"content_filter"}]}"#));
         assert!(!chat(r#"{"choices":[{"finish_reason":"abort"}]}"#));

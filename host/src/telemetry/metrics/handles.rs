@@ -80,7 +80,8 @@ impl RouteMetrics {
 
     /// A request ended.
     pub fn ended(&self, endpoint: Endpoint, outcome: RequestOutcome, elapsed: Duration) {
-        let total = || self.families.total.with_label_values(&[&*self.route, endpoint_label(endpoint), outcome.label()]);
+        let total =
+            || self.families.total.with_label_values(&[&*self.route, endpoint_label(endpoint), outcome.label()]);
         let ended = self.endpoints[endpoint.index() as usize][outcome.place()].get_or_init(|| {
             let labels = [&*self.route, endpoint_label(endpoint), outcome.class()];
             let known = !matches!(outcome, RequestOutcome::Failed(_));
@@ -187,8 +188,8 @@ impl PolicyMetrics {
 
 impl PolicyMeter for PolicyMetrics {
     fn called(&self, hook: Hook, elapsed: Duration, failure: Option<&FailureCause>) {
-        let histogram = self.hooks[hook as usize]
-            .get_or_init(|| self.decision.with_label_values(&[&*self.policy, hook.name()]));
+        let histogram =
+            self.hooks[hook as usize].get_or_init(|| self.decision.with_label_values(&[&*self.policy, hook.name()]));
         let refused = matches!(failure, Some(FailureCause::Suspended { .. } | FailureCause::Unavailable(_)));
         if !refused {
             histogram.observe(seconds(elapsed));

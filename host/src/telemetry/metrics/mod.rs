@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use witgate_core::fleet::Fleet;
 
@@ -144,10 +144,8 @@ impl Metrics {
                     "Configurations that were put into service (ok) or not (refused).",
                     &["result"],
                 ),
-                generation: make.gauge(
-                    "witgate_policy_generation",
-                    "Goes up by one with each swap of configuration or policies.",
-                ),
+                generation: make
+                    .gauge("witgate_policy_generation", "Goes up by one with each swap of configuration or policies."),
                 loaded: make.gauge("witgate_policies_loaded", "Policies in service."),
                 info: make.gauges(
                     "witgate_policy_info",
