@@ -23,7 +23,7 @@ use crate::gateway::{Assembly, Gateway};
 use crate::names::ModelNames;
 use crate::pipeline::record::Observers;
 use crate::reload::store::PolicyStore;
-use crate::reload::{Published, Reloader, Work};
+use crate::reload::{Published, Reloader, Waiting, Work};
 use crate::snapshot::{Parts, Snapshot, StageProblem, prepare};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request_id::{self, RequestId};
@@ -103,6 +103,8 @@ impl App {
             current: Arc::clone(&current),
             published: Arc::clone(&published),
             on_config: Box::new(on_config),
+            started: Arc::clone(&config),
+            waiting: Waiting::default(),
         };
         work.publish(Vec::new());
         let gateway = Arc::new(Gateway::new(Assembly {
@@ -237,10 +239,14 @@ async fn unknown_path(method: http::Method, uri: http::Uri) -> Response {
 }
 
 #[expect(clippy::unused_async, reason = "axum's handlers are async")]
-async fn wrong_method(method: http::Method, uri: http::Uri) -> Response {
-    let path = uri.path().to_owned();
+async fn wrong_method(request: Request) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let reads = ["/models", "/health", "/metrics", "/admin/policies"].iter().any(|part| path.contains(part));
-    ApiError::WrongMethod { method, path, allowed: if reads { "GET" } else { "POST" } }.into_response()
+    let mut response =
+        ApiError::WrongMethod { method, path, allowed: if reads { "GET" } else { "POST" } }.into_response();
+    // Inference handlers name their request themselves, and none of them was called.
+    response.headers_mut().insert(request_id::HEADER, RequestId::of(&request).header_value());
+    response
 }
 
 /// Upstream connections that nobody uses are closed before their servers do it.

@@ -4,6 +4,7 @@
 //! policy folder and at the configuration, prepares a whole new snapshot, and swaps it in. If anything is wrong, what
 //! serves now goes on serving, and the reason is in the log, in the admin API and in a metric.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -20,6 +21,7 @@ use crate::reload::watch::Watch;
 use crate::snapshot::{Parts, Snapshot, prepare};
 
 pub mod folder;
+mod restart;
 pub mod store;
 mod watch;
 
@@ -71,6 +73,20 @@ pub struct Work {
     pub published: Arc<Published>,
     /// Told about a new configuration: what is outside the snapshot (log filter).
     pub on_config: Box<dyn Fn(&Config) + Send>,
+    /// What the gateway was started with.
+    pub started: Arc<Config>,
+    /// What the last look could not put into service.
+    pub waiting: Waiting,
+}
+
+/// A configuration that is good in itself, but cannot serve with the policies that are there.
+#[derive(Default)]
+pub struct Waiting {
+    /// Tried again whenever policies change; `None` when only policies keep the newest files out of service.
+    config: Option<Arc<Config>>,
+    problems: Vec<String>,
+    /// The newest configuration would let everybody in; that is not tried again.
+    exposed: Option<String>,
 }
 
 impl Reloader {
@@ -150,11 +166,8 @@ impl Work {
 
     fn look(&mut self, settle: bool) -> Look {
         let before = self.current.load_full();
-        let (config, mut problems) = self.new_config(&before);
-        let changed_config = !Arc::ptr_eq(&config, &before.config);
-        if changed_config && config.policies.directory != before.config.policies.directory {
-            problems.push("`policies.directory` does not reload live: restart the gateway".to_owned());
-        }
+        let mut problems = Vec::new();
+        let read = self.read_config(&mut problems);
         let looked = match self.store.look(settle) {
             Ok(looked) => looked,
             Err(error) => {
@@ -167,64 +180,98 @@ impl Work {
             tracing::error!(policy = &**policy, problem, "policy file refused; what served before serves on");
             self.parts.metrics.policy_reload("refused");
         }
-        if changed_config || !looked.changed.is_empty() {
-            problems.extend(self.swap(&config, &before, changed_config, &looked.changed));
+        if read.is_some() || !looked.changed.is_empty() {
+            self.put_into_service(read, looked.changed, &before);
         }
+        problems.extend(self.waiting.exposed.iter().chain(&self.waiting.problems).cloned());
+        problems.extend(restart::needed(&self.started, &self.current.load().config));
         self.publish(problems);
         Look { unsettled: looked.unsettled }
     }
 
-    fn new_config(&mut self, before: &Snapshot) -> (Arc<Config>, Vec<String>) {
-        match self.files.reload() {
-            Ok(None) => (Arc::clone(&before.config), Vec::new()),
+    /// A configuration that is new and good in itself.
+    fn read_config(&mut self, problems: &mut Vec<String>) -> Option<Arc<Config>> {
+        let refused = match self.files.reload() {
+            Ok(None) => return None,
             Ok(Some(loaded)) => {
                 for warning in &loaded.warnings {
                     tracing::warn!(problem = %warning, "configuration");
                 }
-                (Arc::new(loaded.config), Vec::new())
+                match restart::exposes(&self.started, &loaded.config) {
+                    None => return Some(Arc::new(loaded.config)),
+                    Some(problem) => {
+                        self.waiting = Waiting { exposed: Some(problem.clone()), ..Waiting::default() };
+                        LoadFailure::New(vec![problem])
+                    }
+                }
             }
             Err(failure) => {
-                let problems = failure.lines();
-                if let LoadFailure::New(_) = failure {
-                    for problem in &problems {
-                        tracing::error!(problem, "new configuration refused; the one before serves on");
-                    }
-                    self.parts.metrics.config_reload("refused");
-                }
-                (Arc::clone(&before.config), problems)
+                // What waited is no longer what the files say.
+                self.waiting = Waiting::default();
+                problems.extend(failure.lines());
+                failure
             }
+        };
+        if let LoadFailure::New(lines) = refused {
+            for problem in lines {
+                tracing::error!(problem, "new configuration refused; the one before serves on");
+            }
+            self.parts.metrics.config_reload("refused");
+        }
+        None
+    }
+
+    /// Swaps to the newest configuration, the one that waits included, with the newest policies; where that cannot
+    /// serve, the newest policies at least.
+    fn put_into_service(&mut self, read: Option<Arc<Config>>, mut changed: BTreeSet<Arc<str>>, before: &Snapshot) {
+        let is_new = read.is_some();
+        if is_new {
+            // A grant or settings may be what a refused file was waiting for.
+            changed.extend(self.store.reconsider());
+        }
+        let Waiting { config: waiting, exposed, .. } = std::mem::take(&mut self.waiting);
+        self.waiting.exposed = exposed.filter(|_| !is_new);
+        if let Some(config) = read.or(waiting) {
+            let Err(problems) = self.swap(&config, before, &changed) else { return };
+            if is_new {
+                self.parts.metrics.config_reload("refused");
+            }
+            self.waiting = Waiting { config: Some(config), problems, exposed: None };
+            changed.extend(self.store.reconsider());
+            if changed.is_empty() {
+                return;
+            }
+        }
+        if let Err(problems) = self.swap(&before.config, before, &changed) {
+            self.waiting.problems.extend(problems);
         }
     }
 
-    /// Prepares and swaps; gives what is wrong.
+    /// Prepares and swaps; `Err` says what is wrong.
     fn swap(
         &mut self,
         config: &Arc<Config>,
         before: &Snapshot,
-        changed_config: bool,
-        changed: &std::collections::BTreeSet<Arc<str>>,
-    ) -> Vec<String> {
-        let next = match prepare(&mut self.store, config, Some(before), &self.parts) {
-            Ok(next) => next,
-            Err(problems) => {
-                let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                for problem in &problems {
-                    tracing::error!(problem, "reload refused; what served before serves on");
-                }
-                if changed_config {
-                    self.parts.metrics.config_reload("refused");
-                }
-                return problems;
+        changed: &BTreeSet<Arc<str>>,
+    ) -> Result<(), Vec<String>> {
+        let next = prepare(&mut self.store, config, Some(before), &self.parts).map_err(|problems| {
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            for problem in &problems {
+                tracing::error!(problem, "reload refused; what served before serves on");
             }
-        };
+            problems
+        })?;
         let generation = next.generation;
         let in_use = next.policies_in_use();
         self.current.store(Arc::new(next));
         self.store.commit(&in_use);
-        if changed_config {
+        if !Arc::ptr_eq(config, &before.config) {
             (self.on_config)(config);
             self.parts.metrics.config_reload("ok");
             tracing::info!(generation, "configuration reloaded");
+            for problem in restart::needed(&self.started, config) {
+                tracing::warn!(problem, "configuration");
+            }
         }
         for status in self.store.status(&in_use).iter().filter(|status| changed.contains(&status.name)) {
             let revision = status.revision.as_deref().unwrap_or("none");
@@ -240,7 +287,7 @@ impl Work {
                 }
             }
         }
-        Vec::new()
+        Ok(())
     }
 
     /// Shows the state to the admin API and the metrics.

@@ -29,6 +29,8 @@ struct Shelf {
     file: bool,
     good: Option<Loaded>,
     next: Option<Loaded>,
+    /// Was next, and could not be configured.
+    refused: Option<Loaded>,
     problem: Option<String>,
 }
 
@@ -161,6 +163,7 @@ impl PolicyStore {
             .and_then(|bytes| load(&self.engine, &name, &bytes, Source::File).map_err(|error| error.to_string()));
         let shelf = self.shelves.entry(Arc::clone(&name)).or_default();
         shelf.file = true;
+        shelf.refused = None;
         match loaded {
             // Touched, or put back: what is in service is this very content.
             Ok(loaded) if shelf.serves(&loaded) => {
@@ -181,8 +184,7 @@ impl PolicyStore {
     fn file_is_gone(&mut self, name: Arc<str>, looked: &mut Looked) {
         let Some(shelf) = self.shelves.get_mut(&name) else { return };
         shelf.file = false;
-        shelf.problem = None;
-        shelf.next = None;
+        (shelf.next, shelf.refused, shelf.problem) = (None, None, None);
         if let Some(bytes) = shelf.shipped {
             match load(&self.engine, &name, bytes, Source::Shipped) {
                 Ok(loaded) => shelf.next = Some(loaded),
@@ -224,9 +226,26 @@ impl PolicyStore {
     /// The next revision of `name` cannot be put into service; says whether an older one is left to go on with.
     pub fn refuse_next(&mut self, name: &str, problem: String) -> bool {
         let Some(shelf) = self.shelves.get_mut(name) else { return false };
-        shelf.problem = Some(problem);
+        // With nothing new, it is the configuration that does not fit.
         let Some(refused) = shelf.next.take() else { return false };
-        shelf.good.is_some() || (refused.source == Source::File && shelf.shipped.is_some())
+        let is_file = refused.source == Source::File;
+        let older = shelf.good.is_some() || (is_file && shelf.shipped.is_some());
+        if is_file || older {
+            (shelf.refused, shelf.problem) = (Some(refused), Some(problem));
+        }
+        older
+    }
+
+    /// The configuration has changed, so revisions that could not be configured may be now; gives their names.
+    pub fn reconsider(&mut self) -> BTreeSet<Arc<str>> {
+        let mut names = BTreeSet::new();
+        for (name, shelf) in &mut self.shelves {
+            if let Some(refused) = shelf.refused.take() {
+                (shelf.next, shelf.problem) = (Some(refused), None);
+                names.insert(Arc::clone(name));
+            }
+        }
+        names
     }
 
     /// The snapshot made with the next revisions is in service. `in_use` says which policies a route names; a
