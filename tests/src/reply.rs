@@ -40,7 +40,7 @@ pub(crate) enum Body {
     /// A chat completion; a stream if that was asked for.
     Chat(String),
     Whole(Vec<u8>),
-    Events(Vec<String>),
+    Events(Vec<Vec<u8>>),
 }
 
 /// A fake upstream: describe what it answers, then [`start`](Reply::start) it.
@@ -89,9 +89,9 @@ impl Reply {
         self
     }
 
-    /// These events, each one as it stands, each in a chunk of its own.
+    /// A stream of these bytes, each item in a chunk of its own, usually an event.
     #[must_use]
-    pub fn events<T: Into<String>>(mut self, events: impl IntoIterator<Item = T>) -> Self {
+    pub fn events<T: Into<Vec<u8>>>(mut self, events: impl IntoIterator<Item = T>) -> Self {
         self.body = Body::Events(events.into_iter().map(Into::into).collect());
         self
     }
@@ -152,7 +152,9 @@ impl Reply {
 
     pub(crate) fn script(&self, request: &[u8]) -> Script {
         match &self.body {
-            Body::Chat(text) if wants_stream(request) => Script::Events(chat_events(text)),
+            Body::Chat(text) if wants_stream(request) => {
+                Script::Events(chat_events(text).into_iter().map(String::into_bytes).collect())
+            }
             Body::Chat(text) => Script::Whole(chat_body(text).into_bytes()),
             Body::Whole(body) => Script::Whole(body.clone()),
             Body::Events(events) => Script::Events(events.clone()),
@@ -163,7 +165,7 @@ impl Reply {
 /// What goes over the wire after the head.
 pub(crate) enum Script {
     Whole(Vec<u8>),
-    Events(Vec<String>),
+    Events(Vec<Vec<u8>>),
 }
 
 /// A chat completion with this text.

@@ -181,7 +181,7 @@ async fn answer(wire: &mut Wire, reply: &Reply, script: Script, shared: &Shared)
                     let permit = unless_closed(wire, shared.permits.acquire()).await?;
                     permit.expect("the semaphore is never closed").forget();
                 }
-                wire.send(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes()).await?;
+                wire.send(&[format!("{:x}\r\n", event.len()).as_bytes(), &event, b"\r\n"].concat()).await?;
             }
             if reply.end == End::Complete {
                 wire.send(b"0\r\n\r\n").await?;

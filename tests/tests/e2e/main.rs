@@ -1,0 +1,20 @@
+//! The gateway as its clients and operators meet it: real sockets, fake upstreams, the real policies.
+//!
+//! One binary, so that it is linked once.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod auth;
+mod bad_input;
+mod cache;
+mod chat;
+mod cli;
+mod failover;
+mod models;
+mod operations;
+mod program;
+mod reload;
+mod routes;
+mod sandbox;
+mod stream;
+mod swaps;
