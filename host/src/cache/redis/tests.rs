@@ -231,3 +231,21 @@ async fn what_is_on_its_way_is_bounded() {
     assert_eq!(redis.0.room.available_permits(), ON_THEIR_WAY / PERMIT);
     assert_eq!(server.tell::<Vec<String>>(&["KEYS", "*"]), [format!("test:cache:{}", Key([2; 32]))]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_speaks_no_tls_is_down_for_a_url_that_asks_for_it() {
+    let server = Server::start();
+    let url = Secret::new(format!("rediss://127.0.0.1:{}", server.port));
+    let world = World::new(Some(config::Redis { url, ..server.config(Duration::from_secs(2)).unwrap() }));
+    let redis = world.cache.0.redis.clone().unwrap();
+    let start = Instant::now();
+    // While it is being connected, even a later moment is told to skip.
+    while matches!(redis.0.link.lock().step(Instant::now() + Duration::from_secs(60)), Step::Skip) {
+        assert!(
+            start.elapsed() < CONNECT_TIMEOUT + Duration::from_secs(5),
+            "the connection is neither made nor given up"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(world.found(&scope("60s")).await, None);
+}
