@@ -244,6 +244,71 @@ fn wasi_has_nothing_behind_it_but_lets_a_runtime_start() {
 }
 
 #[test]
+fn wasi_streams_lead_nowhere_and_its_randomness_is_always_the_same() {
+    const WIT: &str = "package wasi:cli@0.2.6;
+        interface stderr { use wasi:io/streams@0.2.6.{output-stream}; get-stderr: func() -> output-stream; }
+        package wasi:io@0.2.6 {
+            interface error { resource error; }
+            interface streams {
+                use error.{error};
+                variant stream-error { last-operation-failed(error), closed }
+                resource output-stream {
+                    blocking-write-and-flush: func(contents: list<u8>) -> result<_, stream-error>;
+                }
+            }
+        }
+        package wasi:random@0.2.6 { interface insecure-seed { insecure-seed: func() -> tuple<u64, u64>; } }";
+    // traps unless the write succeeds, then picks by the seed
+    let guest = router(
+        "(local.set $i (call $stderr))
+         (call $write (local.get $i) (i32.const 60000) (i32.const 5) (i32.const 256))
+         (if (i32.load8_u (i32.const 256)) (then unreachable))
+         (call $drop (local.get $i))
+         (call $seed (i32.const 256))
+         (call $pick (i32.load (i32.add (local.get $candidates) (i32.mul (i32.const 4)
+            (i32.rem_u (i32.load (i32.const 256)) (local.get $count))))))",
+    )
+    .wit(WIT)
+    .imports("wasi:cli/stderr@0.2.6")
+    .imports("wasi:random/insecure-seed@0.2.6")
+    .code(
+        r#"(import "wasi:cli/stderr@0.2.6" "get-stderr" (func $stderr (result i32)))
+           (import "wasi:io/streams@0.2.6" "[method]output-stream.blocking-write-and-flush"
+                (func $write (param i32 i32 i32 i32)))
+           (import "wasi:io/streams@0.2.6" "[resource-drop]output-stream" (func $drop (param i32)))
+           (import "wasi:random/insecure-seed@0.2.6" "insecure-seed" (func $seed (param i32)))
+           (data (i32.const 60000) "hello")"#,
+    );
+    let (one, two) = (world().bind(&guest), world().bind(&guest));
+    let first = target(&one.route(&offer(&[0, 1, 2]), &[0, 1, 2], None).unwrap());
+    for policy in [&one, &two, &one] {
+        assert_eq!(target(&policy.route(&offer(&[0, 1, 2]), &[0, 1, 2], None).unwrap()), first);
+    }
+}
+
+#[test]
+fn a_busy_machine_does_not_make_a_fast_policy_late() {
+    let mut world = world();
+    world.rules.deadline = Duration::from_millis(2);
+    let policy = world.bind(&router(PICK));
+    let end = Instant::now() + Duration::from_millis(700);
+    let busy = std::thread::available_parallelism().unwrap().get() * 4;
+    std::thread::scope(|scope| {
+        for _ in 0..busy {
+            scope.spawn(|| {
+                while Instant::now() < end {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        while Instant::now() < end {
+            policy.route(&offer(&[0]), &[0], None).unwrap();
+        }
+    });
+    assert_eq!(policy.statistics().lost, 0);
+}
+
+#[test]
 fn an_observer_is_told_in_columns() {
     use witgate_core::outcome::OutcomeRow;
     use witgate_core::vocabulary::OutcomeField;
