@@ -66,15 +66,17 @@ pub(crate) fn check_target_is_installed() -> Result<(), String> {
         .args(["--print", "target-libdir", "--target", TARGET])
         .output()
         .map_err(|error| format!("cannot run {}: {error}", Path::new(&rustc).display()))?;
-    let printed = String::from_utf8_lossy(&output.stdout);
-    let libraries = Path::new(printed.trim());
-    if output.status.success() && libraries.is_dir() {
+    // Whatever else it may have printed is no folder either.
+    check_is_there(Path::new(String::from_utf8_lossy(&output.stdout).trim()))
+}
+
+fn check_is_there(libraries: &Path) -> Result<(), String> {
+    if libraries.is_dir() {
         return Ok(());
     }
     Err(format!(
         "the policies are WebAssembly, but this Rust toolchain has no standard library for {TARGET} (looked for it in \
-         {}). Install it with `rustup target add {TARGET}`, or the package of your distribution, such as \
-         `rust-std-static-{TARGET}`",
+         `{}`). Install it with `rustup target add {TARGET}`, or as your distribution's package for that target",
         libraries.display()
     ))
 }
@@ -103,6 +105,15 @@ mod tests {
         ];
         let removed: Vec<OsString> = foreign_variables(names.into_iter().map(OsString::from)).collect();
         assert_eq!(removed, names.map(OsString::from)[..8]);
+    }
+
+    #[test]
+    fn a_missing_target_is_told_with_its_remedy() {
+        assert_eq!(check_is_there(Path::new(env!("CARGO_MANIFEST_DIR"))), Ok(()));
+        let message = "the policies are WebAssembly, but this Rust toolchain has no standard library for \
+                       wasm32-unknown-unknown (looked for it in `/nowhere/lib`). Install it with `rustup target add \
+                       wasm32-unknown-unknown`, or as your distribution's package for that target";
+        assert_eq!(check_is_there(Path::new("/nowhere/lib")), Err(message.to_owned()));
     }
 
     #[test]

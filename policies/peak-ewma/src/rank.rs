@@ -19,7 +19,9 @@ pub struct Load<'a> {
 /// same best candidate would send everything there at once.
 pub fn better_of_two(load: &Load, random: &mut Random) -> usize {
     let (first, second) = random.two_of(load.ttft.len());
-    let unknown = best_known(load);
+    let known = |row: usize| load.samples[row] > 0.0;
+    // The others are looked through only where one of the two has no time of its own.
+    let unknown = if known(first) && known(second) { SHORTEST } else { best_known(load) };
     if cost(load, second, unknown) < cost(load, first, unknown) { second } else { first }
 }
 
