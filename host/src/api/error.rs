@@ -43,6 +43,11 @@ pub enum ApiError {
         /// As sent; `None` when nothing was.
         sent: Option<String>,
     },
+    /// The body is announced as compressed, which is not read.
+    ContentEncoding {
+        /// As sent.
+        sent: String,
+    },
     /// The body is above the limit.
     TooLarge {
         /// Bytes.
@@ -88,7 +93,7 @@ impl ApiError {
             Self::Auth(_) => StatusCode::UNAUTHORIZED,
             Self::UnknownPath { .. } | Self::UnknownModel { .. } => StatusCode::NOT_FOUND,
             Self::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ContentType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::ContentType { .. } | Self::ContentEncoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::BrokenBody | Self::Request(_) => StatusCode::BAD_REQUEST,
@@ -107,6 +112,7 @@ impl ApiError {
             Self::UnknownPath { .. } => "unknown-path",
             Self::WrongMethod { .. } => "wrong-method",
             Self::ContentType { .. } => "content-type",
+            Self::ContentEncoding { .. } => "content-encoding",
             Self::TooLarge { .. } => "too-large",
             Self::SlowBody => "slow-body",
             Self::BrokenBody => "broken-body",
@@ -176,6 +182,10 @@ impl ApiError {
                 ErrorBody::invalid("No content type. Send the header `Content-Type: application/json`.")
                     .with_code("unsupported_content_type")
             }
+            Self::ContentEncoding { sent } => ErrorBody::invalid(format!(
+                "Unsupported content encoding: '{sent}'. Send the body as it is, without `Content-Encoding`."
+            ))
+            .with_code("unsupported_content_encoding"),
             Self::TooLarge { limit } => ErrorBody::invalid(format!(
                 "The request body is larger than {limit} bytes, the limit of this gateway (`server.body_limit`)."
             ))
@@ -220,6 +230,7 @@ impl ApiError {
             | Self::UnknownPath { .. }
             | Self::WrongMethod { .. }
             | Self::ContentType { .. }
+            | Self::ContentEncoding { .. }
             | Self::TooLarge { .. }
             | Self::SlowBody
             | Self::BrokenBody

@@ -139,6 +139,17 @@ async fn a_body_must_be_announced_as_json() {
 }
 
 #[tokio::test]
+async fn a_compressed_body_is_told_apart_from_a_broken_one() {
+    let (gateway, a) = small().await;
+    let body = r#"{"model":"fast","messages":[]}"#;
+    let answer = gateway.post(CHAT, &b"\x1f\x8b\x08"[..]).header("content-encoding", "gzip").send().await;
+    let message = "Unsupported content encoding: 'gzip'. Send the body as it is, without `Content-Encoding`.";
+    assert_refused(&answer, 415, &error(message, None, Some("unsupported_content_encoding")), "gzip");
+    assert_eq!(a.hits(), 0);
+    assert_eq!(gateway.post(CHAT, body).header("content-encoding", "identity").send().await.status, 200);
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
     let a = upstream().start().await;
     let gateway = gateway().model("fast", [&a]).config(json!({"server": {"read_timeout": "400ms"}})).start().await;

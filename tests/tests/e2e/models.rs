@@ -51,6 +51,16 @@ async fn one_name_is_found_with_slashes_escapes_and_patterns() {
     );
 }
 
+#[tokio::test]
+async fn a_head_without_a_body_is_given_to_who_asks_for_it() {
+    let a = upstream().start().await;
+    let gateway = gateway().model("fast", [&a]).start().await;
+    let whole = gateway.get("/v1/models").await;
+    let head = gateway.request("HEAD", "/v1/models").send().await;
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert_eq!(head.header("content-length"), whole.header("content-length"));
+}
+
 fn ids(list: &Value) -> Vec<&str> {
     list["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect()
 }
