@@ -99,8 +99,7 @@ mod tests {
             assert_eq!(announced(good), Ok(()));
         }
         for bad in ["text/plain", "application/jsonp", "+json", "application/x-www-form-urlencoded"] {
-            let told =
-                format!("Unsupported content type: '{bad}'. Send the header `Content-Type: application/json`.");
+            let told = format!("Unsupported content type: '{bad}'. Send the header `Content-Type: application/json`.");
             assert_eq!(announced(bad), Err(told));
         }
         let none = check_content_type(&HeaderMap::new()).map_err(|error| error.body().message.into_owned());

@@ -151,7 +151,8 @@ impl ApiError {
             headers.insert("retry-after-ms", HeaderValue::from(wait.as_millis() as u64));
         }
         if sdk_would_retry(status) {
-            headers.insert(SHOULD_RETRY, HeaderValue::from_static(if retry_after.is_some() { "true" } else { "false" }));
+            headers
+                .insert(SHOULD_RETRY, HeaderValue::from_static(if retry_after.is_some() { "true" } else { "false" }));
         }
         response
     }

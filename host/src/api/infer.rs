@@ -74,10 +74,8 @@ async fn answer(
     let body = collect(&headers, body, server.body_limit, server.read_timeout).await?;
     let peek = peek(&body, endpoint).map_err(ApiError::Request)?;
     record.asked(&caller, &peek.model);
-    let resolved = snapshot
-        .table
-        .resolve(&peek.model)
-        .ok_or_else(|| ApiError::UnknownModel { model: peek.model.to_string() })?;
+    let resolved =
+        snapshot.table.resolve(&peek.model).ok_or_else(|| ApiError::UnknownModel { model: peek.model.to_string() })?;
     let route = resolved.route;
     record.routed(&snapshot, route);
     let (requested_model, candidates) = (resolved.model.into(), Arc::clone(resolved.deployments));

@@ -24,7 +24,8 @@ impl Receipt {
             headers.insert(DEPLOYMENT, value(deployment));
         }
         let Some(By { policy, revision, reason }) = &self.by else { return };
-        headers.insert(POLICY, if revision.is_empty() { value(policy) } else { value(&format!("{policy}/{revision}")) });
+        headers
+            .insert(POLICY, if revision.is_empty() { value(policy) } else { value(&format!("{policy}/{revision}")) });
         headers.insert(ATTEMPTS, HeaderValue::from(self.attempts));
         if let Some(reason) = reason {
             headers.insert(REASON, value(reason));

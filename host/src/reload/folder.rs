@@ -38,7 +38,7 @@ struct Stamp {
 #[derive(Debug, Default)]
 pub struct Changes {
     /// Complete new content, by policy name.
-    pub files: Vec<(Arc<str>, Result<Vec<u8>, FileError>)>,
+    pub files: Vec<(Arc<str>, Content)>,
     /// Names whose file is gone.
     pub gone: Vec<Arc<str>>,
     /// Files that cannot be policies, with the reason; every look names them again.
@@ -46,6 +46,9 @@ pub struct Changes {
     /// Some file is still being written: look again soon.
     pub unsettled: bool,
 }
+
+/// What a file holds, or why it cannot be known.
+pub type Content = Result<Vec<u8>, FileError>;
 
 /// Why a file is not read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

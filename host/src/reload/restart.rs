@@ -20,7 +20,9 @@ pub(super) fn needed(started: &Config, now: &Config) -> Vec<String> {
     ]
     .into_iter()
     .filter(|(_, changed)| *changed)
-    .map(|(setting, _)| format!("`{setting}` does not reload live: restart the gateway to put the new value into force"))
+    .map(|(setting, _)| {
+        format!("`{setting}` does not reload live: restart the gateway to put the new value into force")
+    })
     .collect()
 }
 
@@ -58,7 +60,7 @@ mod tests {
         let live = "server: {body_limit: 1MiB, request_timeout: 1m}\ncache: {default: {ttl: 1m}}\npolicies: {poll: 1s}";
         assert_eq!(needed(&config(""), &config(live)), Vec::<String>::new());
         let fixed = "server: {listen: '127.0.0.1:1', workers: 3, read_timeout: 1s, shutdown_grace: 1s}\n\
-                     policies: {directory: other, code_cache: off}\n\
+                     policies: {directory: other, code_cache: kept}\n\
                      cache: {memory: 1MiB, largest: 1KiB, redis: {url: 'redis://:secret@here'}}";
         let told = needed(&config(""), &config(fixed));
         assert_eq!(told.len(), 9);

@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use witgate_wasm::{Component, Engine, Hook, LoadError};
 
-use crate::reload::folder::{FileError, Folder};
+use crate::reload::folder::{Content, Folder};
 
 /// All known policies by name.
 pub struct PolicyStore {
@@ -157,7 +157,7 @@ impl PolicyStore {
         Ok(looked)
     }
 
-    fn take_file(&mut self, name: Arc<str>, content: Result<Vec<u8>, FileError>, looked: &mut Looked) {
+    fn take_file(&mut self, name: Arc<str>, content: Content, looked: &mut Looked) {
         let loaded = content
             .map_err(|error| error.to_string())
             .and_then(|bytes| load(&self.engine, &name, &bytes, Source::File).map_err(|error| error.to_string()));
@@ -218,9 +218,9 @@ impl PolicyStore {
 
     /// Whether there is anything of this name that may be put into service.
     pub fn has(&self, name: &str) -> bool {
-        self.shelves
-            .get(name)
-            .is_some_and(|shelf| shelf.shipped.is_some() || (shelf.file && (shelf.next.is_some() || shelf.good.is_some())))
+        self.shelves.get(name).is_some_and(|shelf| {
+            shelf.shipped.is_some() || (shelf.file && (shelf.next.is_some() || shelf.good.is_some()))
+        })
     }
 
     /// The next revision of `name` cannot be put into service; says whether an older one is left to go on with.

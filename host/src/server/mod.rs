@@ -121,8 +121,7 @@ fn connection(
 /// Out of file descriptors, for example: trying again at once would only burn the processor.
 async fn pause_after(error: &io::Error) {
     tracing::error!(%error, "a connection could not be accepted");
-    let of_one_connection =
-        matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset);
+    let of_one_connection = matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset);
     if !of_one_connection {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
