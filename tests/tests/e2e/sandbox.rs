@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use witgate_tests::gateway::Builder;
-use witgate_tests::{Answer, CHAT, Gateway, Upstream, chat_events, eventually, gateway, guests, upstream};
+use witgate_tests::{CHAT, Gateway, Upstream, chat_events, eventually, gateway, guests, upstream};
 
 /// The request that the guest misbehaves on; others pass, and so does the trial at loading.
 const PROVOKED: &str = r#"{"model":"wild","messages":[],"max_tokens":666}"#;
@@ -230,24 +230,6 @@ async fn a_capability_must_be_granted() {
     );
     assert_eq!((refused.header("retry-after"), refused.header("retry-after-ms")), (Some("2"), Some("1500")));
     assert_eq!(refused.policy(), Some("peek-prompt"));
-}
-
-#[tokio::test]
-async fn credentials_are_given_to_no_policy() {
-    let a = upstream().start().await;
-    let b = upstream().start().await;
-    let grants = json!({"policies": {"rules": {"peek-prompt": {"grants": ["headers", "prompt"]}}}});
-    let gateway = gateway()
-        .model("fast", [&a, &b])
-        .policy("peek-prompt")
-        .policy_file("peek-prompt", guests::PEEK_PROMPT)
-        .keys(&[("one", "1")])
-        .config(grants)
-        .start()
-        .await;
-    // it would pick by the header `x-candidate` only, whatever else is there
-    let answer: Answer = gateway.post(CHAT, r#"{"model":"fast","messages":[]}"#).header("x-api-key", "1").send().await;
-    assert_eq!(answer.deployment(), Some("fast@a"));
 }
 
 fn wild<'a>(how: &str, upstreams: impl IntoIterator<Item = &'a Upstream>) -> Builder {
