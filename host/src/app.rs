@@ -116,8 +116,7 @@ impl App {
             current,
         }));
         let shutdown = CancellationToken::new();
-        let limits =
-            server::Limits { read_timeout: config.server.read_timeout, grace: config.server.shutdown_grace };
+        let limits = server::Limits { read_timeout: config.server.read_timeout, grace: config.server.shutdown_grace };
         let server = tokio::spawn(server::serve(
             listener,
             routes(Arc::clone(&gateway)),
@@ -233,12 +232,10 @@ async fn with_request_id(request: Request, next: Next) -> Response {
     response
 }
 
-#[expect(clippy::unused_async, reason = "axum's handlers are async")]
 async fn unknown_path(method: http::Method, uri: http::Uri) -> Response {
     ApiError::UnknownPath { method, path: uri.path().to_owned() }.into_response()
 }
 
-#[expect(clippy::unused_async, reason = "axum's handlers are async")]
 async fn wrong_method(request: Request) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let reads = ["/models", "/health", "/metrics", "/admin/policies"].iter().any(|part| path.contains(part));

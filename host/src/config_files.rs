@@ -145,7 +145,11 @@ impl ConfigFiles {
             Origin::Texts(texts) => return Ok(texts.clone()),
             Origin::Path(path) => path,
         };
-        let paths = if path.is_dir() { yaml_files(path).map_err(|error| unreadable(path, &error))? } else { vec![path.clone()] };
+        let paths = if path.is_dir() {
+            yaml_files(path).map_err(|error| unreadable(path, &error))?
+        } else {
+            vec![path.clone()]
+        };
         if paths.is_empty() {
             return Err(vec![format!("{}: the folder has no *.yaml file", path.display())]);
         }

@@ -6,6 +6,8 @@
 //! when configuration or policies change. [`telemetry`] measures and logs, [`admin`] tells the operator, [`app`]
 //! wires everything, [`cli`] is the program.
 
+#![cfg_attr(test, expect(clippy::expect_used, reason = "a test fails by panicking"))]
+
 pub mod admin;
 pub mod api;
 pub mod app;

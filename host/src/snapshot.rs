@@ -250,7 +250,12 @@ fn route_state(
         imports(|imports| imports.headers || imports.prompt),
     );
     let chain = Chain::new(stages, route.on_policy_failure, fail_safe.cloned()).map_err(|error| {
-        vec![StageProblem { route: Arc::clone(&route.name), stage: 0, policy: Arc::from(""), message: error.to_string() }]
+        vec![StageProblem {
+            route: Arc::clone(&route.name),
+            stage: 0,
+            policy: Arc::from(""),
+            message: error.to_string(),
+        }]
     })?;
     Ok(RouteState {
         name: Arc::clone(&route.name),

@@ -22,13 +22,11 @@ struct Health {
 }
 
 /// The process runs; says nothing about upstreams.
-#[expect(clippy::unused_async, reason = "axum's handlers are async")]
 pub async fn live() -> Response<Body> {
     json_response(&Health { status: "ok" })
 }
 
 /// Requests are welcome: 503 while the gateway shuts down.
-#[expect(clippy::unused_async, reason = "axum's handlers are async")]
 pub async fn ready(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     if gateway.is_draining() {
         let mut response = json_response(&Health { status: "draining" });
@@ -39,7 +37,6 @@ pub async fn ready(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
 }
 
 /// Prometheus' text format.
-#[expect(clippy::unused_async, reason = "axum's handlers are async")]
 pub async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     let snapshot = gateway.snapshot();
     let mut response = Response::new(Body::from(gateway.parts.metrics.encode(&snapshot.fleet)));
@@ -88,7 +85,6 @@ impl Statistics {
 }
 
 /// Every policy: revision, state, what is wrong with its newest file, and how its calls went.
-#[expect(clippy::unused_async, reason = "axum's handlers are async")]
 pub async fn policies(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response<Body> {
     match gateway.snapshot().keys.authenticate(&headers) {
         Ok(_) => json_response(&report(&gateway)),
@@ -119,9 +115,5 @@ fn report(gateway: &Gateway) -> PolicyReport {
             .map(|policy| Statistics::of(&policy.statistics()))
             .collect(),
     });
-    PolicyReport {
-        generation: snapshot.generation,
-        problems: published.problems.clone(),
-        policies: policies.collect(),
-    }
+    PolicyReport { generation: snapshot.generation, problems: published.problems.clone(), policies: policies.collect() }
 }

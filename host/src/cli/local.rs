@@ -90,8 +90,7 @@ mod tests {
 
     #[test]
     fn a_model_on_two_servers_is_one_route_and_odd_names_are_quoted() {
-        let found =
-            [(&USUAL[0], vec!["q\"3:8b".to_owned(), "both".to_owned()]), (&USUAL[2], vec!["both".to_owned()])];
+        let found = [(&USUAL[0], vec!["q\"3:8b".to_owned(), "both".to_owned()]), (&USUAL[2], vec!["both".to_owned()])];
         let more = SourceFile::new("local servers", configuration(&found));
         let loaded = ConfigFiles::built_in(Some(more), Overrides::default()).load().expect("a good configuration");
         let table = witgate_core::routes::RouteTable::new(&loaded.config);

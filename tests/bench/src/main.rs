@@ -10,11 +10,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use rustix::process::setpriority_process;
-use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::task::LocalSet;
 
 mod client;
+mod cores;
 mod decision;
 mod gateway;
 mod report;
@@ -119,9 +118,8 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::All { output, decision, gateway, swap } => {
             output.keep(&decision::run(&decision, output.quick)?)?;
-            // Before the priority goes up: compiling a policy has to compete as it does elsewhere.
-            output.keep(&LocalSet::new().block_on(&runtime, swap::run(&swap, &gateway.place, output.quick))?)?;
-            output.keep(&LocalSet::new().block_on(&runtime, gateway::run(&gateway, output.quick))?)
+            output.keep(&LocalSet::new().block_on(&runtime, gateway::run(&gateway, output.quick))?)?;
+            output.keep(&LocalSet::new().block_on(&runtime, swap::run(&swap, &gateway.place, output.quick))?)
         }
         Command::Decision { output, options } => output.keep(&decision::run(&options, output.quick)?),
         Command::Gateway { output, options } => {
@@ -135,26 +133,6 @@ fn run(command: Command) -> anyhow::Result<()> {
                 upstream::Pace { first: Duration::from_millis(delay_ms), chunk: Duration::from_millis(chunk_delay_ms) };
             Ok(runtime.block_on(upstream::serve(&addresses, pace))?)
         }
-    }
-}
-
-/// Keeps this thread, and the threads and programs that it starts, on one core.
-///
-/// # Errors
-/// When there is no such core.
-fn pin_to(core: usize) -> std::io::Result<()> {
-    let mut cores = CpuSet::new();
-    if core < CpuSet::MAX_CPU {
-        cores.set(core);
-    }
-    Ok(sched_setaffinity(None, &cores)?)
-}
-
-/// Puts this process, and what it starts, before the other programs of the machine, where the system allows it.
-fn go_first() {
-    let refused = setpriority_process(None, -20).is_err();
-    if refused {
-        progress("running at normal priority: other programs will disturb the results more than they do as root");
     }
 }
 

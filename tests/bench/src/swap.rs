@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::client::{self, Answer, CHAT, Load};
+use crate::cores::Precedence;
 use crate::free_address;
 use crate::gateway::{self, Launch, Place, Process};
 use crate::report::{Section, Table, number, progress};
@@ -52,6 +53,7 @@ struct Swap {
 /// When the gateway does not run.
 pub(crate) async fn run(options: &Options, place: &Place, quick: bool) -> anyhow::Result<Section> {
     place.pin()?;
+    let _first = Precedence::of_session();
     let swaps = if quick { options.swaps.min(3) } else { options.swaps };
     let mut table = Table::new(
         "Swaps under load",

@@ -19,6 +19,7 @@ use witgate_core::decision::Offer;
 use witgate_core::fleet::Fleet;
 use witgate_wasm::{Binding, CellStore, Component, Engine, EngineOptions, Hook, Policy};
 
+use crate::cores::Precedence;
 use crate::report::{Section, Table, number, progress};
 use crate::stats::Times;
 use fleet::{Busy, FAILED, Nobody};
@@ -55,6 +56,7 @@ struct Subject {
 /// # Errors
 /// When one of them does not load, or a decision fails.
 pub(crate) fn run(options: &Options, quick: bool) -> anyhow::Result<Section> {
+    let _first = Precedence::take();
     let wanted = |name: &str| options.policies.is_empty() || options.policies.iter().any(|policy| policy == name);
     let engine = Engine::new(EngineOptions { workers: 1, ..EngineOptions::default() })?;
     let busy = Busy::new(CANDIDATES[CANDIDATES.len() - 1]);

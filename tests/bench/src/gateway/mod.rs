@@ -17,8 +17,9 @@ use anyhow::{Context as _, ensure};
 pub(crate) use contender::{Contender, Site, mock_command};
 pub(crate) use process::{Launch, Process};
 
+use crate::cores::{Precedence, pin_to};
+use crate::free_address;
 use crate::report::{Section, progress};
-use crate::{free_address, go_first, pin_to};
 use round::{Lengths, Run, Track};
 use wrk::Wrk;
 
@@ -98,7 +99,7 @@ pub(crate) fn site(folder: &Path, witgate: PathBuf) -> anyhow::Result<Site> {
 pub(crate) async fn run(options: &Options, quick: bool) -> anyhow::Result<Section> {
     let place = &options.place;
     place.pin()?;
-    go_first();
+    let _first = Precedence::take();
     let contenders = if options.only.is_empty() { Contender::ALL.to_vec() } else { options.only.clone() };
     let ours = contenders.iter().any(|contender| contender.is_witgate());
     let witgate = if ours { place.binary()? } else { PathBuf::new() };
