@@ -77,9 +77,11 @@ pub fn load<P: Policy>(settings: &str, ids: &[&str]) -> Result<Loaded<P>, String
 pub fn load_with<P: Policy>(settings: &str, deployments: Vec<Deployment>) -> Result<Loaded<P>, String> {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let candidates = (0..deployments.len() as u32).collect();
+    let routes: Vec<String> = owned(&["test"]);
+    host::with(|host| host.routes.clone_from(&routes));
     let mut setup = Setup::new(Catalogue {
         deployments,
-        routes: owned(&["test"]),
+        routes,
         signals: Vec::new(),
         facts: Vec::new(),
         failures: owned(&FAILURES),
