@@ -212,6 +212,11 @@ pub fn check_kept(kept: &[u32], offered: &[u32]) -> Result<(), PlanError> {
     if kept.is_empty() {
         return Err(PlanError::KeptNone);
     }
+    // As a rule the order is kept, and one walk along the candidates shows all three.
+    let mut rest = offered.iter();
+    if kept.iter().all(|target| rest.any(|candidate| candidate == target)) {
+        return Ok(());
+    }
     for (place, target) in kept.iter().enumerate() {
         check_target(*target, offered)?;
         if kept[..place].contains(target) {
@@ -411,6 +416,9 @@ mod tests {
         assert_eq!(check_kept(&[], &[3, 5]), Err(PlanError::KeptNone));
         assert_eq!(check_kept(&[9], &[3, 5]), Err(PlanError::NotOffered { target: 9 }));
         assert_eq!(check_kept(&[3, 3], &[3, 5]), Err(PlanError::KeptTwice { target: 3 }));
+        assert_eq!(check_kept(&[5, 3], &[3, 5]), Ok(()));
+        assert_eq!(check_kept(&[5, 3, 5], &[3, 5]), Err(PlanError::KeptTwice { target: 5 }));
+        assert_eq!(check_kept(&[5, 9], &[3, 5]), Err(PlanError::NotOffered { target: 9 }));
     }
 
     #[test]

@@ -86,6 +86,12 @@ impl cells::Host for State {
         Ok(self.table(table)?.load(index)?)
     }
 
+    fn load_each(&mut self, table: u32, indexes: Vec<u32>) -> wasmtime::Result<Vec<f64>> {
+        let table = self.table(table)?;
+        let values: Result<_, _> = indexes.into_iter().map(|index| table.load(index)).collect();
+        Ok(values?)
+    }
+
     fn store(&mut self, table: u32, index: u32, value: f64) -> wasmtime::Result<()> {
         Ok(self.table(table)?.store(index, value)?)
     }

@@ -61,7 +61,8 @@ impl RoundRobin {
 
     fn by_weight(&self, ask: &Ask, route: RouteCells, weight: &[f64]) -> usize {
         let cell = |row: usize| route.first_served + ask.candidates()[row] as usize;
-        let turn = rank::turn(weight, |row| self.cells.load(cell(row)), self.cells.load(route.clock));
+        let served = self.cells.load_each(ask.rows().map(cell));
+        let turn = rank::turn(weight, &served, self.cells.load(route.clock));
         let caught_up = turn
             .caught_up
             .is_some_and(|caught_up| self.cells.swap_if(cell(turn.row), caught_up.from, caught_up.to + turn.share));

@@ -26,12 +26,11 @@ pub struct CaughtUp {
     pub to: f64,
 }
 
-/// The next turn. `served` gives the time up to which a row has been served.
-pub fn turn(weight: &[f64], served: impl Fn(usize) -> f64, clock: f64) -> Turn {
+/// The next turn. `served` holds the time up to which each row has been served.
+pub fn turn(weight: &[f64], served: &[f64], clock: f64) -> Turn {
     let mut next: Option<Turn> = None;
-    for (row, weight) in weight.iter().enumerate() {
+    for (row, (weight, from)) in weight.iter().zip(served.iter().copied()).enumerate() {
         let share = 1.0 / weight;
-        let from = served(row);
         let earliest = clock - share / 2.0;
         let start = from.max(earliest);
         let middle = start + share / 2.0;
@@ -72,7 +71,8 @@ mod tests {
 
     impl Turns {
         fn next(&mut self, present: &[usize], weight: &[f64]) -> usize {
-            let turn = turn(weight, |row| self.served[present[row]], self.clock);
+            let served: Vec<f64> = present.iter().map(|row| self.served[*row]).collect();
+            let turn = turn(weight, &served, self.clock);
             let served = &mut self.served[present[turn.row]];
             *served = turn.caught_up.map_or(*served, |caught_up| caught_up.to) + turn.share;
             self.clock = turn.clock;

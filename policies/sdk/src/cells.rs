@@ -38,6 +38,12 @@ impl Table {
         host::cells::load(self.number, index as u32)
     }
 
+    /// The values of these cells, in their order, in one call.
+    pub fn load_each(self, indexes: impl IntoIterator<Item = usize>) -> Vec<f64> {
+        let indexes: Vec<u32> = indexes.into_iter().map(|index| index as u32).collect();
+        host::cells::load_each(self.number, &indexes)
+    }
+
     /// Sets a cell. A value that is not finite traps.
     pub fn store(self, index: usize, value: f64) {
         host::cells::store(self.number, index as u32, value);

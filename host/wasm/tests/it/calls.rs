@@ -193,6 +193,24 @@ fn a_wrong_cell_traps_and_says_so() {
 }
 
 #[test]
+fn one_wrong_cell_among_many_traps_and_says_so() {
+    let code = r#"(import "witgate:policy/cells@0.1.0" "open" (func $open (param i32 i32 i32 i32 i32 i32)))
+        (import "witgate:policy/cells@0.1.0" "load-each" (func $load_each (param i32 i32 i32 i32)))
+        (data (i32.const 60000) "table\00\00\00\02\00\00\00\03\00\00\00")"#;
+    let opens = "(call $open (i32.const 60000) (i32.const 5) (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 256))
+        (i32.const 64)";
+    // of the indexes 2 and 3, the first `count`
+    let loads = |count: u32| {
+        let body = format!("(call $load_each (i32.const 0) (i32.const 60008) (i32.const {count}) (i32.const 256))");
+        let policy = world().bind(&later(&body).configure(opens).imports("cells").code(code));
+        policy.route(&offer(&[0]), &[0], None)
+    };
+    assert_eq!(target(&loads(1).unwrap()), 0);
+    let failure = loads(2).unwrap_err();
+    assert_eq!(failure.cause, FailureCause::Trap("cells: index 3 is beyond the table's 3 cells".to_owned()));
+}
+
+#[test]
 fn headers_are_given_but_never_credentials() {
     // picks the second candidate, if there is one, when the header has a value
     let asks = |name: &str| {

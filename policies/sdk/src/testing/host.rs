@@ -54,6 +54,10 @@ pub(crate) mod cells {
         with(|host| *cell(host, table, index))
     }
 
+    pub(crate) fn load_each(table: u32, indexes: &[u32]) -> Vec<f64> {
+        indexes.iter().map(|index| load(table, *index)).collect()
+    }
+
     pub(crate) fn store(table: u32, index: u32, value: f64) {
         with(|host| *cell(host, table, index) = finite(value));
     }
