@@ -18,9 +18,15 @@ pub(crate) const CHAT: Request = Request { body: CHAT_BODY };
 /// The same, asking for a stream.
 pub(crate) const STREAM: Request = Request { body: STREAM_BODY };
 
+/// To the route whose policy runs away.
+pub(crate) const RUNAWAY: Request = Request { body: RUNAWAY_BODY };
+
 /// 270 bytes.
 pub(crate) const CHAT_BODY: &str = r#"{"model":"bench","messages":[{"role":"system","content":"You are a helpful assistant. Answer briefly and say when you are not sure."},{"role":"user","content":"What is the quickest way to find out which of several servers will answer first?"}],"max_tokens":256,"temperature":0.7}"#;
 const STREAM_BODY: &str = r#"{"model":"bench","stream":true,"messages":[{"role":"system","content":"You are a helpful assistant. Answer briefly and say when you are not sure."},{"role":"user","content":"What is the quickest way to find out which of several servers will answer first?"}],"max_tokens":256}"#;
+
+const RUNAWAY_BODY: &str =
+    r#"{"model":"runaway","max_tokens":666,"messages":[{"role":"user","content":"How long is for ever?"}]}"#;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]

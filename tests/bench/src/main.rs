@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use tokio::task::LocalSet;
 
+mod bounds;
 mod client;
 mod cores;
 mod decision;
@@ -72,6 +73,13 @@ enum Command {
         #[command(flatten)]
         place: gateway::Place,
     },
+    /// Bounds: a policy that runs away, memory of streams
+    Bounds {
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        place: gateway::Place,
+    },
     /// The mock model server that `gateway` and `swap` use
     Upstream {
         /// Where to listen
@@ -119,7 +127,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::All { output, decision, gateway, swap } => {
             output.keep(&decision::run(&decision, output.quick)?)?;
             output.keep(&LocalSet::new().block_on(&runtime, gateway::run(&gateway, output.quick))?)?;
-            output.keep(&LocalSet::new().block_on(&runtime, swap::run(&swap, &gateway.place, output.quick))?)
+            output.keep(&LocalSet::new().block_on(&runtime, swap::run(&swap, &gateway.place, output.quick))?)?;
+            output.keep(&LocalSet::new().block_on(&runtime, bounds::run(&gateway.place, output.quick))?)
         }
         Command::Decision { output, options } => output.keep(&decision::run(&options, output.quick)?),
         Command::Gateway { output, options } => {
@@ -127,6 +136,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Swap { output, options, place } => {
             output.keep(&LocalSet::new().block_on(&runtime, swap::run(&options, &place, output.quick))?)
+        }
+        Command::Bounds { output, place } => {
+            output.keep(&LocalSet::new().block_on(&runtime, bounds::run(&place, output.quick))?)
         }
         Command::Upstream { addresses, delay_ms, chunk_delay_ms } => {
             let pace =

@@ -18,9 +18,10 @@ use crate::stats::{Times, median};
 
 /// Settings of a run.
 #[derive(Clone, Debug, clap::Args)]
+#[group(id = "swap")]
 pub(crate) struct Options {
     /// Swaps of each policy
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     swaps: u32,
 }
 
@@ -29,11 +30,11 @@ const POLICY: &str = "swapped";
 /// Requests a second.
 const RATE: f64 = 1000.0;
 /// Between two swaps; longer than compiling takes.
-const PAUSE: Duration = Duration::from_millis(2500);
+const PAUSE: Duration = Duration::from_secs(4);
 /// A request belongs to a swap from the rename until this long after the new revision was first seen.
 const AFTER: Duration = Duration::from_millis(250);
-/// Swaps that are still invisible at the end are waited for this long.
-const TAIL: Duration = Duration::from_millis(2500);
+/// The load goes on for this long after the last swap.
+const TAIL: Duration = Duration::from_secs(4);
 
 /// A policy to swap.
 struct Subject {
@@ -84,7 +85,7 @@ fn subjects() -> anyhow::Result<Vec<Subject>> {
 async fn measure(subject: &Subject, swaps: u32, place: &Place) -> anyhow::Result<Vec<String>> {
     let folder = tempfile::tempdir()?;
     let site = gateway::site(folder.path(), place.binary()?)?;
-    let _mock = gateway::start_mock(&site, place.load_core).await?;
+    let _mock = gateway::start_mock(&site, place.load_core, Duration::ZERO).await?;
     let policies = folder.path().join("policies");
     std::fs::create_dir_all(&policies)?;
     put(&policies, &subject.bytes)?;

@@ -11,8 +11,8 @@ use witgate_core::outcome::{Asked, Outcome};
 use witgate_core::vocabulary::{Ending, Fact, FailureKind};
 
 /// Deployments with a history, some of them busy for as long as this lives.
-pub(super) struct Busy {
-    pub(super) fleet: Arc<Fleet>,
+pub(crate) struct Busy {
+    pub(crate) fleet: Arc<Fleet>,
     _in_flight: Vec<InFlight>,
 }
 
@@ -21,7 +21,7 @@ const NOW: Millis = Millis(120_000);
 
 impl Busy {
     /// So many deployments; the same numbers in every run.
-    pub(super) fn new(deployments: usize) -> Self {
+    pub(crate) fn new(deployments: usize) -> Self {
         let mut random = fastrand::Rng::with_seed(1);
         let specs = (0..deployments).map(|number| Arc::new(deployment(number, &mut random))).collect();
         let fleet = Arc::new(Fleet::new(specs, vec!["bench".into()], None));
@@ -39,7 +39,7 @@ impl Busy {
 }
 
 /// A question with the first `candidates` deployments.
-pub(super) fn offer(candidates: usize) -> Offer {
+pub(crate) fn offer(candidates: usize) -> Offer {
     let mut facts = Facts::default();
     facts.set(Fact::PromptTokens, 400.0);
     facts.set(Fact::MaxOutputTokens, 256.0);
@@ -109,7 +109,7 @@ fn served(target: u32, latency: Duration) -> Outcome {
 }
 
 /// No tenants, routes or models with names.
-pub(super) struct Nobody;
+pub(crate) struct Nobody;
 
 impl Names for Nobody {
     fn tenant(&self, _: u32) -> Arc<str> {

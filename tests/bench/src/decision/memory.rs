@@ -4,20 +4,25 @@ use std::fs;
 
 use anyhow::Context as _;
 
-/// Instances that are made, so that pages are few beside them.
+use crate::stats::median;
+
+/// Instances that are made, one after the other.
 const INSTANCES: usize = 16;
 
-/// Bytes that each further instance takes. Pages that several instances share count in parts.
+/// Bytes that each further instance takes; pages that several instances share count in parts. The median, because the
+/// allocator gives back what the compiler used whenever it sees fit.
 ///
 /// # Errors
 /// When an instance cannot be made, or the system does not say what is used.
 pub(super) fn of_one_instance<T>(make: impl Fn() -> anyhow::Result<T>) -> anyhow::Result<f64> {
-    let _first = make()?;
-    let before = used()?;
-    let instances = (0..INSTANCES).map(|_| make()).collect::<anyhow::Result<Vec<T>>>()?;
-    let after = used()?;
-    drop(instances);
-    Ok((after - before) / INSTANCES as f64)
+    let mut instances = vec![make()?];
+    let mut steps = Vec::new();
+    for _ in 0..INSTANCES {
+        let before = used()?;
+        instances.push(make()?);
+        steps.push(used()? - before);
+    }
+    median(steps).context("no instance was measured")
 }
 
 /// This process's proportional share of memory, in bytes.

@@ -22,11 +22,13 @@ use witgate_wasm::{Binding, CellStore, Component, Engine, EngineOptions, Hook, P
 use crate::cores::Precedence;
 use crate::report::{Section, Table, number, progress};
 use crate::stats::Times;
-use fleet::{Busy, FAILED, Nobody};
+use fleet::FAILED;
+pub(crate) use fleet::{Busy, Nobody, offer};
 use native::Native;
 
 /// Settings of a run.
 #[derive(Clone, Debug, clap::Args)]
+#[group(id = "decision")]
 pub(crate) struct Options {
     /// Measure these policies alone
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -127,11 +129,11 @@ impl Subject {
     fn measure(&self, fleet: &Fleet, clock: timing::Clock, budget: Duration) -> anyhow::Result<Vec<String>> {
         let (mut wasm, mut native) = (Vec::new(), Vec::new());
         for candidates in CANDIDATES {
-            let mut offer = fleet::offer(candidates);
+            let mut question = offer(candidates);
             let (ours, theirs) = timing::in_turns(
                 clock,
                 budget,
-                &mut offer,
+                &mut question,
                 |offer| self.ask(offer),
                 self.native.as_ref().map(|native| |offer: &Offer| native.decide(fleet, offer)),
             )
@@ -211,7 +213,7 @@ mod tests {
         for shipped in witgate_shipped::ALL {
             let native = native::find(shipped.name, &busy.fleet, SETTINGS);
             assert!(matches!(native, Some(Ok(_))), "{} is missing from the list in native.rs", shipped.name);
-            let answer = native.and_then(Result::ok).map(|native| native.decide(&busy.fleet, &fleet::offer(4)));
+            let answer = native.and_then(Result::ok).map(|native| native.decide(&busy.fleet, &offer(4)));
             assert_eq!(answer, Some(Ok(())), "{}", shipped.name);
         }
     }

@@ -90,6 +90,14 @@ impl Site {
     /// # Errors
     /// When a file cannot be written.
     pub(crate) fn witgate(&self, address: SocketAddr, policy: &str) -> anyhow::Result<Vec<String>> {
+        self.witgate_with(address, policy, &format!("  bench: {{deployments: '*', policies: [{policy}]}}\n"))
+    }
+
+    /// The same with these routes, in a configuration of this name.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub(crate) fn witgate_with(&self, address: SocketAddr, name: &str, routes: &str) -> anyhow::Result<Vec<String>> {
         let folder = self.folder.display();
         fs::create_dir_all(self.folder.join("policies"))?;
         let providers: String = self
@@ -104,10 +112,10 @@ impl Site {
              log: {{filter: warn, requests: false}}\n\
              providers:\n{providers}\
              deployments:\n{deployments}\
-             routes:\n  bench: {{deployments: '*', policies: [{policy}]}}\n\
+             routes:\n{routes}\
              policies: {{directory: '{folder}/policies', code_cache: '{folder}/code'}}\n"
         );
-        let file = self.write(&format!("{policy}.yaml"), &text)?;
+        let file = self.write(&format!("{name}.yaml"), &text)?;
         let program = self.witgate.display().to_string();
         Ok(vec![program, "serve".into(), "--config".into(), file])
     }

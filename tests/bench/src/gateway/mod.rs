@@ -11,6 +11,7 @@ mod tables;
 mod wrk;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
@@ -25,6 +26,7 @@ use wrk::Wrk;
 
 /// Settings of a run.
 #[derive(Clone, Debug, clap::Args)]
+#[group(id = "gateway")]
 pub(crate) struct Options {
     /// Rounds; every contender runs once in each
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
@@ -73,12 +75,13 @@ impl Place {
     }
 }
 
-/// A mock that listens on so many addresses, on the load's core.
+/// A mock that listens on so many addresses, on the load's core, with this pause between the chunks of a stream.
 ///
 /// # Errors
 /// When it does not start.
-pub(crate) async fn start_mock(site: &Site, core: usize) -> anyhow::Result<Process> {
-    let command = mock_command(&site.upstreams)?;
+pub(crate) async fn start_mock(site: &Site, core: usize, chunk_delay: Duration) -> anyhow::Result<Process> {
+    let mut command = mock_command(&site.upstreams)?;
+    command.extend(["--chunk-delay-ms".to_owned(), chunk_delay.as_millis().to_string()]);
     let log = site.folder.join("mock.log");
     Process::start(&Launch { name: "the mock", command, core, address: site.upstreams[0], log: &log }).await
 }
@@ -106,7 +109,7 @@ pub(crate) async fn run(options: &Options, quick: bool) -> anyhow::Result<Sectio
     let folder = tempfile::tempdir()?;
     let site = site(folder.path(), witgate)?;
     let wrk = Wrk::new(folder.path())?;
-    let _mock = start_mock(&site, place.load_core).await?;
+    let _mock = start_mock(&site, place.load_core, Duration::ZERO).await?;
 
     let lengths = if quick { Lengths::QUICK } else { Lengths::FULL };
     let track = Track { site: &site, wrk: &wrk, core: place.gateway_core, lengths };
