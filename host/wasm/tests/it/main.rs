@@ -6,4 +6,5 @@ mod calls;
 mod chain;
 mod guest;
 mod load;
+mod reference;
 mod world;
