@@ -7,8 +7,17 @@ use std::process::ExitCode;
 use std::{env, fs};
 
 /// Each is the crate `tests/fixtures/<name>`, the package `witgate-fixture-<name>`.
-const FIXTURES: [&str; 8] =
-    ["describe-loop", "misbehave", "no-hook", "observer", "peek-prompt", "tagged", "tagged-b", "wrong-version"];
+const FIXTURES: [&str; 9] = [
+    "describe-loop",
+    "misbehave",
+    "no-hook",
+    "observer",
+    "peek-prompt",
+    "tagged",
+    "tagged-b",
+    "witness",
+    "wrong-version",
+];
 
 fn main() -> ExitCode {
     let packages = FIXTURES.map(|name| format!("witgate-fixture-{name}"));

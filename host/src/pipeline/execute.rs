@@ -16,6 +16,7 @@ use super::context::Context;
 use super::decide;
 use super::record::{AttemptRecord, Fate};
 use crate::api::error::ApiError;
+use crate::clock;
 use crate::upstream::{AttemptFailure, Call, Reply};
 
 /// An attempt that answered.
@@ -57,7 +58,7 @@ pub struct Unanswered {
 
 /// Decides, and carries out what was decided.
 pub async fn run(context: &Context) -> Result<Answered, Unanswered> {
-    let mut execution = Execution { context, failures: Vec::new(), last: None };
+    let mut execution = Execution { context, failures: Vec::new(), beaten: 0, last: None };
     let mut chosen = decide::first(context).await;
     loop {
         let (plan, by) = match execution.plan_of(chosen) {
@@ -65,7 +66,7 @@ pub async fn run(context: &Context) -> Result<Answered, Unanswered> {
             Err(unanswered) => return Err(*unanswered),
         };
         if let Some((reply, record)) = execution.carry_out(&plan).await {
-            let attempts = execution.failures.len() + 1;
+            let attempts = execution.failures.len() + execution.beaten + 1;
             let deployment = context.deployment_id(record.target());
             return Ok(Answered { reply, record, deployment, by, attempts });
         }
@@ -79,6 +80,8 @@ pub async fn run(context: &Context) -> Result<Answered, Unanswered> {
 struct Execution<'a> {
     context: &'a Context,
     failures: Vec<FailedAttempt>,
+    /// Attempts that still ran when another answered.
+    beaten: usize,
     last: Option<AttemptFailure>,
 }
 
@@ -155,43 +158,57 @@ impl Execution<'_> {
         self.wait(first.delay).await;
         let number = self.failures.len();
         let (first_fate, hedge_fate) = (Fate::shared(), Fate::shared());
-        let failed = {
+        let mut failed = Vec::with_capacity(2);
+        let mut used = 1;
+        let answered = {
             let mut leading = std::pin::pin!(self.attempt(plan, first, number, first_fate.clone()));
             let early = tokio::select! {
                 result = &mut leading => Some(result),
                 () = tokio::time::sleep(hedge.delay.min(self.context.remaining())) => None,
             };
             match early {
-                Some(Ok(answered)) => return (Ok(answered), 1),
-                Some(Err(failed)) => vec![failed],
+                Some(Ok(answered)) => Some(answered),
+                Some(Err(failure)) => {
+                    failed.push(failure);
+                    None
+                }
                 None => {
+                    used = 2;
                     let mut hedging = std::pin::pin!(self.attempt(plan, hedge, number + 1, hedge_fate.clone()));
-                    let mut failed = Vec::with_capacity(2);
                     let (mut leading_runs, mut hedging_runs) = (true, true);
-                    while leading_runs || hedging_runs {
+                    loop {
                         let result = tokio::select! {
                             result = &mut leading, if leading_runs => { leading_runs = false; result }
                             result = &mut hedging, if hedging_runs => { hedging_runs = false; result }
                         };
                         match result {
                             Ok(answered) => {
-                                let loser = if leading_runs { &first_fate } else { &hedge_fate };
-                                loser.lose();
-                                return (Ok(answered), 2);
+                                // At most one of them still runs, and the end of this block drops it.
+                                if leading_runs {
+                                    first_fate.lose();
+                                }
+                                if hedging_runs {
+                                    hedge_fate.lose();
+                                }
+                                break Some(answered);
                             }
                             Err(failure) => failed.push(failure),
                         }
+                        if !leading_runs && !hedging_runs {
+                            break None;
+                        }
                     }
-                    failed
                 }
             }
         };
-        let used = failed.len();
+        if answered.is_some() {
+            self.beaten += used - 1 - failed.len();
+        }
         let mut kind = FailureKind::Connect;
         for failure in failed {
             kind = self.note(*failure);
         }
-        (Err(kind), used)
+        (answered.ok_or(kind), used)
     }
 
     async fn attempt(
@@ -262,15 +279,33 @@ impl Execution<'_> {
         let attempts = self.failures.len();
         let deployment = self.last_target();
         let error = match self.last.take() {
-            Some(failure) => ApiError::Upstream {
-                attempts,
-                deployment: deployment.map_or_else(|| Arc::from(""), |target| self.context.deployment_id(target)),
-                failure: Box::new(failure),
-            },
+            Some(mut failure) => {
+                if matches!(failure.kind, FailureKind::RateLimited | FailureKind::Overloaded) {
+                    failure.retry_after = self.come_back();
+                }
+                ApiError::Upstream {
+                    attempts,
+                    deployment: deployment.map_or_else(|| Arc::from(""), |target| self.context.deployment_id(target)),
+                    failure: Box::new(failure),
+                }
+            }
             // Only an executor that made no attempt gets here: the deadline had passed before the first.
             None => ApiError::Deadline,
         };
         Unanswered { error, by, attempts, deployment }
+    }
+
+    /// When the first of the deployments that want to be left alone may be asked again: what they said, or how long
+    /// the gateway itself leaves a rate-limited one alone.
+    fn come_back(&self) -> Option<Duration> {
+        let (deployments, now) = (self.context.snapshot.fleet.deployments(), clock::monotonic());
+        let wait = |failed: &FailedAttempt| {
+            let limited = failed.kind == FailureKind::RateLimited;
+            let cooldown = if limited { deployments[failed.target as usize].live.cooldown_ms(now) } else { 0.0 };
+            let millis = failed.retry_after_ms.max(cooldown);
+            (millis > 0.0).then(|| Duration::from_secs_f64(millis / 1000.0))
+        };
+        self.failures.iter().filter_map(wait).min()
     }
 
     fn last_target(&self) -> Option<u32> {
