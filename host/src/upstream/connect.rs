@@ -163,10 +163,18 @@ fn tls_connector() -> Result<TlsConnector, ConnectorError> {
     if let Some(connector) = CONNECTOR.get() {
         return Ok(connector.clone());
     }
+    let config = Arc::new(tls_config(true)?);
+    Ok(CONNECTOR.get_or_init(|| TlsConnector::from(config)).clone())
+}
+
+/// What TLS is spoken with: the system's certificates, or none where it will not be spoken.
+pub(super) fn tls_config(needed: bool) -> Result<rustls::ClientConfig, ConnectorError> {
     let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err(ConnectorError::NoCertificates);
+    if needed {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            return Err(ConnectorError::NoCertificates);
+        }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
@@ -174,7 +182,7 @@ fn tls_connector() -> Result<TlsConnector, ConnectorError> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(CONNECTOR.get_or_init(|| TlsConnector::from(Arc::new(config))).clone())
+    Ok(config)
 }
 
 /// An error and its causes, without repeating what the outer one says already.

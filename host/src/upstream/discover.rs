@@ -1,20 +1,16 @@
 //! Asks a server which models it has: for finding local servers, and for checking a configuration.
+//!
+//! Not on the path of any request, so reqwest does the talking; what is trusted and where redirects lead is as on
+//! the request path: the system's certificates, and nowhere.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::HOST;
-use http::{HeaderMap, HeaderValue, Request, Uri};
+use http::header::{CONTENT_TYPE, HOST};
+use http::{HeaderMap, Uri};
 use serde::Deserialize;
-use tokio::time::Instant;
 use witgate_core::config::Provider as Configured;
-use witgate_core::openai::RequestBody;
-use witgate_core::vocabulary::FailureKind;
 
-use super::AttemptFailure;
-use super::client::{Client, Origin};
-use super::connection::Pieces;
-use super::flow::{Flow, Source};
+use super::connect::{ConnectorError, chain, tls_config};
 use super::provider::{self, ProviderError};
 
 /// Why a server's models are not known.
@@ -24,8 +20,8 @@ pub enum DiscoverError {
     #[error(transparent)]
     Unusable(#[from] ProviderError),
     /// Nothing came back, or not all of it.
-    #[error(transparent)]
-    Failed(#[from] AttemptFailure),
+    #[error("{}", chain(.0))]
+    Failed(#[source] reqwest::Error),
     /// The server's time was over.
     #[error("no list of models within {0:?}")]
     Timeout(Duration),
@@ -37,6 +33,9 @@ pub enum DiscoverError {
         /// Not a success.
         status: u16,
     },
+    /// More than any list of models.
+    #[error("the list of models is longer than {LARGEST_LIST} bytes")]
+    TooLong,
     /// Not a list of models.
     #[error("the answer is not a list of models: {0}")]
     Malformed(#[from] serde_json::Error),
@@ -48,11 +47,7 @@ pub enum DiscoverError {
 /// Whatever kept the list from being read within `timeout`.
 pub async fn discover(base_url: &str, timeout: Duration) -> Result<Vec<String>, DiscoverError> {
     let base: Uri = base_url.parse().map_err(ProviderError::from)?;
-    let mut headers = HeaderMap::new();
-    if let Some(authority) = base.authority() {
-        headers.extend(HeaderValue::from_str(authority.as_str()).ok().map(|host| (HOST, host)));
-    }
-    within(timeout, base, headers).await
+    ask(&base, HeaderMap::new(), timeout).await
 }
 
 /// The models of a configured provider, asked for with its key and headers.
@@ -61,37 +56,39 @@ pub async fn discover(base_url: &str, timeout: Duration) -> Result<Vec<String>, 
 /// Whatever kept the list from being read within `timeout`.
 pub async fn models_of(configured: &Configured, timeout: Duration) -> Result<Vec<String>, DiscoverError> {
     let base: Uri = configured.base_url.parse().map_err(ProviderError::from)?;
-    let headers = provider::template(configured, &base)?;
-    within(timeout, base, headers).await
+    let mut headers = provider::template(configured, &base)?;
+    // reqwest says where it goes, and there is no body.
+    headers.remove(HOST);
+    headers.remove(CONTENT_TYPE);
+    ask(&base, headers, timeout).await
 }
 
-async fn within(timeout: Duration, base: Uri, headers: HeaderMap) -> Result<Vec<String>, DiscoverError> {
-    tokio::time::timeout(timeout, ask(base, headers, timeout)).await.unwrap_or(Err(DiscoverError::Timeout(timeout)))
-}
-
-async fn ask(base: Uri, headers: HeaderMap, timeout: Duration) -> Result<Vec<String>, DiscoverError> {
-    let path: Uri = provider::path(&base, "/models").parse().map_err(ProviderError::from)?;
-    let origin = Origin { base, connect_timeout: timeout, pool_idle_timeout: Duration::ZERO, pool_max_idle: 0 };
-    let client = Client::new(origin).map_err(ProviderError::from)?;
-    let (head, body) = client
-        .send(|| {
-            let mut request = Request::new(Pieces::from(RequestBody::from(Bytes::new())));
-            *request.uri_mut() = path.clone();
-            *request.headers_mut() = headers.clone();
-            request
-        })
-        .await?;
-    let status = head.status.as_u16();
-    if !head.status.is_success() {
-        return Err(DiscoverError::Status { path: path.to_string(), status });
+async fn ask(base: &Uri, headers: HeaderMap, timeout: Duration) -> Result<Vec<String>, DiscoverError> {
+    let (Some(scheme @ ("http" | "https")), Some(authority)) = (base.scheme_str(), base.authority()) else {
+        return Err(ProviderError::from(ConnectorError::NotHttp(base.clone())).into());
+    };
+    let failed = |error: reqwest::Error| {
+        if error.is_timeout() { DiscoverError::Timeout(timeout) } else { DiscoverError::Failed(error.without_url()) }
+    };
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls_config(scheme == "https").map_err(ProviderError::from)?)
+        .redirect(reqwest::redirect::Policy::none())
+        // Requests go straight to the provider too.
+        .no_proxy()
+        .timeout(timeout)
+        .build()
+        .map_err(failed)?;
+    let path = provider::path(base, "/models");
+    let mut answer =
+        client.get(format!("{scheme}://{authority}{path}")).headers(headers).send().await.map_err(failed)?;
+    if !answer.status().is_success() {
+        return Err(DiscoverError::Status { path, status: answer.status().as_u16() });
     }
-    let mut flow = Flow::new(Source::Http(body), status, timeout, (Instant::now() + timeout).into_std());
     let mut text = Vec::new();
-    while let Some(chunk) = flow.next().await {
-        text.extend_from_slice(&chunk?);
+    while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+        text.extend_from_slice(&chunk);
         if text.len() > LARGEST_LIST {
-            let message = format!("the list of models is longer than {LARGEST_LIST} bytes");
-            return Err(flow.failure(FailureKind::Malformed, message).into());
+            return Err(DiscoverError::TooLong);
         }
     }
     let list: List = serde_json::from_slice(&text)?;
