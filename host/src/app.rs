@@ -5,18 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use axum::Router;
-use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::Response;
-use axum::routing::{get, post};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use witgate_core::config::{Config, Loaded};
 use witgate_wasm::{CellStore, Engine, EngineError, EngineOptions};
 
-use crate::api::error::ApiError;
-use crate::api::{infer, models};
+use crate::api::paths;
 use crate::cache::{Cache, CacheError};
 use crate::config_files::ConfigFiles;
 use crate::gateway::{Assembly, Gateway};
@@ -24,10 +18,9 @@ use crate::names::ModelNames;
 use crate::pipeline::record::Observers;
 use crate::reload::store::PolicyStore;
 use crate::reload::{Published, Reloader, Waiting, Work};
+use crate::server;
 use crate::snapshot::{Parts, Snapshot, StageProblem, prepare};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::request_id::{self, RequestId};
-use crate::{admin, server};
 
 /// A gateway that serves.
 pub struct App {
@@ -119,7 +112,7 @@ impl App {
         let limits = server::Limits { read_timeout: config.server.read_timeout, grace: config.server.shutdown_grace };
         let server = tokio::spawn(server::serve(
             listener,
-            routes(Arc::clone(&gateway)),
+            paths::router(Arc::clone(&gateway)),
             limits,
             shutdown.clone().cancelled_owned(),
         ));
@@ -190,60 +183,6 @@ fn load_policies(config: &Arc<Config>, parts: &Parts) -> Result<(PolicyStore, Sn
     let snapshot = prepare(&mut store, config, None, parts).map_err(StartError::Policies)?;
     store.commit(&snapshot.policies_in_use());
     Ok((store, snapshot))
-}
-
-fn routes(gateway: Arc<Gateway>) -> Router {
-    // These name their request themselves, for the log.
-    let inference = Router::new()
-        .route("/chat/completions", post(infer::chat))
-        .route("/chat/completions/", post(infer::chat))
-        .route("/completions", post(infer::completions))
-        .route("/completions/", post(infer::completions))
-        .route("/embeddings", post(infer::embeddings))
-        .route("/embeddings/", post(infer::embeddings));
-    let models = Router::new()
-        .route("/models", get(models::list))
-        .route("/models/", get(models::list))
-        .route("/models/{*id}", get(models::retrieve));
-    let others = Router::new()
-        .nest("/v1", models.clone())
-        .merge(models)
-        .route("/health", get(admin::live))
-        .route("/health/live", get(admin::live))
-        .route("/health/ready", get(admin::ready))
-        .route("/metrics", get(admin::metrics))
-        .route("/admin/policies", get(admin::policies))
-        .route("/admin/reload", post(admin::reload))
-        .method_not_allowed_fallback(wrong_method)
-        .fallback(unknown_path)
-        .layer(axum::middleware::from_fn(with_request_id));
-    Router::new()
-        .nest("/v1", inference.clone())
-        .merge(inference)
-        .method_not_allowed_fallback(wrong_method)
-        .merge(others)
-        .with_state(gateway)
-}
-
-async fn with_request_id(request: Request, next: Next) -> Response {
-    let id = RequestId::of(&request);
-    let mut response = next.run(request).await;
-    response.headers_mut().insert(request_id::HEADER, id.header_value());
-    response
-}
-
-async fn unknown_path(method: http::Method, uri: http::Uri) -> Response {
-    ApiError::UnknownPath { method, path: uri.path().to_owned() }.into_response()
-}
-
-async fn wrong_method(request: Request) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let reads = ["/models", "/health", "/metrics", "/admin/policies"].iter().any(|part| path.contains(part));
-    let mut response =
-        ApiError::WrongMethod { method, path, allowed: if reads { "GET" } else { "POST" } }.into_response();
-    // Inference handlers name their request themselves, and none of them was called.
-    response.headers_mut().insert(request_id::HEADER, RequestId::of(&request).header_value());
-    response
 }
 
 /// Upstream connections that nobody uses are closed before their servers do it.

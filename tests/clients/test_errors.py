@@ -66,7 +66,7 @@ def test_a_path_that_does_not_exist(gateway):
 def test_a_method_that_does_not_fit(gateway):
     response = gateway.get("/v1/chat/completions")
     assert response.status_code == 405
-    assert response.headers["allow"] == "POST"
+    assert response.headers["allow"] == "POST, OPTIONS"
     assert "POST" in error_of(response)["message"]
 
 

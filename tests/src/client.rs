@@ -236,7 +236,8 @@ pub async fn send_raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 
 async fn answer(wire: &mut Wire, method: &str) -> io::Result<Answer> {
     let head = wire.head().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
-    let framing = if method == "HEAD" { Framing::Ended } else { Framing::of(&head, Framing::Close) };
+    let without_body = method == "HEAD" || status(&head) == 204;
+    let framing = if without_body { Framing::Ended } else { Framing::of(&head, Framing::Close) };
     let body = wire.body(framing).await?;
     Ok(Answer { status: status(&head), head, body })
 }

@@ -90,23 +90,31 @@ impl Splitter {
         Ok(Some(self.partial.split().freeze()))
     }
 
-    /// All events that are whole, as one piece where they lie in one: calls `each` for every one of them. `None` when
-    /// there is none.
+    /// All events that are whole and that `keep` wants, as one piece where they lie in one; it is asked about each of
+    /// them once, in order, and one that it does not want ends the piece. `None` when there is none.
     ///
     /// # Errors
     /// When an event is above the limit. Nothing more comes then.
-    pub fn next_run(&mut self, mut each: impl FnMut(&[u8])) -> Result<Option<Bytes>, TooLarge> {
-        let whole = self.chunk.clone();
-        let joined = !self.partial.is_empty();
-        let Some(first) = self.next_event()? else { return Ok(None) };
-        each(&first);
+    pub fn next_run(&mut self, mut keep: impl FnMut(&[u8]) -> bool) -> Result<Option<Bytes>, TooLarge> {
+        let (mut whole, mut joined, mut first);
+        loop {
+            whole = self.chunk.clone();
+            joined = !self.partial.is_empty();
+            let Some(event) = self.next_event()? else { return Ok(None) };
+            first = event;
+            if keep(&first) {
+                break;
+            }
+        }
         if joined {
             return Ok(Some(first));
         }
         let mut length = first.len();
         while !self.chunk.is_empty() {
             let Some(event) = self.next_event()? else { break };
-            each(&event);
+            if !keep(&event) {
+                break;
+            }
             length += event.len();
         }
         Ok(Some(whole.slice(..length)))
@@ -177,6 +185,11 @@ pub fn data(event: &[u8]) -> Option<Cow<'_, [u8]>> {
         joined.extend_from_slice(next);
     }
     Some(joined)
+}
+
+/// Whether it is a comment, which is handed out line by line.
+pub fn is_comment(event: &[u8]) -> bool {
+    lines(event).next().is_some_and(|line| line.starts_with(b":")) && lines(event).nth(1).is_none()
 }
 
 /// Whether the event has this name (`event: name`).

@@ -4,22 +4,18 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use crate::api::error::ApiError;
 
-/// Checks that the body is announced as JSON, and not as compressed.
+/// Checks that the body is announced as JSON.
 ///
 /// # Errors
 /// When nothing or something else is announced.
 pub fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
-    let encoding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
-    if let Some(sent) = encoding.filter(|sent| !sent.eq_ignore_ascii_case(b"identity")) {
-        return Err(ApiError::ContentEncoding { sent: String::from_utf8_lossy(sent).into_owned() });
-    }
     let Some(sent) = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) else {
         return Err(ApiError::ContentType { sent: None });
     };

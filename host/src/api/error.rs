@@ -2,20 +2,21 @@
 //!
 //! OpenAI's SDKs retry 408, 409, 429 and 5xx by themselves unless `x-should-retry` says otherwise. The gateway has
 //! used up its fallbacks when it answers with an error, so it says `false`, except where it names a time to come
-//! back at.
+//! back at and the SDKs would wait for it.
 
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use witgate_core::openai::{ErrorBody, RequestError};
 use witgate_core::plan::Rejection;
 use witgate_core::vocabulary::FailureKind;
 
 use crate::api::auth::AuthError;
-use crate::upstream::{AttemptFailure, UpstreamBody};
+use crate::api::encoding;
+use crate::upstream::AttemptFailure;
 
 /// Everything that a client can be told instead of an answer.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub enum ApiError {
         method: Method,
         /// As asked.
         path: String,
-        /// What it takes.
+        /// What it takes: the value of `Allow`, the method for people first.
         allowed: &'static str,
     },
     /// The body is not announced as JSON.
@@ -43,10 +44,17 @@ pub enum ApiError {
         /// As sent; `None` when nothing was.
         sent: Option<String>,
     },
-    /// The body is announced as compressed, which is not read.
+    /// The body is announced as packed in a way that is not read.
     ContentEncoding {
         /// As sent.
         sent: String,
+    },
+    /// The body is not packed as it is announced.
+    NotEncodedSo {
+        /// As announced.
+        encoding: &'static str,
+        /// In the words of the decoder.
+        problem: String,
     },
     /// The body is above the limit.
     TooLarge {
@@ -96,7 +104,7 @@ impl ApiError {
             Self::ContentType { .. } | Self::ContentEncoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::BrokenBody | Self::Request(_) => StatusCode::BAD_REQUEST,
+            Self::NotEncodedSo { .. } | Self::BrokenBody | Self::Request(_) => StatusCode::BAD_REQUEST,
             Self::Rejected(rejection) => StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::FORBIDDEN),
             Self::PolicyFailed { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream { failure, .. } => upstream_status(failure),
@@ -112,7 +120,7 @@ impl ApiError {
             Self::UnknownPath { .. } => "unknown-path",
             Self::WrongMethod { .. } => "wrong-method",
             Self::ContentType { .. } => "content-type",
-            Self::ContentEncoding { .. } => "content-encoding",
+            Self::ContentEncoding { .. } | Self::NotEncodedSo { .. } => "content-encoding",
             Self::TooLarge { .. } => "too-large",
             Self::SlowBody => "slow-body",
             Self::BrokenBody => "broken-body",
@@ -130,31 +138,52 @@ impl ApiError {
     pub fn into_response(self) -> Response<Body> {
         let status = self.status();
         let retry_after = self.retry_after();
-        let allowed = if let Self::WrongMethod { allowed, .. } = &self { Some(*allowed) } else { None };
-        let (content_type, body) = match self.relayed() {
-            Some(relayed) => relayed,
-            None => (JSON, self.body().to_json()),
-        };
+        let body = self.relayed().unwrap_or_else(|| self.body().to_json());
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
+        response.extensions_mut().insert(Label(self.label()));
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, content_type);
-        if let Some(methods) = allowed {
-            headers.insert(ALLOW, HeaderValue::from_static(methods));
-        }
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
+        self.write_headers(headers);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(wait) = retry_after {
             // Whole seconds, rounded up: never an invitation that is too early.
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000) as u64));
             headers.insert("retry-after-ms", HeaderValue::from(wait.as_millis() as u64));
         }
         if sdk_would_retry(status) {
-            headers
-                .insert(SHOULD_RETRY, HeaderValue::from_static(if retry_after.is_some() { "true" } else { "false" }));
+            let waits = retry_after.is_some_and(|wait| wait <= LONGEST_OBEYED);
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static(if waits { "true" } else { "false" }));
         }
         response
+    }
+
+    /// Headers that only some errors have.
+    fn write_headers(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::Auth(_) => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::WrongMethod { allowed, .. } => {
+                headers.insert(ALLOW, HeaderValue::from_static(allowed));
+            }
+            Self::ContentEncoding { .. } => {
+                headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding::TAKEN));
+            }
+            // Its rate limits, its times.
+            Self::Upstream { failure, .. } => headers.extend(failure.headers.as_deref().cloned().unwrap_or_default()),
+            Self::UnknownPath { .. }
+            | Self::ContentType { .. }
+            | Self::NotEncodedSo { .. }
+            | Self::TooLarge { .. }
+            | Self::SlowBody
+            | Self::BrokenBody
+            | Self::Request(_)
+            | Self::UnknownModel { .. }
+            | Self::Rejected(_)
+            | Self::PolicyFailed { .. }
+            | Self::Deadline
+            | Self::Internal => {}
+        }
     }
 
     /// The error object.
@@ -172,7 +201,8 @@ impl ApiError {
             ))
             .with_code("unknown_url"),
             Self::WrongMethod { method, path, allowed } => {
-                ErrorBody::invalid(format!("{method} is not allowed on {path}; use {allowed}."))
+                let first = allowed.split(',').next().unwrap_or_default();
+                ErrorBody::invalid(format!("{method} is not allowed on {path}; use {first}."))
                     .with_code("method_not_supported")
             }
             Self::ContentType { sent: Some(sent) } => ErrorBody::invalid(format!(
@@ -184,9 +214,14 @@ impl ApiError {
                     .with_code("unsupported_content_type")
             }
             Self::ContentEncoding { sent } => ErrorBody::invalid(format!(
-                "Unsupported content encoding: '{sent}'. Send the body as it is, without `Content-Encoding`."
+                "Unsupported content encoding: '{sent}'. Send the body as it is, or packed in one of these ways: {}.",
+                encoding::TAKEN
             ))
             .with_code("unsupported_content_encoding"),
+            Self::NotEncodedSo { encoding, problem } => {
+                ErrorBody::invalid(format!("The request body is announced as {encoding}, but it is not: {problem}."))
+                    .with_code("invalid_content_encoding")
+            }
             Self::TooLarge { limit } => ErrorBody::invalid(format!(
                 "The request body is larger than {limit} bytes, the limit of this gateway (`server.body_limit`)."
             ))
@@ -214,13 +249,9 @@ impl ApiError {
     }
 
     /// A client error is the upstream's to explain: its own words, byte for byte.
-    fn relayed(&self) -> Option<(HeaderValue, Bytes)> {
+    fn relayed(&self) -> Option<Bytes> {
         let Self::Upstream { failure, .. } = self else { return None };
-        if !is_the_requests_fault(failure.kind) {
-            return None;
-        }
-        let UpstreamBody { content_type, bytes } = failure.body.as_ref()?;
-        Some((content_type.clone().unwrap_or(JSON), bytes.clone()))
+        failure.body.clone()
     }
 
     fn retry_after(&self) -> Option<Duration> {
@@ -232,6 +263,7 @@ impl ApiError {
             | Self::WrongMethod { .. }
             | Self::ContentType { .. }
             | Self::ContentEncoding { .. }
+            | Self::NotEncodedSo { .. }
             | Self::TooLarge { .. }
             | Self::SlowBody
             | Self::BrokenBody
@@ -244,9 +276,9 @@ impl ApiError {
     }
 }
 
-fn is_the_requests_fault(kind: FailureKind) -> bool {
-    matches!(kind, FailureKind::BadRequest | FailureKind::ContextLength)
-}
+/// Goes with the answer to an error, for whoever logs it: [`ApiError::label`].
+#[derive(Clone, Copy, Debug)]
+pub struct Label(pub &'static str);
 
 fn upstream_status(failure: &AttemptFailure) -> StatusCode {
     match failure.kind {
@@ -293,5 +325,6 @@ fn sdk_would_retry(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 409 | 429) || status.is_server_error()
 }
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// SDKs pass over a longer wait and come back within seconds.
+const LONGEST_OBEYED: Duration = Duration::from_secs(60);
 const SHOULD_RETRY: &str = "x-should-retry";

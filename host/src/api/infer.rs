@@ -11,6 +11,8 @@ use http::{HeaderMap, Request};
 use witgate_core::openai::{Endpoint, peek};
 
 use crate::api::body::{check_content_type, collect};
+use crate::api::cors::Sharing;
+use crate::api::encoding::Encoding;
 use crate::api::error::ApiError;
 use crate::cache::{Hit, Lookup, Question, Slot};
 use crate::gateway::Gateway;
@@ -18,6 +20,7 @@ use crate::pipeline::context::{Arrival, Context};
 use crate::pipeline::execute::{self, Answered};
 use crate::pipeline::relay;
 use crate::pipeline::request::RequestRecord;
+use crate::snapshot::Snapshot;
 use crate::telemetry::request_id::RequestId;
 
 /// `POST /v1/chat/completions`
@@ -38,9 +41,12 @@ pub async fn embeddings(state: State<Arc<Gateway>>, request: Request<Body>) -> R
 async fn infer(State(gateway): State<Arc<Gateway>>, endpoint: Endpoint, request: Request<Body>) -> Response<Body> {
     let id = RequestId::of(&request);
     let (parts, body) = request.into_parts();
+    let snapshot = gateway.snapshot();
+    let sharing = Sharing::of(snapshot.config.server.cors.as_ref(), &parts.headers);
     let mut record = RequestRecord::begin(&gateway, endpoint, id);
-    let answer = AssertUnwindSafe(answer(gateway, endpoint, parts.headers, body, &mut record)).catch_unwind().await;
-    match answer.unwrap_or_else(|_| Err(ApiError::Internal)) {
+    let answer = answer(gateway, snapshot, endpoint, parts.headers, body, &mut record);
+    let answer = AssertUnwindSafe(answer).catch_unwind().await;
+    let mut response = match answer.unwrap_or_else(|_| Err(ApiError::Internal)) {
         Ok(Found::Kept(hit)) => relay::replay(&hit, record),
         Ok(Found::Answered(answered, slot)) => relay::respond(*answered, record, slot),
         Err(error) => {
@@ -49,7 +55,11 @@ async fn infer(State(gateway): State<Arc<Gateway>>, endpoint: Endpoint, request:
             record.write_headers(response.headers_mut());
             response
         }
+    };
+    if let Some(sharing) = sharing {
+        sharing.write(response.headers_mut());
     }
+    response
 }
 
 /// Where the answer is.
@@ -62,16 +72,20 @@ enum Found {
 
 async fn answer(
     gateway: Arc<Gateway>,
+    snapshot: Arc<Snapshot>,
     endpoint: Endpoint,
     headers: HeaderMap,
     body: Body,
     record: &mut RequestRecord,
 ) -> Result<Found, ApiError> {
-    let snapshot = gateway.snapshot();
     let caller = snapshot.keys.authenticate(&headers).map_err(ApiError::Auth)?;
     check_content_type(&headers)?;
+    let encoding = Encoding::announced(&headers)?;
     let server = &snapshot.config.server;
-    let body = collect(&headers, body, server.body_limit, server.read_timeout).await?;
+    let mut body = collect(&headers, body, server.body_limit, server.read_timeout).await?;
+    if let Some(encoding) = encoding {
+        body = encoding.undo(body, server.body_limit).await?;
+    }
     let peek = peek(&body, endpoint).map_err(ApiError::Request)?;
     record.asked(&caller, &peek.model);
     let resolved =

@@ -10,9 +10,12 @@ use crate::api::error::ApiError;
 
 pub mod auth;
 pub mod body;
+pub mod cors;
+pub mod encoding;
 pub mod error;
 pub mod infer;
 pub mod models;
+pub mod paths;
 
 /// A value as JSON.
 pub fn json_response(value: &impl Serialize) -> Response<Body> {

@@ -20,7 +20,7 @@ pub struct AccessLine<'a> {
     pub id: &'a RequestId,
     /// HTTP method.
     pub method: &'a str,
-    /// Path of the endpoint, not what the client wrote.
+    /// Path of the endpoint; where there is none, what the client wrote, cut.
     pub path: &'a str,
     /// Sent to the client; 499 when it went away before.
     pub status: u16,

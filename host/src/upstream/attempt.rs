@@ -12,7 +12,7 @@ use super::answer::AnswerBody;
 use super::classify::classify;
 use super::connection::Body;
 use super::events::Events;
-use super::failure::{AttemptFailure, UpstreamBody};
+use super::failure::AttemptFailure;
 use super::flow::{DEADLINE, Flow, Source};
 use super::provider::{Backend, Provider, Service};
 use super::retry_after::retry_after;
@@ -133,32 +133,33 @@ fn is_other_than_events(headers: &HeaderMap) -> bool {
 /// What the upstream says no with.
 async fn refused(head: &response::Parts, mut flow: Flow) -> AttemptFailure {
     let mut bytes = BytesMut::new();
-    let mut whole = true;
     // An error that breaks off is still the error that its status says.
     while let Some(Ok(chunk)) = flow.next().await {
         if bytes.len() + chunk.len() > LARGEST_ERROR {
-            whole = false;
             break;
         }
         bytes.extend_from_slice(&chunk);
     }
     let bytes = bytes.freeze();
     let error = UpstreamError::parse(&bytes);
-    let said = |fallback: String| if error.message.is_empty() { fallback } else { error.message.clone() };
     let message = match head.headers.get(LOCATION).map(HeaderValue::to_str) {
         Some(Ok(to)) if head.status.is_redirection() => {
             format!("it redirects to {to}; set the provider's `base_url` to where it really is")
         }
-        _ => said(format!("status {} and nothing more", head.status.as_u16())),
+        _ if error.message.is_empty() => format!("status {} and nothing more", head.status.as_u16()),
+        _ => error.message.clone(),
     };
-    let content_type = head.headers.get(CONTENT_TYPE).cloned();
-    AttemptFailure {
-        kind: classify(head.status, &error),
-        status: head.status.as_u16(),
-        retry_after: retry_after(head.status, &head.headers, &bytes, SystemTime::now()),
-        message,
-        body: (whole && !bytes.is_empty()).then_some(UpstreamBody { content_type, bytes }),
-    }
+    let kind = classify(head.status, &error);
+    let retry_after = retry_after(head.status, &head.headers, &bytes, SystemTime::now());
+    let body = matches!(kind, FailureKind::BadRequest | FailureKind::ContextLength).then(|| {
+        // What is cut is not JSON any more, so it is not taken for an error object either.
+        if UpstreamError::is_envelope(&bytes) {
+            return bytes;
+        }
+        UpstreamError { message: message.clone(), ..error }.into_body("invalid_request_error").to_json()
+    });
+    let headers = headers::relayed_with_error(&head.headers);
+    AttemptFailure { kind, status: head.status.as_u16(), retry_after, message, body, headers }
 }
 
 /// An upstream's error is relayed up to this size: beyond it, it is no error message.

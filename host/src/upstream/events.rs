@@ -1,4 +1,8 @@
 //! A streamed answer: whole events, each as soon as it has come, and exactly one `[DONE]` at the end.
+//!
+//! What an SDK would choke on is left out: an event without data, of which some clients try to parse nothing, and so
+//! also the blank line after a comment, which they take for the end of such an event. An error is told in OpenAI's
+//! shape, whatever the upstream's was, and nothing after it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -20,6 +24,8 @@ pub struct Events {
     splitter: Splitter,
     tally: Tally,
     first: Option<Bytes>,
+    /// An error event that has been put into shape; comes next.
+    error: Option<Bytes>,
     ended: bool,
 }
 
@@ -27,7 +33,7 @@ impl Events {
     /// Waits for the first event; comments before it are not kept, since nobody has been kept waiting by us.
     pub(super) async fn begin(flow: Flow) -> Result<Self, AttemptFailure> {
         let splitter = Splitter::new(sse::DEFAULT_LIMIT);
-        let mut events = Self { flow, splitter, tally: Tally::default(), first: None, ended: false };
+        let mut events = Self { flow, splitter, tally: Tally::default(), first: None, error: None, ended: false };
         loop {
             let mut seen = Seen::Nothing;
             let mut error = None;
@@ -73,9 +79,27 @@ impl Events {
         mut each: impl FnMut(&[u8], Seen),
     ) -> Poll<Option<Result<Bytes, AttemptFailure>>> {
         loop {
-            let tally = &mut self.tally;
-            match self.splitter.next_run(|event| each(event, tally.see(event))) {
+            if let Some(error) = self.error.take() {
+                return Poll::Ready(Some(Ok(error)));
+            }
+            let (tally, error) = (&mut self.tally, &mut self.error);
+            let run = self.splitter.next_run(|event| {
+                let failed_before = tally.failed();
+                let seen = tally.see(event);
+                each(event, seen);
+                match seen {
+                    _ if failed_before => false,
+                    Seen::Nothing => sse::is_comment(event),
+                    Seen::Chunk | Seen::Done => true,
+                    Seen::Error => {
+                        *error = in_shape(event);
+                        error.is_none()
+                    }
+                }
+            });
+            match run {
                 Ok(Some(run)) => return Poll::Ready(Some(Ok(run))),
+                Ok(None) if self.error.is_some() => continue,
                 Ok(None) => {}
                 Err(too_large) => {
                     let failure = self.flow.failure(FailureKind::Malformed, too_large.to_string());
@@ -111,6 +135,11 @@ impl Stream for Events {
         if events.ended {
             return Poll::Ready(None);
         }
+        if events.tally.failed() && events.error.is_none() {
+            // Told; dropping the connection ends whatever the upstream still does.
+            events.ended = true;
+            return Poll::Ready(None);
+        }
         if events.tally.done() {
             ready!(events.poll_end(cx));
             events.ended = true;
@@ -125,14 +154,21 @@ impl Stream for Events {
                 return Poll::Ready(Some(Ok(run)));
             }
             Some(Err(failure)) => Some(Err(failure)),
-            // The upstream has said that it failed, in the stream; an end would contradict it.
-            None if events.tally.failed() => None,
             None if events.tally.complete() => Some(Ok(DONE)),
             None => Some(Err(events.flow.cut("the stream ended without a finish_reason"))),
         };
         events.ended = true;
         Poll::Ready(item)
     }
+}
+
+/// The error as clients look for it; `None` where it is so already.
+fn in_shape(event: &[u8]) -> Option<Bytes> {
+    let data = sse::data(event)?;
+    if UpstreamError::is_envelope(&data) {
+        return None;
+    }
+    Some(UpstreamError::parse(&data).into_body("server_error").to_event())
 }
 
 /// Some servers just close the stream; clients wait for this.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::HeaderMap;
 use witgate_core::vocabulary::FailureKind;
 
 /// A failed attempt.
@@ -18,23 +18,16 @@ pub struct AttemptFailure {
     pub retry_after: Option<Duration>,
     /// For people: in the upstream's words where it said something.
     pub message: String,
-    /// The upstream's error body, for relaying it as it is; `None` where it would mislead (an error inside a 200) or
-    /// is too large.
-    pub body: Option<UpstreamBody>,
-}
-
-/// An upstream's error as it came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamBody {
-    /// As the upstream said.
-    pub content_type: Option<HeaderValue>,
-    /// The whole body.
-    pub bytes: Bytes,
+    /// What the client is to be told where the request itself is wrong: the upstream's own bytes if they are an error
+    /// in OpenAI's shape, else such an error in the upstream's words.
+    pub body: Option<Bytes>,
+    /// The upstream's headers that the client may see: its rate limits, for example.
+    pub headers: Option<Box<HeaderMap>>,
 }
 
 impl AttemptFailure {
     pub(super) fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, status: 0, retry_after: None, message: message.into(), body: None }
+        Self { kind, status: 0, retry_after: None, message: message.into(), body: None, headers: None }
     }
 
     /// The upstream reported the failure itself, in a stream that had begun.

@@ -27,6 +27,15 @@ pub(super) fn relayed(upstream: &HeaderMap) -> HeaderMap {
     kept
 }
 
+/// Those of them that go with an error: what the gateway says itself comes in its place.
+pub(super) fn relayed_with_error(upstream: &HeaderMap) -> Option<Box<HeaderMap>> {
+    let mut kept = relayed(upstream);
+    for ours in OURS {
+        kept.remove(ours);
+    }
+    (!kept.is_empty()).then(|| Box::new(kept))
+}
+
 fn may_leave(name: &HeaderName) -> bool {
     let name = name.as_str();
     let kept_back = matches!(
@@ -59,6 +68,7 @@ fn is_named(connection: &[u8], name: &HeaderName) -> bool {
 }
 
 const KEPT_BACK: [&str; 4] = ["x-witgate-", "x-forwarded-", "sec-", "cf-"];
+const OURS: [&str; 5] = ["content-type", "content-language", "retry-after", "retry-after-ms", "x-request-id"];
 const RETURNED: [&str; 3] = ["openai-", "x-ratelimit-", "anthropic-"];
 
 #[cfg(test)]
@@ -110,5 +120,15 @@ mod tests {
         let kept = ["content-type", "x-request-id", "openai-processing-ms", "x-ratelimit-reset-tokens", "retry-after"];
         let dropped = ["set-cookie", "server", "connection", "content-length", "transfer-encoding", "content-encoding"];
         assert_eq!(names(&relayed(&headers(&[&kept[..], &dropped[..]].concat()))), kept);
+    }
+
+    #[test]
+    fn with_an_error_go_rate_limits_and_what_the_gateway_does_not_say_itself() {
+        let sent =
+            headers(&["x-ratelimit-reset-tokens", "retry-after", "content-type", "x-request-id", "openai-version"]);
+        let kept = relayed_with_error(&sent).unwrap();
+        assert_eq!(names(&kept).len(), 2);
+        assert!(kept.contains_key("x-ratelimit-reset-tokens") && kept.contains_key("openai-version"));
+        assert_eq!(relayed_with_error(&headers(&["retry-after", "server"])), None);
     }
 }

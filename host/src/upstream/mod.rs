@@ -37,7 +37,7 @@ pub use answer::{AnswerBody, Long};
 pub use connect::ConnectorError;
 pub use discover::{DiscoverError, discover, models_of};
 pub use events::Events;
-pub use failure::{AttemptFailure, UpstreamBody};
+pub use failure::AttemptFailure;
 pub use provider::ProviderError;
 use provider::{Backend, Provider};
 

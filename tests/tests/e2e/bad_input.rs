@@ -1,7 +1,9 @@
 //! Requests that are wrong: always an OpenAI error object with the right status, never plain text.
 
 use serde_json::{Value, json};
-use witgate_tests::{Answer, CHAT, Gateway, Upstream, gateway, upstream};
+use witgate_tests::{Answer, CHAT, Gateway, Upstream, eventually, gateway, upstream};
+
+use crate::program::Serving;
 
 #[tokio::test]
 async fn a_body_that_is_wrong_is_explained() {
@@ -93,20 +95,163 @@ async fn a_coding_agent_s_body_fits_by_default() {
 #[tokio::test]
 async fn a_wrong_method_is_told_the_right_one() {
     let (gateway, _a) = small().await;
-    for (method, path, allowed) in [
-        ("GET", CHAT, "POST"),
-        ("DELETE", "/v1/embeddings", "POST"),
-        ("PUT", "/completions", "POST"),
-        ("POST", "/v1/models", "GET"),
-        ("POST", "/health/live", "GET"),
-        ("GET", "/admin/reload", "POST"),
+    let (asked, read) = (("POST", "POST, OPTIONS"), ("GET", "GET, HEAD, OPTIONS"));
+    for (method, path, (allowed, all)) in [
+        ("GET", CHAT, asked),
+        ("HEAD", "/v1/completions", asked),
+        ("DELETE", "/v1/embeddings", asked),
+        ("PUT", "/completions", asked),
+        ("PATCH", "/chat/completions/", asked),
+        ("POST", "/v1/models", read),
+        ("DELETE", "/models/fast", read),
+        // a model may be called like a path that is asked
+        ("POST", "/v1/models/chat/completions", read),
+        ("POST", "/health/live", read),
+        ("POST", "/metrics", read),
+        ("PUT", "/admin/policies", read),
+        ("GET", "/admin/reload", asked),
+        ("BREW", CHAT, asked),
     ] {
         let answer = gateway.request(method, path).send().await;
+        assert_eq!(answer.header("allow"), Some(all), "{method} {path}");
+        if method == "HEAD" {
+            assert_eq!((answer.status, answer.body.len()), (405, 0));
+            continue;
+        }
         let message = format!("{method} is not allowed on {path}; use {allowed}.");
         let expected = error(&message, None, Some("method_not_supported"));
         assert_refused(&answer, 405, &expected, &format!("{method} {path}"));
-        assert_eq!(answer.header("allow"), Some(allowed), "{method} {path}");
     }
+}
+
+#[tokio::test]
+async fn options_says_what_a_path_takes() {
+    let (gateway, a) = small().await;
+    for (path, all) in
+        [(CHAT, "POST, OPTIONS"), ("/v1/models/fast", "GET, HEAD, OPTIONS"), ("/health", "GET, HEAD, OPTIONS")]
+    {
+        let answer = gateway.request("OPTIONS", path).send().await;
+        assert_eq!((answer.status, answer.body.len(), answer.header("allow")), (204, 0, Some(all)), "{path}");
+        assert!(answer.header("x-request-id").is_some(), "{path}");
+    }
+    assert_eq!(gateway.request("OPTIONS", "/nowhere").send().await.status, 404);
+    assert_eq!(a.hits(), 0);
+}
+
+#[tokio::test]
+async fn head_is_get_without_a_body() {
+    let (gateway, _a) = small().await;
+    for path in ["/health", "/health/ready", "/v1/models", "/v1/models/fast", "/models/", "/admin/policies"] {
+        let (get, head) = (gateway.get(path).await, gateway.request("HEAD", path).send().await);
+        assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
+        assert_eq!(head.header("content-length"), get.header("content-length"), "{path}");
+    }
+    let missing = gateway.request("HEAD", "/v1/models/nosuch").send().await;
+    assert_eq!((missing.status, missing.body.len()), (404, 0));
+}
+
+/// The list of what clients get wrong, at every endpoint that takes a body.
+#[tokio::test]
+async fn every_endpoint_refuses_what_is_wrong_in_openai_s_shape() {
+    let (gateway, a) = small().await;
+    let large = "x".repeat(2000);
+    for (path, field, wrong, expected) in [
+        ("/v1/chat/completions", "messages", r#""hi""#, wrong_type("messages", "an array of objects", "a string")),
+        ("/v1/completions", "prompt", "7", wrong_type("prompt", "a string or an array", "a number")),
+        ("/v1/embeddings", "input", "{}", wrong_type("input", "a string or an array", "an object")),
+    ] {
+        let parse = "We could not parse the JSON body of your request: ";
+        let cut = error(&format!("{parse}expected a key in double quotes at line 1, column 2."), None, None);
+        let unknown = error(
+            "The model `nosuch` does not exist; GET /v1/models lists those that do.",
+            Some("model"),
+            Some("model_not_found"),
+        );
+        let limit = error(
+            "The request body is larger than 1024 bytes, the limit of this gateway (`server.body_limit`).",
+            None,
+            Some("request_too_large"),
+        );
+        for (body, status, expected) in [
+            ("{".to_owned(), 400, cut),
+            (format!(r#"{{"model":"fast","{field}":{wrong}}}"#), 400, expected),
+            (format!(r#"{{"model":[],"{field}":[]}}"#), 400, wrong_type("model", "a string", "an array")),
+            (format!(r#"{{"{field}":[]}}"#), 400, missing("model")),
+            (r#"{"model":"fast"}"#.to_owned(), 400, missing(field)),
+            (format!(r#"{{"model":"nosuch","{field}":[]}}"#), 404, unknown),
+            (format!(r#"{{"model":"fast","{field}":["{large}"]}}"#), 413, limit),
+        ] {
+            assert_refused(
+                &gateway.post(path, body.as_str()).send().await,
+                status,
+                &expected,
+                &format!("{path} {body}"),
+            );
+        }
+        let body = format!(r#"{{"model":"fast","{field}":[]}}"#);
+        let none = "No content type. Send the header `Content-Type: application/json`.";
+        let answer = gateway.request("POST", path).body(body.as_str()).send().await;
+        assert_refused(&answer, 415, &error(none, None, Some("unsupported_content_type")), path);
+        let answer = gateway.request("GET", path).send().await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("POST, OPTIONS")), "{path}");
+        assert_eq!(answer.error_message(), format!("GET is not allowed on {path}; use POST."));
+        let answer = gateway.post(&format!("{path}/more"), body).send().await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.error_message().starts_with(&format!("Unknown path: POST {path}/more. ")));
+    }
+    assert_eq!(a.hits(), 0);
+}
+
+#[tokio::test]
+async fn the_log_names_the_request_of_every_error() {
+    let a = upstream().silent().start().await;
+    let config = json!({"log": {"format": "json"}, "server": {"body_limit": "1KiB"}});
+    let folder = gateway().model("fast", [&a]).keys(&[("ann", "sk-ann")]).config(config).write();
+    let serving = Serving::start(&folder).await;
+    let chat = |body: &str| serving.request("POST", CHAT).json(body).header("x-api-key", "sk-ann");
+    let cases = [
+        ("no-json", 400, "bad-request", chat("{")),
+        ("no-model", 400, "bad-request", chat(r#"{"messages":[]}"#)),
+        ("unknown-model", 404, "unknown-model", chat(r#"{"model":"x","messages":[]}"#)),
+        ("too-large", 413, "too-large", chat(&" ".repeat(2000))),
+        ("no-type", 415, "content-type", serving.request("POST", CHAT).header("x-api-key", "sk-ann").body("{}")),
+        ("encoding", 415, "content-encoding", chat("{}").header("content-encoding", "br")),
+        ("no-key", 401, "auth", serving.request("POST", "/v1/embeddings").json("{}")),
+        ("models-key", 401, "auth", serving.request("GET", "/v1/models").header("x-api-key", "sk-wrong")),
+        ("method", 405, "wrong-method", serving.request("GET", CHAT)),
+        ("models-method", 405, "wrong-method", serving.request("PUT", "/v1/models")),
+        ("path", 404, "unknown-path", serving.request("GET", "/v1/nosuch?key=sk-in-query")),
+        ("model", 404, "unknown-model", serving.request("GET", "/v1/models/x").header("x-api-key", "sk-ann")),
+    ];
+    for (id, status, outcome, request) in cases {
+        let answer = request.header("x-request-id", id).send().await;
+        assert_eq!((answer.status, answer.header("x-request-id")), (status, Some(id)));
+        let line = line_of(&serving, id).await;
+        assert_eq!((&line["status"], &line["outcome"]), (&json!(status), &json!(outcome)), "{line}");
+    }
+    let gone = chat(r#"{"model":"fast","messages":[]}"#).header("x-request-id", "gone").begin().await;
+    eventually("the upstream is asked", async || a.hits() == 1).await;
+    drop(gone);
+    let line = line_of(&serving, "gone").await;
+    assert_eq!((&line["status"], &line["outcome"]), (&json!(499), &json!("cancelled")), "{line}");
+    for secret in ["sk-wrong", "sk-ann", "sk-in-query"] {
+        assert!(!serving.log().contains(secret), "{secret} is in the log");
+    }
+}
+
+/// The log's line about the end of one request.
+async fn line_of(serving: &Serving, id: &str) -> Value {
+    let mut found = Value::Null;
+    eventually(&format!("the log names `{id}`"), async || {
+        let log = serving.log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut of_request = lines.filter(|line| line["request_id"] == id && line["message"] == "request");
+        found = of_request.next().unwrap_or_default();
+        assert!(of_request.next().is_none(), "`{id}` is logged twice: {log}");
+        !found.is_null()
+    })
+    .await;
+    found
 }
 
 #[tokio::test]
@@ -136,17 +281,6 @@ async fn a_body_must_be_announced_as_json() {
     let charset = "application/json; charset=utf-8";
     let answer = gateway.request("POST", CHAT).header("content-type", charset).body(body).send().await;
     assert_eq!(answer.status, 200);
-}
-
-#[tokio::test]
-async fn a_compressed_body_is_told_apart_from_a_broken_one() {
-    let (gateway, a) = small().await;
-    let body = r#"{"model":"fast","messages":[]}"#;
-    let answer = gateway.post(CHAT, &b"\x1f\x8b\x08"[..]).header("content-encoding", "gzip").send().await;
-    let message = "Unsupported content encoding: 'gzip'. Send the body as it is, without `Content-Encoding`.";
-    assert_refused(&answer, 415, &error(message, None, Some("unsupported_content_encoding")), "gzip");
-    assert_eq!(a.hits(), 0);
-    assert_eq!(gateway.post(CHAT, body).header("content-encoding", "identity").send().await.status, 200);
 }
 
 #[tokio::test]

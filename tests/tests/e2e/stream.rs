@@ -90,7 +90,7 @@ async fn events_keep_their_bytes_however_they_are_cut() {
 #[tokio::test]
 async fn comments_and_usage_pass_through() {
     let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\n";
-    let events = [FIRST, ": ping\n\n", LAST, usage, DONE];
+    let events = [FIRST, ": ping\n", LAST, usage, DONE];
     let a = upstream().events(events).start().await;
     let gateway = gateway().model("fast", [&a]).start().await;
     assert_eq!(gateway.stream("fast", "hi").await.rest().await.concat(), events.concat());

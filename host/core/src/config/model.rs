@@ -64,6 +64,17 @@ pub struct Server {
     pub workers: Option<NonZeroUsize>,
     /// Attempts for one request, all in all. Default 4.
     pub max_attempts: NonZeroU32,
+    /// Pages in browsers that may ask. Default: none.
+    pub cors: Option<Cors>,
+}
+
+/// Pages in browsers that may ask (CORS).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cors {
+    /// Every page.
+    Any,
+    /// Pages of these origins, such as `https://app.example`; never empty.
+    Origins(Vec<Box<str>>),
 }
 
 /// What is logged and how.

@@ -63,6 +63,18 @@ pub(super) struct RawServer {
     /// Attempts for one request, all in all: the first, retries, failovers and hedges.
     #[schemars(range(min = 1, max = 16), extend("default" = 4))]
     pub(super) max_attempts: Option<u64>,
+    /// Pages in browsers that may ask. Without it: none.
+    pub(super) cors: Option<RawCors>,
+}
+
+/// Pages in browsers that may ask (CORS). A page that may ask a gateway without `auth.keys` may use all its models.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Cors")]
+pub(super) struct RawCors {
+    /// Their origins, each as a browser writes it (`https://app.example`, `http://localhost:3000`), or `"*"` for all.
+    #[schemars(required)]
+    pub(super) origins: Option<TextOrList>,
 }
 
 /// What is logged and how.

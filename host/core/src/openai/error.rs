@@ -101,6 +101,21 @@ impl UpstreamError {
             param: error.get("param").and_then(text),
         }
     }
+
+    /// Whether a body is an error as OpenAI's clients read it: an object `error` with a `message`.
+    pub fn is_envelope(body: &[u8]) -> bool {
+        serde_json::from_slice::<Value>(body).is_ok_and(|value| value["error"]["message"].is_string())
+    }
+
+    /// The same error in OpenAI's shape, of this `type` where it has none.
+    pub fn into_body(self, kind: &'static str) -> ErrorBody {
+        ErrorBody {
+            message: self.message.into(),
+            kind: self.kind.map_or(Cow::Borrowed(kind), Cow::Owned),
+            param: self.param.map(Cow::Owned),
+            code: self.code.map(Cow::Owned),
+        }
+    }
 }
 
 /// A text as it is, null as nothing, anything else as JSON.

@@ -18,7 +18,7 @@ pub struct Tally {
 /// What one event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// No data: a comment, blank lines.
+    /// No data: a comment, blank lines, an empty `data`, a name or an id alone.
     Nothing,
     /// Data.
     Chunk,
@@ -31,7 +31,7 @@ pub enum Seen {
 impl Tally {
     /// Counts one event, as it is on the wire.
     pub fn see(&mut self, event: &[u8]) -> Seen {
-        let Some(data) = sse::data(event) else { return Seen::Nothing };
+        let Some(data) = sse::data(event).filter(|data| !data.trim_ascii().is_empty()) else { return Seen::Nothing };
         if data.starts_with(b"[DONE]") {
             self.done = true;
             return Seen::Done;
@@ -195,6 +195,9 @@ mod tests {
         assert_eq!(see("data:[DONE] \r\n\r\n"), Seen::Done);
         assert_eq!(see(": ping\n\n"), Seen::Nothing);
         assert_eq!(see("\n"), Seen::Nothing);
+        for nothing in ["data:\n\n", "data: \r\n\r\n", "event: ping\n\n", "id: 7\n\n", "retry: 10\n\n"] {
+            assert_eq!(see(nothing), Seen::Nothing, "{nothing}");
+        }
         assert_eq!(see("data: {\"error\":{\"message\":\"no\"}}\n\n"), Seen::Error);
         assert_eq!(see("data: {\"error\":\"no\"}\n\n"), Seen::Error);
         assert_eq!(see("event: error\ndata: no\n\n"), Seen::Error);

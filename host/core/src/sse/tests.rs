@@ -53,16 +53,48 @@ fn an_event_in_one_chunk_is_not_copied() {
     let mut splitter = Splitter::new(DEFAULT_LIMIT);
     splitter.push(chunk.clone());
     let mut seen = Vec::new();
-    let run = splitter.next_run(|event| seen.push(event.to_vec())).unwrap().unwrap();
+    let keep = |event: &[u8]| {
+        seen.push(event.to_vec());
+        true
+    };
+    let run = splitter.next_run(keep).unwrap().unwrap();
     assert_eq!((run.as_ptr(), &run[..]), (chunk.as_ptr(), &b"data: 1\n\ndata: 2\n\n"[..]));
     assert_eq!(seen, [b"data: 1\n\n", b"data: 2\n\n"]);
-    assert_eq!(splitter.next_run(|_| ()).unwrap(), None);
+    assert_eq!(splitter.next_run(|_| true).unwrap(), None);
 
     // the rest of a cut event comes alone, then the next run
     splitter.push(Bytes::from_static(b": 3\n\ndata: 4\n\n"));
-    assert_eq!(splitter.next_run(|_| ()).unwrap().unwrap(), "data: 3\n\n");
-    assert_eq!(splitter.next_run(|_| ()).unwrap().unwrap(), "data: 4\n\n");
-    assert_eq!(splitter.next_run(|_| ()).unwrap(), None);
+    assert_eq!(splitter.next_run(|_| true).unwrap().unwrap(), "data: 3\n\n");
+    assert_eq!(splitter.next_run(|_| true).unwrap().unwrap(), "data: 4\n\n");
+    assert_eq!(splitter.next_run(|_| true).unwrap(), None);
+}
+
+#[test]
+fn an_event_that_is_not_wanted_ends_the_run_and_is_asked_about_once() {
+    let mut splitter = Splitter::new(DEFAULT_LIMIT);
+    let chunk = Bytes::from_static(b": 1\n\ndata: 2\n\n\n: 3\n\r\n\ndata: 4\n\n\n");
+    splitter.push(chunk.clone());
+    let mut asked = 0;
+    let mut runs = Vec::new();
+    let mut keep = |event: &[u8]| {
+        asked += 1;
+        is_comment(event) || data(event).is_some()
+    };
+    while let Some(run) = splitter.next_run(&mut keep).unwrap() {
+        runs.push(run);
+    }
+    assert_eq!(runs, [": 1\n", "data: 2\n\n", ": 3\n", "data: 4\n\n"]);
+    assert_eq!(asked, 9);
+}
+
+#[test]
+fn a_comment_is_told_from_a_blank_line_and_from_an_event() {
+    for comment in [":\n", ": ping\r\n", "\n: ping\n"] {
+        assert!(is_comment(comment.as_bytes()), "{comment:?}");
+    }
+    for other in ["\n", "\r\n", "", "data: :\n\n", "event: a\n: ping\n\n"] {
+        assert!(!is_comment(other.as_bytes()), "{other:?}");
+    }
 }
 
 #[test]

@@ -1,35 +1,45 @@
 //! What an attempt says when there is no answer.
 
+use witgate_core::openai::UpstreamError;
+
 use super::server::{Server, json, pause};
 use super::*;
 
 #[tokio::test]
-async fn an_error_answer_is_kept_as_it_came() {
+async fn an_error_answer_is_told_with_its_wait_and_its_limits() {
     let body = r#"{"error":{"message":"Slow down.","type":"rate_limit_error","param":null,"code":"rate_limit"}}"#;
-    let answer = json("429 Too Many Requests", body).replacen("\r\n", "\r\nretry-after: 7\r\n", 1);
+    let headers = "\r\nretry-after: 7\r\nx-ratelimit-remaining-requests: 0\r\n";
+    let answer = json("429 Too Many Requests", body).replacen("\r\n", headers, 1);
     let server = Server::answering(answer).await;
     let failure = chat().failure(&upstreams(&provider(server.address))).await;
+    let limits = [(http::HeaderName::from_static("x-ratelimit-remaining-requests"), "0".parse().unwrap())];
     let wanted = AttemptFailure {
         kind: FailureKind::RateLimited,
         status: 429,
         retry_after: Some(Duration::from_secs(7)),
         message: "Slow down.".to_owned(),
-        body: Some(UpstreamBody {
-            content_type: Some("application/json".parse().unwrap()),
-            bytes: Bytes::from_static(body.as_bytes()),
-        }),
+        body: None,
+        headers: Some(Box::new(limits.into_iter().collect())),
     };
     assert_eq!(failure, wanted);
     assert_eq!(failure.to_string(), "Slow down.");
 }
 
 #[tokio::test]
-async fn an_error_answer_is_kept_up_to_a_size() {
+async fn what_is_wrong_with_the_request_is_kept_as_it_came_up_to_a_size() {
     const LARGEST: usize = 64 << 10;
-    for (length, kept) in [(LARGEST, true), (LARGEST + 1, false)] {
-        let server = Server::answering(json("500 Internal Server Error", &"x".repeat(length))).await;
+    let of_length = |length: usize| {
+        let empty = r#"{"error":{"message":""} }"#;
+        empty.replace("\"\"", &format!("\"{}\"", "x".repeat(length - empty.len())))
+    };
+    for (length, as_it_came) in [(LARGEST, true), (LARGEST + 1, false)] {
+        let body = of_length(length);
+        let server = Server::answering(json("400 Bad Request", &body)).await;
         let failure = chat().failure(&upstreams(&provider(server.address))).await;
-        assert_eq!((failure.kind, failure.body.is_some()), (FailureKind::ServerError, kept));
+        assert_eq!(failure.kind, FailureKind::BadRequest);
+        let told = failure.body.unwrap();
+        assert_eq!(told == body, as_it_came);
+        assert!(UpstreamError::is_envelope(&told));
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
+use super::cors::cors;
 use super::labels;
 use super::values::{DAY, MILLISECOND, cache_time, duration, is_name, memory_size, secret, size};
 use crate::config::findings::Findings;
@@ -34,6 +35,7 @@ pub(super) fn server(raw: RawServer, findings: &mut Findings<'_>) -> Server {
         read_timeout,
         shutdown_grace: shutdown_grace.unwrap_or(Duration::from_secs(30)),
         workers: raw.workers.and_then(|count| NonZeroUsize::new(usize::try_from(count).ok()?)),
+        cors: raw.cors.and_then(|raw| cors(raw, &path.key("cors"), findings)),
         max_attempts: raw
             .max_attempts
             .and_then(|count| NonZeroU32::new(u32::try_from(count).ok()?))

@@ -3,6 +3,7 @@
 //! Every function here gathers all problems and goes on with a default, so that one mistake hides no other. The
 //! result is used only if there was no error.
 
+mod cors;
 mod deployments;
 mod gateway;
 mod policies;

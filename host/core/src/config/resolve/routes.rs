@@ -5,12 +5,12 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::policies::is_policy_name;
-use super::values::{DAY, MILLISECOND, cache_time, duration, is_name};
+use super::values::{DAY, MILLISECOND, cache_time, duration, is_name, items};
 use crate::config::findings::{Findings, suggest};
 use crate::config::model::{ConfiguredDeployment, FailureMode, ModelPattern, Route, RouteCache, Stage};
 use crate::config::problem::KeyPath;
 use crate::config::raw::{RawFailureMode, RawRoute};
-use crate::config::shapes::{NameOrStage, Named, OneOrMany, StageText, TextOrList};
+use crate::config::shapes::{NameOrStage, Named, StageText, TextOrList};
 use crate::routes::glob;
 
 /// The chain of a route that names none: leave out what is unhealthy and what cannot do what is asked, take the
@@ -297,15 +297,5 @@ fn pattern(text: &str) -> ModelPattern {
     match glob::is_glob(text) {
         true => ModelPattern::Glob(glob::normal(text).into()),
         false => ModelPattern::Exact(text.into()),
-    }
-}
-
-/// Each text with its own path.
-fn items(raw: TextOrList, path: &KeyPath) -> Vec<(KeyPath, String)> {
-    match raw.0 {
-        OneOrMany::One(text) => vec![(path.clone(), text)],
-        OneOrMany::Many(texts) => {
-            texts.into_iter().enumerate().map(|(index, text)| (path.index(index), text)).collect()
-        }
     }
 }

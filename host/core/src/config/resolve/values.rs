@@ -8,7 +8,9 @@ use crate::config::findings::Findings;
 use crate::config::interpolate::Lookup;
 use crate::config::model::RouteCache;
 use crate::config::problem::KeyPath;
-use crate::config::shapes::{CacheText, DurationText, Off, OffOrTtl, SecretSource, SecretText, SizeText, TextOrNumber};
+use crate::config::shapes::{
+    CacheText, DurationText, Off, OffOrTtl, OneOrMany, SecretSource, SecretText, SizeText, TextOrList, TextOrNumber,
+};
 use crate::config::units::{parse_duration, parse_size, show_duration, show_size};
 
 /// The longest that any timeout may be.
@@ -124,6 +126,16 @@ pub(super) fn is_name(text: &str, path: &KeyPath, findings: &mut Findings<'_>) -
     };
     findings.error(path, message, "");
     false
+}
+
+/// Each text with its own path.
+pub(super) fn items(raw: TextOrList, path: &KeyPath) -> Vec<(KeyPath, String)> {
+    match raw.0 {
+        OneOrMany::One(text) => vec![(path.clone(), text)],
+        OneOrMany::Many(texts) => {
+            texts.into_iter().enumerate().map(|(index, text)| (path.index(index), text)).collect()
+        }
+    }
 }
 
 fn out_of_range<T>(allowed: &RangeInclusive<T>, show: impl Fn(T) -> String, found: &str) -> String
