@@ -48,7 +48,7 @@ pub fn respond(answered: Answered, mut request: RequestRecord, slot: Option<Slot
             // nginx and others would hold events back.
             headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
             let accounts = Accounts { attempt, request, recording: record(status, &headers) };
-            flowing(status, headers, Source::Events(Box::new(events)), accounts)
+            flowing(status, headers, Source::Events(events), accounts)
         }
     }
 }
@@ -107,7 +107,7 @@ struct Relay {
 
 enum Source {
     Events(Box<Events>),
-    Long(Long),
+    Long(Box<Long>),
 }
 
 /// Who must be told how it ended. Dropped without a word, the client went away.
@@ -184,7 +184,7 @@ impl http_body::Body for Relay {
         }
         let polled = match &mut relay.source {
             Source::Events(events) => Pin::new(&mut **events).poll_next(cx),
-            Source::Long(long) => Pin::new(long).poll_next(cx),
+            Source::Long(long) => Pin::new(&mut **long).poll_next(cx),
         };
         match std::task::ready!(polled) {
             Some(Ok(piece)) => {

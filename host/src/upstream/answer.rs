@@ -13,13 +13,14 @@ use witgate_core::vocabulary::FailureKind;
 use super::classify::classify_in_stream;
 use super::failure::AttemptFailure;
 use super::flow::Flow;
+use super::vectors::Vectors;
 
 /// The body of an answer.
 pub enum AnswerBody {
     /// All of it.
     Whole(Bytes),
     /// Too long to be held back: the beginning, and more to come.
-    Long(Long),
+    Long(Box<Long>),
 }
 
 /// A long answer, in the upstream's own bytes. After an error nothing more comes.
@@ -27,6 +28,8 @@ pub struct Long {
     flow: Flow,
     first: Option<Bytes>,
     scan: UsageScan,
+    /// Changes what is passed on.
+    vectors: Option<Vectors>,
     ended: bool,
 }
 
@@ -50,7 +53,15 @@ impl AnswerBody {
         check(&first, false, &flow)?;
         let mut scan = UsageScan::default();
         scan.push(&first);
-        Ok(Self::Long(Long { flow, first: Some(first), scan, ended: false }))
+        Ok(Self::Long(Box::new(Long { flow, first: Some(first), scan, vectors: None, ended: false })))
+    }
+
+    /// All of it, or as much as has come.
+    pub(super) fn beginning(&self) -> &[u8] {
+        match self {
+            Self::Whole(body) => body,
+            Self::Long(long) => long.first.as_deref().unwrap_or_default(),
+        }
     }
 
     /// What the upstream says about tokens: of a long answer, as far as it has been passed on.
@@ -63,6 +74,11 @@ impl AnswerBody {
 }
 
 impl Long {
+    /// The same answer, changed as it is passed on.
+    pub(super) fn with(self, vectors: Vectors) -> Self {
+        Self { vectors: Some(vectors), ..self }
+    }
+
     /// What the upstream says about tokens, as far as the answer has been passed on.
     pub fn usage(&self) -> Option<Usage> {
         self.scan.usage()
@@ -74,16 +90,41 @@ impl Stream for Long {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let long = self.get_mut();
-        if let Some(first) = long.first.take() {
+        loop {
+            let polled = long.poll_original(cx);
+            let Some(vectors) = &mut long.vectors else { return polled };
+            let changed = match polled {
+                Poll::Ready(Some(Ok(chunk))) => vectors.push(&chunk).into(),
+                Poll::Ready(None) => {
+                    let rest = vectors.rest();
+                    long.vectors = None;
+                    if rest.is_empty() {
+                        return Poll::Ready(None);
+                    }
+                    rest
+                }
+                Poll::Ready(Some(Err(_))) | Poll::Pending => return polled,
+            };
+            // Within a vector there is nothing to pass on.
+            if !changed.is_empty() {
+                return Poll::Ready(Some(Ok(changed)));
+            }
+        }
+    }
+}
+
+impl Long {
+    fn poll_original(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, AttemptFailure>>> {
+        if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(first)));
         }
-        if long.ended {
+        if self.ended {
             return Poll::Ready(None);
         }
-        let polled = long.flow.poll_next(cx);
+        let polled = self.flow.poll_next(cx);
         match &polled {
-            Poll::Ready(Some(Ok(chunk))) => long.scan.push(chunk),
-            Poll::Ready(Some(Err(_)) | None) => long.ended = true,
+            Poll::Ready(Some(Ok(chunk))) => self.scan.push(chunk),
+            Poll::Ready(Some(Err(_)) | None) => self.ended = true,
             Poll::Pending => {}
         }
         polled

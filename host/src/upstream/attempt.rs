@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, response};
-use witgate_core::openai::{ModelLiteral, Peek, RequestBody, UpstreamError, peek, rewrite};
+use witgate_core::openai::{Endpoint, ModelLiteral, Peek, RequestBody, UpstreamError, peek, rewrite};
 use witgate_core::vocabulary::FailureKind;
 
 use super::answer::AnswerBody;
@@ -16,7 +16,7 @@ use super::failure::AttemptFailure;
 use super::flow::{DEADLINE, Flow, Source};
 use super::provider::{Backend, Provider, Service};
 use super::retry_after::retry_after;
-use super::{Call, Reply, StreamReply, Upstreams, WholeReply, headers};
+use super::{Call, Reply, StreamReply, Upstreams, WholeReply, headers, vectors};
 
 impl Upstreams {
     /// Makes one attempt.
@@ -30,7 +30,7 @@ impl Upstreams {
         let first_byte = call.first_byte_timeout.unwrap_or(provider.first_byte_timeout);
         let patience = first_byte.min(call.deadline.saturating_duration_since(Instant::now()));
         match tokio::time::timeout(patience, begin(provider, body, &call)).await {
-            Ok(begun) => begun?.complete().await,
+            Ok(begun) => begun?.complete(&call).await,
             Err(_) if patience < first_byte => Err(AttemptFailure::new(FailureKind::Deadline, DEADLINE)),
             Err(_) => {
                 let message = format!("no answer began within {first_byte:?}");
@@ -78,7 +78,7 @@ async fn begin(provider: &Provider, body: RequestBody, call: &Call<'_>) -> Resul
         return Ok(Begun::Refused(head, flow));
     }
     if call.peek.stream && !is_other_than_events(&head.headers) {
-        let events = Events::begin(flow).await?;
+        let events = Box::new(Events::begin(flow).await?);
         let headers = headers::relayed(&head.headers);
         return Ok(Begun::Stream(StreamReply { status: head.status, headers, events }));
     }
@@ -103,7 +103,7 @@ enum Begun {
 
 impl Begun {
     /// Reads what must be known before the answer can be passed on.
-    async fn complete(self) -> Result<Reply, AttemptFailure> {
+    async fn complete(self, call: &Call<'_>) -> Result<Reply, AttemptFailure> {
         match self {
             Self::Stream(reply) => Ok(Reply::Stream(reply)),
             Self::Refused(head, flow) => Err(refused(&head, flow).await),
@@ -115,6 +115,8 @@ impl Begun {
                     let failure = AttemptFailure::new(FailureKind::Malformed, message);
                     return Err(failure.with_status(head.status.as_u16()));
                 }
+                let embeddings = call.peek.endpoint == Endpoint::Embeddings;
+                let body = if embeddings { vectors::as_asked(body, call.body) } else { body };
                 let headers = headers::relayed(&head.headers);
                 Ok(Reply::Whole(WholeReply { status: head.status, headers, body }))
             }

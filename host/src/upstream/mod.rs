@@ -23,6 +23,7 @@ mod provider;
 mod retry_after;
 #[cfg(test)]
 mod tests;
+mod vectors;
 
 use std::time::{Duration, Instant};
 
@@ -98,7 +99,7 @@ pub struct StreamReply {
     /// Those that the client may see.
     pub headers: HeaderMap,
     /// The upstream's events; the first is there.
-    pub events: Events,
+    pub events: Box<Events>,
 }
 
 impl Upstreams {

@@ -359,6 +359,14 @@ async fn embeddings_are_asked_for_and_come_in_the_encoding_that_the_client_wants
     let answered = gateway.post("/v1/embeddings", ask).send().await;
     assert_eq!((answered.status, answered.body_text()), (200, answer));
     assert_eq!(a.last().text(), ask.replace("\"fast\"", "\"real-fast\""));
+    // an upstream that does not know base64 gives numbers, and some SDKs would decode those
+    a.becomes(upstream().body(answer.replace("\"AACAPwAAAEA=\"", "[1,2]")));
+    assert_eq!(gateway.post("/v1/embeddings", ask).send().await.body_text(), answer);
+    let of = |vector: &str| format!("{{\"data\":[{}]}}", vec![format!("{{\"embedding\":{vector}}}"); 20_000].join(","));
+    a.becomes(upstream().body(of("[1, 2]")));
+    assert_eq!(gateway.post("/v1/embeddings", ask).send().await.body_text(), of("\"AACAPwAAAEA=\""));
+    let plain = ask.replace("base64", "float");
+    assert_eq!(gateway.post("/v1/embeddings", plain).send().await.body_text(), of("[1, 2]"));
 }
 
 #[tokio::test]

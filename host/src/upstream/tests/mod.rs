@@ -97,7 +97,7 @@ impl Ask {
         }
     }
 
-    async fn events(&self, upstreams: &Upstreams) -> Events {
+    async fn events(&self, upstreams: &Upstreams) -> Box<Events> {
         match self.call(upstreams).await.unwrap() {
             Reply::Stream(reply) => reply.events,
             Reply::Whole(_) => panic!("asked for a stream"),
