@@ -40,3 +40,15 @@ async fn what_is_no_list_is_told() {
     let error = discover(&base, Duration::from_millis(50)).await.unwrap_err();
     assert_eq!(error.to_string(), "no list of models within 50ms");
 }
+
+#[tokio::test]
+async fn nobody_there_and_a_redirect_are_told_without_following() {
+    let other = Server::answering(json("200 OK", "{}")).await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = discover(&format!("http://{nobody}/v1"), Duration::from_secs(1)).await.unwrap_err();
+    let told = "error sending request: client error (Connect): tcp connect error: Connection refused (os error 111)";
+    assert_eq!(error.to_string(), told);
+    let elsewhere = format!("HTTP/1.1 302 Found\r\nlocation: http://{}/\r\ncontent-length: 0\r\n\r\n", other.address);
+    assert_eq!(found(elsewhere).await, Err("GET /v1/models gives status 302".to_owned()));
+    assert_eq!(other.connections(), 0);
+}
