@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
+
+use rustix::io::Errno;
 
 /// What the folder held at the last look.
 #[derive(Debug)]
@@ -69,6 +71,12 @@ pub enum FileError {
         /// The system's words.
         reason: String,
     },
+    /// A link that ends nowhere.
+    #[error("{file}: is a symbolic link that leads in a circle; let it lead to a file")]
+    LinkLoop {
+        /// Name of the file.
+        file: String,
+    },
     /// Not a regular file.
     #[error("{file}: is not a regular file")]
     NotAFile {
@@ -121,6 +129,13 @@ impl Folder {
         Ok(changes)
     }
 
+    /// The next look hands out this file's content once more, if it is there.
+    pub fn again(&mut self, name: &str) {
+        if let Some(seen) = self.seen.get_mut(name) {
+            seen.taken = false;
+        }
+    }
+
     fn entries(&self) -> io::Result<Vec<std::ffi::OsString>> {
         match fs::read_dir(&self.path) {
             Ok(entries) => entries.map(|entry| entry.map(|entry| entry.file_name())).collect(),
@@ -162,6 +177,7 @@ fn candidate(entry: &std::ffi::OsStr, folder: &Path) -> Option<Result<(Arc<str>,
     // Follows links; a loop of links is an error of its own.
     match fs::metadata(folder.join(entry)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => Some(Err(FileError::LinkLoop { file })),
         Err(error) => Some(Err(FileError::Read { file, reason: error.to_string() })),
         Ok(metadata) if !metadata.is_file() => Some(Err(FileError::NotAFile { file })),
         Ok(metadata) => Some(Ok((Arc::from(stem), stamp(&metadata)))),
@@ -182,7 +198,16 @@ fn read(path: &Path, name: &str, length: u64) -> Result<Vec<u8>, FileError> {
     if length > LARGEST_FILE {
         return Err(FileError::TooLarge { file, length, limit: LARGEST_FILE });
     }
-    fs::read(path).map_err(|error| FileError::Read { file, reason: error.to_string() })
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    // It may have grown since it was looked at.
+    let read = fs::File::open(path).and_then(|opened| opened.take(LARGEST_FILE + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(length) if length as u64 > LARGEST_FILE => {
+            Err(FileError::TooLarge { file, length: length as u64, limit: LARGEST_FILE })
+        }
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(FileError::Read { file, reason: error.to_string() }),
+    }
 }
 
 const LONGEST_NAME: usize = 64;
@@ -256,11 +281,26 @@ mod tests {
         let mut folder = Folder::new(dir.path().to_owned());
         let first = folder.look(false).expect("a look");
         assert_eq!(first.files[0].1.as_deref(), Ok(&b"one"[..]));
-        assert!(matches!(&first.strange[..], [FileError::Read { file, .. }] if file == "loop.wasm"));
+        assert_eq!(
+            first.strange[0].to_string(),
+            "loop.wasm: is a symbolic link that leads in a circle; let it lead to a file"
+        );
         symlink("..2", at("..tmp")).expect("a link");
         fs::rename(at("..tmp"), at("..data")).expect("a swap");
         assert!(folder.look(true).expect("a look").unsettled);
         assert_eq!(folder.look(true).expect("a look").files[0].1.as_deref(), Ok(&b"two"[..]));
+    }
+
+    #[test]
+    fn a_file_is_handed_out_once_more_when_asked_for() {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::write(dir.path().join("a.wasm"), b"one").expect("a file");
+        let mut folder = Folder::new(dir.path().to_owned());
+        folder.look(false).expect("a look");
+        assert_eq!(names(&folder.look(true).expect("a look")), Vec::<&str>::new());
+        folder.again("a");
+        folder.again("nobody");
+        assert_eq!(names(&folder.look(true).expect("a look")), ["a"]);
     }
 
     #[test]

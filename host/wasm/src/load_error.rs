@@ -28,6 +28,15 @@ pub enum LoadProblem {
         /// The cap.
         allowed: usize,
     },
+    /// Its end is missing.
+    #[error(
+        "the file ends in the middle, after {got} bytes; copy it again, or write it beside the folder and rename it into \
+         it when it is whole"
+    )]
+    Truncated {
+        /// Bytes that are there.
+        got: usize,
+    },
     /// A core module that does not say which world it implements.
     #[error(
         "the file is a core WebAssembly module without a component type, so its functions cannot be told; generate its \

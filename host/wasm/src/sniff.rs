@@ -14,11 +14,42 @@ pub(crate) enum Kind {
 pub(crate) fn sniff(bytes: &[u8]) -> Result<Kind, LoadProblem> {
     let Some(version) = bytes.strip_prefix(b"\0asm") else { return Err(LoadProblem::NotWasm(looks_like(bytes))) };
     match version {
+        [0x0d, 0, 1, 0, ..] | [1, 0, 0, 0, ..] if ends_early(bytes) => Err(LoadProblem::Truncated { got: bytes.len() }),
         [0x0d, 0, 1, 0, ..] => Ok(Kind::Component),
         [1, 0, 0, 0, ..] if has_component_type(bytes) => Ok(Kind::Wrappable),
         [1, 0, 0, 0, ..] => Err(LoadProblem::NoComponentType),
         [_, _, _, _, ..] => Err(LoadProblem::NotWasm("it has the mark of WebAssembly, but an unknown version")),
         _ => Err(LoadProblem::NotWasm("it ends within its first 8 bytes; was it still being written?")),
+    }
+}
+
+/// Whether a section says that it is longer than what is there. Other mistakes are the compiler's to find.
+fn ends_early(file: &[u8]) -> bool {
+    let mut rest = file;
+    let mut parser = wasmparser::Parser::new(0);
+    // Modules and components within are a section each, and are stepped over.
+    loop {
+        match parser.parse(rest, false) {
+            Ok(wasmparser::Chunk::NeedMoreData(_)) => return !rest.is_empty(),
+            Ok(wasmparser::Chunk::Parsed { consumed, payload }) => {
+                let skip = match payload {
+                    wasmparser::Payload::ModuleSection { unchecked_range, .. }
+                    | wasmparser::Payload::ComponentSection { unchecked_range, .. } => {
+                        unchecked_range.end - unchecked_range.start
+                    }
+                    wasmparser::Payload::CodeSectionStart { size, .. } => {
+                        parser.skip_section();
+                        u64::from(size)
+                    }
+                    wasmparser::Payload::End(_) => return false,
+                    _ => 0,
+                };
+                let skip = usize::try_from(skip).ok().and_then(|skip| consumed.checked_add(skip));
+                let Some(next) = skip.and_then(|skip| rest.get(skip..)) else { return true };
+                rest = next;
+            }
+            Err(_) => return false,
+        }
     }
 }
 
@@ -53,7 +84,7 @@ fn looks_like(bytes: &[u8]) -> &'static str {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -93,6 +124,33 @@ mod tests {
         assert_eq!(sniff(b"\0asm\x01\0\0\0"), Err(LoadProblem::NoComponentType));
         assert_eq!(sniff(b"\0asm\x01\0\0\0\0\x0f\x0ecomponent-type"), Ok(Kind::Wrappable));
         assert_eq!(sniff(b"\0asm\x0d\0\x01\0"), Ok(Kind::Component));
+    }
+
+    #[test]
+    fn a_file_that_ends_in_the_middle_of_a_section_is_told() {
+        // a component with a core module in it, and a core module with code
+        let component =
+            wat::parse_str(r#"(component (core module (func (export "f") (nop) (nop))) (type string))"#).unwrap();
+        let module =
+            wat::parse_str(r#"(module (func (export "f") (nop) (nop)) (@custom "component-type" "abc"))"#).unwrap();
+        for (file, kind) in [(component, Kind::Component), (module, Kind::Wrappable)] {
+            assert_eq!(sniff(&file), Ok(kind));
+            let mut ends = 0;
+            for length in 8..file.len() {
+                match sniff(&file[..length]) {
+                    Err(LoadProblem::Truncated { got }) => ends += usize::from(got == length),
+                    // between two sections it could be a whole file
+                    Ok(_) | Err(LoadProblem::NoComponentType) => {}
+                    other => panic!("{length}: {other:?}"),
+                }
+            }
+            assert!(ends > file.len() * 2 / 3, "{ends} of {}", file.len());
+        }
+        assert_eq!(
+            message(b"\0asm\x01\0\0\0\0\x0f\x0ecomponent-typ"),
+            "the file ends in the middle, after 24 bytes; copy it again, or write it beside the folder and rename it into \
+             it when it is whole"
+        );
     }
 
     #[test]
