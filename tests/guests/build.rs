@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::{env, fs};
 
 /// Each is the crate `tests/fixtures/<name>`, the package `witgate-fixture-<name>`.
-const FIXTURES: [&str; 9] = [
+const FIXTURES: [&str; 10] = [
     "describe-loop",
     "misbehave",
     "no-hook",
@@ -15,6 +15,7 @@ const FIXTURES: [&str; 9] = [
     "peek-prompt",
     "tagged",
     "tagged-b",
+    "turncoat",
     "witness",
     "wrong-version",
 ];

@@ -11,14 +11,14 @@ use witgate_core::plan::Bounds;
 use crate::bind_error::{BindError, BindProblem};
 use crate::bindings;
 use crate::blueprint::Blueprint;
-use crate::cells::{CellStore, OpenTables};
+use crate::cells::{CellStore, OpenTables, Quota};
 use crate::component::Component;
 use crate::engine::{Engine, Inner};
 use crate::failure::FailureCause;
 use crate::logbook::Logbook;
 use crate::policy::{Policy, Terms};
 use crate::pool::Pool;
-use crate::state::Surroundings;
+use crate::state::{FleetCells, Surroundings};
 use crate::statistics::Counters;
 use crate::subscription::Subscription;
 use crate::trial;
@@ -66,12 +66,14 @@ impl Inner {
             return Err(BindProblem::Settings(problems));
         }
         let catalogue = Arc::new(bindings::catalogue(&fleet, &settings));
-        let memory = rules.memory;
+        let (memory, quota) = (rules.memory, Quota { tables: rules.tables, cells: rules.cells });
+        let fleet_cells = if rules.grant_fleet_cells { FleetCells::Granted } else { FleetCells::NotGranted };
         let blueprint = |cells: &CellStore, log| Blueprint {
             component: Arc::clone(component),
             surroundings: Arc::new(Surroundings {
                 names: Arc::clone(&names),
-                tables: OpenTables::new(cells.group(&component.name, &settings)),
+                tables: OpenTables::new(cells.group(&component.name, &settings), quota),
+                fleet_cells,
                 log,
             }),
             catalogue: Arc::clone(&catalogue),
@@ -91,9 +93,10 @@ impl Inner {
         let meter = self.meter.as_ref().map(|meter| meter.policy(&component.name));
         let policy = Arc::new_cyclic(|me| Policy {
             blueprint,
+            watch: Watch::new(&terms.rules.crash),
+            pool: Pool::new(self.workers, terms.rules.instances, terms.rules.crash.window, pace),
             terms,
-            pool: Pool::new(self.workers, pace),
-            watch: Watch::new(),
+            crashes: self.crashes.clone(),
             counters: Counters::new(),
             meter,
             replacements: self.replacements.clone(),

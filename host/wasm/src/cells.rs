@@ -11,10 +11,8 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-/// Tables that one policy may have.
-const MAX_TABLES: usize = 16;
-/// Cells that all tables of one policy may have together.
-const MAX_CELLS: usize = 65_536;
+use crate::settings::canonical;
+
 /// Bytes of a table's name.
 const MAX_NAME: usize = 100;
 
@@ -33,8 +31,8 @@ struct GroupKey {
 impl CellStore {
     /// The tables of one policy with these settings; new ones when nobody holds any.
     pub(crate) fn group(&self, policy: &Arc<str>, settings: &serde_json::Value) -> Arc<Group> {
-        let key =
-            GroupKey { policy: Arc::clone(policy), settings: Sha256::digest(settings.to_string().as_bytes()).into() };
+        let settings = Sha256::digest(canonical(settings).as_bytes()).into();
+        let key = GroupKey { policy: Arc::clone(policy), settings };
         let mut groups = self.groups.lock();
         if let Some(group) = groups.get(&key).and_then(Weak::upgrade) {
             return group;
@@ -54,32 +52,27 @@ pub(crate) struct Group {
 
 impl Group {
     /// The table of this name and width. One that was there with another width is given up: whoever holds it keeps
-    /// it, but its numbers are not found again.
-    fn open(&self, name: &str, width: usize) -> Result<Arc<Table>, String> {
-        if name.is_empty() || name.len() > MAX_NAME {
-            return Err(format!("a table's name has 1 to {MAX_NAME} bytes, this one has {}", name.len()));
-        }
-        if width == 0 {
-            return Err(format!("table `{name}` has no cells: its width is 0"));
-        }
+    /// it, but its numbers are not found again. `keep` tables that nobody holds may stay; more of them are given up.
+    fn open(&self, name: &str, width: usize, keep: usize) -> Arc<Table> {
         let mut tables = self.tables.lock();
         if let Some(table) = tables.get(name).filter(|table| table.cells.len() == width) {
-            return Ok(Arc::clone(table));
+            return Arc::clone(table);
         }
-        let others = tables.iter().filter(|(other, _)| &***other != name);
-        let (count, cells) = others.fold((0, 0), |(count, cells), (_, table)| (count + 1, cells + table.cells.len()));
-        if count >= MAX_TABLES {
-            return Err(format!("table `{name}` is one too many: a policy may have {MAX_TABLES}"));
-        }
-        if width > MAX_CELLS - cells {
-            return Err(format!(
-                "table `{name}` with {width} cells is too wide: a policy may have {MAX_CELLS} cells, {cells} are taken"
-            ));
+        if tables.values().filter(|table| Arc::strong_count(table) == 1).count() >= keep {
+            tables.retain(|_, table| Arc::strong_count(table) > 1);
         }
         let table = Arc::new(Table::new(width));
         tables.insert(name.into(), Arc::clone(&table));
-        Ok(table)
+        table
     }
+}
+
+/// How much one bound policy may open.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quota {
+    pub(crate) tables: usize,
+    /// In all tables together.
+    pub(crate) cells: usize,
 }
 
 /// The tables that one bound policy has opened, by their number: the same number means the same table in all its
@@ -87,12 +80,13 @@ impl Group {
 #[derive(Debug)]
 pub(crate) struct OpenTables {
     group: Arc<Group>,
+    quota: Quota,
     opened: Mutex<Vec<(Box<str>, Arc<Table>)>>,
 }
 
 impl OpenTables {
-    pub(crate) fn new(group: Arc<Group>) -> Self {
-        Self { group, opened: Mutex::default() }
+    pub(crate) fn new(group: Arc<Group>, quota: Quota) -> Self {
+        Self { group, quota, opened: Mutex::default() }
     }
 
     /// The number of the table, opened if it was not; `known` is brought up to date with all numbers.
@@ -108,12 +102,36 @@ impl OpenTables {
                 place
             }
             None => {
-                opened.push((name.into(), self.group.open(name, width)?));
+                let cells = opened.iter().map(|(_, table)| table.cells.len()).sum();
+                self.quota.check(name, width, opened.len(), cells)?;
+                opened.push((name.into(), self.group.open(name, width, self.quota.tables)));
                 opened.len() - 1
             }
         };
         known.extend(opened[known.len()..].iter().map(|(_, table)| Arc::clone(table)));
         u32::try_from(place).map_err(|_| "too many tables".to_owned())
+    }
+}
+
+impl Quota {
+    /// Whether one more table may be opened beside `tables` with `cells` in all.
+    fn check(self, name: &str, width: usize, tables: usize, cells: usize) -> Result<(), String> {
+        if name.is_empty() || name.len() > MAX_NAME {
+            return Err(format!("a table's name has 1 to {MAX_NAME} bytes, this one has {}", name.len()));
+        }
+        if width == 0 {
+            return Err(format!("table `{name}` has no cells: its width is 0"));
+        }
+        if tables >= self.tables {
+            return Err(format!("table `{name}` is one too many: this policy may have {} (`tables`)", self.tables));
+        }
+        if width > self.cells.saturating_sub(cells) {
+            return Err(format!(
+                "table `{name}` with {width} cells is too wide: this policy may have {} cells (`cells`), {cells} are taken",
+                self.cells
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -193,8 +211,10 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    const QUOTA: Quota = Quota { tables: 16, cells: 65_536 };
+
     fn tables(store: &CellStore, policy: &str) -> OpenTables {
-        OpenTables::new(store.group(&policy.into(), &json!({"a": 1})))
+        OpenTables::new(store.group(&policy.into(), &json!({"a": 1, "b": 2})), QUOTA)
     }
 
     fn open(tables: &OpenTables, name: &str, width: u32) -> Result<Arc<Table>, String> {
@@ -213,8 +233,33 @@ mod tests {
         assert_eq!(open(&wider, "seen", 5).unwrap().load(3), Ok(0.0));
         // the old policy goes on with what it had
         assert_eq!(open(&old, "seen", 4).unwrap().load(3), Ok(7.0));
-        let other = OpenTables::new(store.group(&"p".into(), &json!({"a": 2})));
+        let other = OpenTables::new(store.group(&"p".into(), &json!({"a": 2, "b": 2})), QUOTA);
         assert_eq!(open(&other, "seen", 4).unwrap().load(3), Ok(0.0));
+    }
+
+    #[test]
+    fn sorting_the_settings_anew_loses_no_numbers() {
+        let store = CellStore::default();
+        let old = tables(&store, "p");
+        open(&old, "seen", 4).unwrap().store(3, 7.0).unwrap();
+        let sorted_anew = OpenTables::new(store.group(&"p".into(), &json!({"b": 2, "a": 1})), QUOTA);
+        assert_eq!(open(&sorted_anew, "seen", 4).unwrap().load(3), Ok(7.0));
+    }
+
+    #[test]
+    fn a_reload_counts_only_what_it_opens_and_what_nobody_opens_any_more_is_given_up() {
+        let store = CellStore::default();
+        let group = || store.group(&"p".into(), &json!({}));
+        let kept = group();
+        for version in 0..5 {
+            let one_table = OpenTables::new(group(), Quota { tables: 1, cells: 3 });
+            assert!(open(&one_table, &format!("v{version}"), 3).is_ok());
+            assert!(open(&one_table, "other", 1).is_err());
+        }
+        assert!(kept.tables.lock().len() <= 2, "{:?}", kept.tables.lock().keys());
+        // a smaller quota counts for tables that were there before, too
+        let none = OpenTables::new(group(), Quota { tables: 0, cells: 3 });
+        assert!(open(&none, "v4", 3).is_err());
     }
 
     #[test]
@@ -240,15 +285,18 @@ mod tests {
     fn the_limits_hold_on_both_sides() {
         let store = CellStore::default();
         let many = tables(&store, "many");
-        for n in 0..MAX_TABLES {
+        for n in 0..16 {
             assert!(open(&many, &format!("t{n}"), 1).is_ok());
         }
-        assert_eq!(open(&many, "more", 1).unwrap_err(), "table `more` is one too many: a policy may have 16");
+        assert_eq!(
+            open(&many, "more", 1).unwrap_err(),
+            "table `more` is one too many: this policy may have 16 (`tables`)"
+        );
         let wide = tables(&store, "wide");
         assert!(open(&wide, "a", 65_536).is_ok());
         assert_eq!(
             open(&wide, "b", 1).unwrap_err(),
-            "table `b` with 1 cells is too wide: a policy may have 65536 cells, 65536 are taken"
+            "table `b` with 1 cells is too wide: this policy may have 65536 cells (`cells`), 65536 are taken"
         );
         assert_eq!(open(&wide, "c", 0).unwrap_err(), "table `c` has no cells: its width is 0");
         let named = tables(&store, "named");

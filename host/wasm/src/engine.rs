@@ -11,6 +11,7 @@ use wasmtime::{Config, EngineWeak, OptLevel, WasmFeatures};
 
 use crate::bindings::imports;
 use crate::code_cache::CodeCache;
+use crate::crash::{Crash, Crashes};
 use crate::deadline::TICK;
 use crate::meter::Meter;
 use crate::replace::{self, Replacement};
@@ -43,6 +44,7 @@ pub(crate) struct Inner {
     /// Compiling a Python policy takes 350 MiB: one at a time.
     pub(crate) compiling: Mutex<()>,
     pub(crate) replacements: SyncSender<Replacement>,
+    pub(crate) crashes: Crashes,
 }
 
 /// Why there is no engine.
@@ -93,8 +95,15 @@ impl Engine {
                 meter: options.meter,
                 compiling: Mutex::new(()),
                 replacements,
+                crashes: Crashes::default(),
             }),
         })
+    }
+
+    /// Whom to tell about policies that fail too often. Called by whoever called the policy, so it must be quick. There
+    /// is one listener: a second one is not told anything.
+    pub fn on_crash(&self, listener: impl Fn(&Crash) + Send + Sync + 'static) {
+        self.inner.crashes.listen(Box::new(listener));
     }
 }
 

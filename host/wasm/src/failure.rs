@@ -49,8 +49,8 @@ pub enum FailureCause {
     /// It answered, but the answer cannot be carried out.
     #[error("its verdict is impossible: {0}")]
     Impossible(PlanError),
-    /// It missed too many deadlines and is left alone for a while.
-    #[error("it is suspended for another {} ms because it kept missing its deadline", remaining.as_millis())]
+    /// It failed too often and is left alone for a while.
+    #[error("it is suspended for another {} ms because it failed too often", remaining.as_millis())]
     Suspended {
         /// Until it is tried again.
         remaining: Duration,
@@ -84,6 +84,12 @@ impl FailureCause {
     /// Whether the instance must be thrown away: after a trap every later call in the same store fails.
     pub(crate) const fn loses_instance(&self) -> bool {
         matches!(self, Self::Trap(_) | Self::Deadline { .. })
+    }
+
+    /// Whether it shows that the policy does not work. To declare an error is its right; a suspension follows from such
+    /// failures, and a place that is busy or empty is no fault of its own.
+    pub(crate) const fn counts_against(&self) -> bool {
+        matches!(self, Self::Trap(_) | Self::Deadline { .. } | Self::Impossible(_))
     }
 
     /// Reads an error of the engine: the epoch's interruption is the deadline, everything else a trap.

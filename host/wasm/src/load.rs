@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component as Code, Linker};
+use witgate_core::config::PolicyRules;
 use witgate_core::decision::Names;
 
 use crate::bindings::VERSION;
-use crate::cells::{CellStore, OpenTables};
+use crate::cells::{CellStore, OpenTables, Quota};
 use crate::code_cache::{CodeCache, hex};
 use crate::component::{Component, PolicyInfo};
 use crate::engine::{Engine, Inner};
@@ -20,7 +21,7 @@ use crate::load_error::{LoadError, LoadProblem};
 use crate::logbook::{Logbook, printable};
 use crate::settings::Schema;
 use crate::sniff::{Kind, sniff};
-use crate::state::{State, Surroundings};
+use crate::state::{FleetCells, State, Surroundings};
 use crate::wasi;
 
 /// Largest file, bytes. CPython with its library is 40 MB.
@@ -155,9 +156,12 @@ fn step_back() {
 /// What `describe` can reach: nothing.
 fn alone(name: &Arc<str>, revision: &Arc<str>) -> Surroundings {
     let store = CellStore::default();
+    let PolicyRules { tables, cells, .. } = PolicyRules::default();
+    let quota = Quota { tables, cells };
     Surroundings {
         names: Arc::new(Nobody),
-        tables: OpenTables::new(store.group(name, &serde_json::Value::Null)),
+        tables: OpenTables::new(store.group(name, &serde_json::Value::Null), quota),
+        fleet_cells: FleetCells::NotGranted,
         log: Logbook::new(Arc::clone(name), Arc::clone(revision), LOG_LINES),
     }
 }

@@ -38,6 +38,11 @@ impl Logbook {
         Self { quiet: true, ..self }
     }
 
+    /// Whose lines they are.
+    pub(crate) fn policy(&self) -> &str {
+        &self.policy
+    }
+
     /// Writes a line unless the policy has used up its rate. The line after a gap says how many were dropped.
     pub(crate) fn write(&self, level: Level, text: &str) {
         let Some(dropped) = self.bucket.lock().take(Instant::now()) else { return };

@@ -7,7 +7,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use witgate_core::config::PolicyRules;
+use witgate_core::config::{Isolation, PolicyRules};
 use witgate_core::decision::{FailedAttempt, Offer, Stamp};
 use witgate_core::fleet::Fleet;
 use witgate_core::outcome::OutcomeRow;
@@ -15,6 +15,7 @@ use witgate_core::plan::{self, Bounds, Decision};
 
 use crate::blueprint::Blueprint;
 use crate::component::Component;
+use crate::crash::{Crash, Crashes};
 use crate::failure::{Failure, FailureCause};
 use crate::hooks::{Hook, Hooks};
 use crate::instance::{Call, Instance, Question};
@@ -23,7 +24,7 @@ use crate::pool::{Lease, Pool};
 use crate::replace::Replacement;
 use crate::statistics::{Counters, PolicyStatistics};
 use crate::subscription::Subscription;
-use crate::watch::{Admission, Watch};
+use crate::watch::{Admission, Crashed, Watch};
 
 /// For making an instance while a request waits, as a multiple of a call's deadline: rare, after a trap under load.
 const SETUP_DEADLINES: u32 = 10;
@@ -41,6 +42,7 @@ pub struct Policy {
     pub(crate) counters: Counters,
     pub(crate) meter: Option<Arc<dyn PolicyMeter>>,
     pub(crate) replacements: SyncSender<Replacement>,
+    pub(crate) crashes: Crashes,
     pub(crate) me: Weak<Self>,
 }
 
@@ -76,6 +78,12 @@ impl Policy {
     /// Whether it belongs off the worker threads: slow on average, or late within the last 30 s.
     pub fn is_slow(&self) -> bool {
         self.watch.is_slow()
+    }
+
+    /// Says whether an older revision can take its place. When it fails too often, whoever listens to
+    /// [`crate::Engine::on_crash`] then has five seconds to do so before it is suspended.
+    pub fn set_spare(&self, is_there: bool) {
+        self.watch.set_spare(is_there);
     }
 
     /// `filter.keep`: the candidates to keep; at least one, all of those given, none twice.
@@ -203,17 +211,28 @@ impl Policy {
             return Err(self.failed(hook, Duration::ZERO, FailureCause::Unavailable("its place is empty".to_owned())));
         };
         let answer = ask(instance);
-        let retire =
-            instance.calls() >= self.terms.rules.calls.get() || instance.has_grown_past(self.terms.rules.memory);
-        let retire = retire && !instance.retiring;
+        let rules = &self.terms.rules;
+        let worn = instance.calls() >= rules.calls.get() || instance.has_grown_past(rules.memory);
+        let retire = worn && !instance.retiring;
         let elapsed = started.elapsed();
-        self.watch.pace(lease.count(elapsed));
+        self.watch.pace(lease.count(self.watch.millis(started), elapsed));
+        match &answer {
+            Err(cause) if cause.loses_instance() => {
+                self.counters.lost();
+                self.discard(lease);
+            }
+            _ if rules.isolation == Isolation::Fresh => {
+                self.counters.retired();
+                self.discard(lease);
+            }
+            Ok(_) if retire => {
+                self.retire(&mut lease);
+                drop(lease);
+            }
+            Ok(_) | Err(_) => drop(lease),
+        }
         match answer {
             Ok(value) => {
-                if retire {
-                    self.retire(&mut lease);
-                }
-                drop(lease);
                 self.watch.ended(admission, true);
                 if let Some(meter) = &self.meter {
                     meter.called(hook, elapsed, None);
@@ -221,20 +240,32 @@ impl Policy {
                 Ok(value)
             }
             Err(cause) => {
-                if cause.loses_instance() {
-                    self.discard(lease);
-                }
-                if matches!(cause, FailureCause::Deadline { .. }) {
-                    if let Some(pause) = self.watch.missed() {
-                        let (policy, revision, millis) = (self.name(), self.revision(), pause.as_millis());
-                        tracing::warn!(%policy, %revision, %hook, millis, "suspended for missing its deadline");
-                    }
+                let crashed = if cause.counts_against() {
+                    self.watch.failed(&cause, |now| self.pool.recent_calls(now))
                 } else {
                     self.watch.ended(admission, true);
+                    None
+                };
+                let failure = self.failed(hook, elapsed, cause);
+                if let Some(crashed) = crashed {
+                    self.crashed(crashed, &failure);
                 }
-                Err(self.failed(hook, elapsed, cause))
+                Err(failure)
             }
         }
+    }
+
+    #[cold]
+    fn crashed(&self, Crashed { failures, calls, suspended }: Crashed, last: &Failure) {
+        let crash = Crash { last: last.clone(), failures, calls, window: self.terms.rules.crash.window, suspended };
+        let (policy, revision) = (self.name(), self.revision());
+        match suspended {
+            Some(pause) => {
+                tracing::warn!(%policy, %revision, suspended_ms = pause.as_millis(), why = %crash, "policy suspended");
+            }
+            None => tracing::warn!(%policy, %revision, why = %crash, "policy crashes"),
+        }
+        self.crashes.tell(&crash);
     }
 
     /// A permission and an instance.
@@ -253,13 +284,14 @@ impl Policy {
     /// and rare: there are twice as many places as workers.
     #[cold]
     fn make_ready(&self) -> Result<Lease<'_>, FailureCause> {
-        let Some(mut lease) = self.pool.empty() else {
-            let longest = self.terms.limit();
-            return self.pool.wait(longest).ok_or_else(|| {
-                let (places, millis) = (self.pool.places().count(), longest.as_millis());
-                FailureCause::Unavailable(format!("all {places} were busy for {millis} ms"))
-            });
+        let longest = self.terms.limit();
+        let Some(mut lease) = self.pool.empty().or_else(|| self.pool.wait(longest)) else {
+            let (places, millis) = (self.pool.places().count(), longest.as_millis());
+            return Err(FailureCause::Unavailable(format!("all {places} were busy for {millis} ms")));
         };
+        if lease.instance.is_some() {
+            return Ok(lease);
+        }
         if self.counters.is_dry() {
             return Err(FailureCause::Unavailable("the last attempt to make one failed a moment ago".to_owned()));
         }
@@ -275,8 +307,8 @@ impl Policy {
         }
     }
 
+    /// Throws the instance away; its replacement is made off the path.
     fn discard(&self, mut lease: Lease<'_>) {
-        self.counters.lost();
         let (place, lost) = (lease.number, lease.instance.take());
         drop(lease);
         self.replace(place, lost);

@@ -1,9 +1,11 @@
-//! The instances of one policy: one warm for each worker thread, and as many places again for other callers.
+//! The instances of one policy: one warm for each worker thread, and as many places again for other callers, unless
+//! the configuration says how many there may be.
 //!
 //! A thread has a place of its own, so that taking it is one uncontended `try_lock`. The lock is held for the whole
 //! call; who finds it taken goes to the next place.
 
 use std::cell::Cell;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use crossbeam_utils::CachePadded;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::instance::Instance;
+use crate::recent::Recent;
 use crate::watch::mean;
 
 /// All places.
@@ -21,10 +24,10 @@ pub(crate) struct Pool {
 }
 
 /// Room for one instance. The counters are written only under the lock, and only by one thread as a rule.
-#[derive(Default)]
 pub(crate) struct Place {
     instance: Mutex<Option<Box<Instance>>>,
     calls: AtomicU64,
+    recent: Recent,
     /// Mean time of a call, nanoseconds.
     mean: AtomicU32,
 }
@@ -37,10 +40,24 @@ pub(crate) struct Lease<'a> {
 }
 
 impl Pool {
-    pub(crate) fn new(workers: usize, mean: Duration) -> Self {
+    /// `window` is how far back recent calls are counted, `mean` what a call takes.
+    pub(crate) fn new(workers: usize, instances: Option<NonZeroUsize>, window: Duration, mean: Duration) -> Self {
         let mean = u32::try_from(mean.as_nanos()).unwrap_or(u32::MAX);
-        let place = || CachePadded::new(Place { mean: AtomicU32::new(mean), ..Place::default() });
-        Self { places: (0..workers * 2).map(|_| place()).collect(), warm: workers }
+        let place = || {
+            CachePadded::new(Place {
+                instance: Mutex::default(),
+                calls: AtomicU64::new(0),
+                recent: Recent::new(window),
+                mean: AtomicU32::new(mean),
+            })
+        };
+        let places = instances.map_or(workers * 2, NonZeroUsize::get);
+        Self { places: (0..places).map(|_| place()).collect(), warm: workers.min(places) }
+    }
+
+    /// Calls within the window, by milliseconds as they were counted.
+    pub(crate) fn recent_calls(&self, now: u64) -> u32 {
+        self.places().map(|place| place.recent.sum(now)).fold(0, u32::saturating_add)
     }
 
     /// Places that are kept warm.
@@ -67,12 +84,12 @@ impl Pool {
         self.search(|instance| instance.is_none())
     }
 
-    /// This thread's own place, when its present user is done.
+    /// This thread's own place, when its present user is done; it may be empty then.
     pub(crate) fn wait(&self, longest: Duration) -> Option<Lease<'_>> {
         let number = self.home();
         let place = self.place(number);
         let instance = place.instance.try_lock_for(longest)?;
-        instance.is_some().then_some(Lease { number, place, instance })
+        Some(Lease { number, place, instance })
     }
 
     fn search(&self, wanted: impl Fn(&Option<Box<Instance>>) -> bool) -> Option<Lease<'_>> {
@@ -106,10 +123,11 @@ impl Place {
 }
 
 impl Lease<'_> {
-    /// Counts a call; gives the mean time of this place's calls.
-    pub(crate) fn count(&self, elapsed: Duration) -> Duration {
+    /// Counts a call that began at `now`, in milliseconds; gives the mean time of this place's calls.
+    pub(crate) fn count(&self, now: u64, elapsed: Duration) -> Duration {
         // Nobody else writes while we hold the lock.
         self.place.calls.store(self.place.calls.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.place.recent.add(now);
         let mean = mean(self.place.mean.load(Ordering::Relaxed), elapsed);
         self.place.mean.store(mean, Ordering::Relaxed);
         Duration::from_nanos(u64::from(mean))

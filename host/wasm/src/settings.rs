@@ -21,6 +21,13 @@ impl std::fmt::Display for SettingsProblem {
     }
 }
 
+/// The text of settings in which the order of keys does not show: who only sorts them anew has not changed them.
+pub fn canonical(settings: &Value) -> String {
+    let mut sorted = settings.clone();
+    sorted.sort_all_objects();
+    sorted.to_string()
+}
+
 /// What a policy accepts.
 #[derive(Debug)]
 pub(crate) struct Schema(Option<Validator>);
@@ -83,6 +90,16 @@ mod tests {
                 "Additional properties are not allowed ('typo' was unexpected)",
             ]
         );
+    }
+
+    #[test]
+    fn the_order_of_keys_does_not_count_but_that_of_lists_does() {
+        let of = |text: &str| canonical(&serde_json::from_str(text).unwrap());
+        assert_eq!(
+            of(r#"{"b": {"d": 1, "c": [{"f": 2, "e": 3}]}, "a": 4}"#),
+            r#"{"a":4,"b":{"c":[{"e":3,"f":2}],"d":1}}"#
+        );
+        assert_ne!(of(r#"{"a": [1, 2]}"#), of(r#"{"a": [2, 1]}"#));
     }
 
     #[test]

@@ -12,13 +12,23 @@ use crate::bindings::imports::{cells, headers, log, names, prompt, types};
 use crate::cells::{CellError, OpenTables, Table};
 use crate::deadline::Deadline;
 use crate::limits::Limits;
-use crate::logbook::{Level, Logbook};
+use crate::logbook::{Level, Logbook, printable};
 
 /// What all instances of one bound policy have in common.
 pub(crate) struct Surroundings {
     pub(crate) names: Arc<dyn Names>,
     pub(crate) tables: OpenTables,
+    pub(crate) fleet_cells: FleetCells,
     pub(crate) log: Logbook,
+}
+
+/// Whether tables may be shared with other gateways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FleetCells {
+    /// The configuration does not say so.
+    NotGranted,
+    /// It says so.
+    Granted,
 }
 
 /// The data of one instance's store.
@@ -43,6 +53,18 @@ impl State {
 
     pub(crate) fn log(&self) -> &Logbook {
         &self.surroundings.log
+    }
+
+    /// Why a table is not shared.
+    fn no_fleet(&self, table: &str) -> String {
+        let why = match self.surroundings.fleet_cells {
+            FleetCells::NotGranted => format!(
+                "the configuration does not grant it; add `fleet-cells` to `policies.rules.{}.grants`, or",
+                self.log().policy()
+            ),
+            FleetCells::Granted => "this gateway has no shared store;".to_owned(),
+        };
+        format!("table `{}` cannot be shared by the fleet: {why} open it with scope `process`", printable(table))
     }
 
     fn table(&self, number: u32) -> Result<&Table, CellError> {
@@ -75,10 +97,7 @@ impl cells::Host for State {
     ) -> wasmtime::Result<Result<u32, String>> {
         Ok(match scope {
             cells::Scope::Process => self.surroundings.tables.open(&name, width, &mut self.tables),
-            cells::Scope::Fleet => Err(format!(
-                "table `{name}` cannot be shared by the fleet: this gateway has no shared store; open it with scope \
-                 `process`"
-            )),
+            cells::Scope::Fleet => Err(self.no_fleet(&name)),
         })
     }
 

@@ -29,11 +29,12 @@ pub struct PolicyStatistics {
     pub failures: [u64; FailureCause::LABELS.len()],
     /// Instances that can be called.
     pub live: usize,
-    /// Instances replaced because they had served their time or grown too large.
+    /// Instances replaced because they had served their time (one call, where each call gets its own) or grown too
+    /// large.
     pub retired: u64,
     /// Instances lost to a trap or a missed deadline.
     pub lost: u64,
-    /// How long the policy is still suspended for missing its deadline.
+    /// How long the policy is still suspended for failing too often.
     pub suspended: Option<Duration>,
     /// Whether it is called off the worker threads.
     pub slow: bool,

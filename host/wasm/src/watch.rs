@@ -1,14 +1,18 @@
-//! Keeps an eye on one policy's pace: is it fast enough for a worker thread, and does it keep to its deadline?
+//! Keeps an eye on one policy: is it fast enough for a worker thread, and does it fail too often?
 //!
-//! Three missed deadlines within 30 s suspend it for 10 s; then one call is let through to try it, and every further
-//! miss of a trial suspends it for 10 s more than the time before, up to 300 s.
+//! It crashes when so many of its calls, and such a share of them, failed within a time ([`CrashRules`]). Where an older
+//! revision can take its place, whoever listens is told and has five seconds to put it there. Otherwise it is suspended
+//! for 10 s; then one call is let through to try it, and every further failure of a trial suspends it for 10 s more than
+//! the time before, up to 300 s.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use witgate_core::config::CrashRules;
 
 use crate::failure::FailureCause;
+use crate::recent::Recent;
 
 /// A policy that takes longer than this on average is called off the worker threads.
 const SLOW: Duration = Duration::from_micros(100);
@@ -16,13 +20,15 @@ const SLOW: Duration = Duration::from_micros(100);
 const FAST: Duration = Duration::from_micros(70);
 /// A call that took longer counts as this, so that one preempted call does not make a fast policy slow.
 const LONGEST_SAMPLE: Duration = Duration::from_millis(1);
+/// How long a missed deadline counts as slow, milliseconds.
+const LATE: u64 = 30_000;
 
-const MISSES: usize = 3;
-const WINDOW: u64 = 30_000;
 const STEP: u64 = 10_000;
 const LONGEST: u64 = 300_000;
+/// For putting an older revision in its place; a swap takes milliseconds, unless a large policy is being compiled.
+const PATIENCE: u64 = 5_000;
 
-/// The pace of one policy, shared by its instances.
+/// Pace and failures of one policy, shared by its instances.
 #[derive(Debug)]
 pub(crate) struct Watch {
     start: Instant,
@@ -31,6 +37,8 @@ pub(crate) struct Watch {
     late_until: AtomicU64,
     /// Whether `record` says that it is suspended: read on every call, so that the lock is only taken then.
     suspended: AtomicBool,
+    /// Whether an older revision can take its place.
+    spare: AtomicBool,
     record: Mutex<Record>,
 }
 
@@ -43,14 +51,26 @@ pub(crate) enum Admission {
     Trial,
 }
 
+/// What a failure led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Crashed {
+    /// Of the calls.
+    pub(crate) failures: u32,
+    /// Within the window, this one included.
+    pub(crate) calls: u32,
+    /// `None` while an older revision is awaited.
+    pub(crate) suspended: Option<Duration>,
+}
+
 impl Watch {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(rules: &CrashRules) -> Self {
         Self {
             start: Instant::now(),
             slow: AtomicBool::new(false),
             late_until: AtomicU64::new(0),
             suspended: AtomicBool::new(false),
-            record: Mutex::default(),
+            spare: AtomicBool::new(false),
+            record: Mutex::new(Record::new(rules.clone())),
         }
     }
 
@@ -59,10 +79,11 @@ impl Watch {
         if !self.suspended.load(Ordering::Relaxed) {
             return Ok(Admission::Normal);
         }
-        self.record.lock().admit(self.millis())
+        self.record.lock().admit(self.millis(Instant::now()))
     }
 
-    /// A call ended within its deadline, or never began; `reached` says whether the policy was called at all.
+    /// A call ended as it should or in a declared error, or never began; `reached` says whether the policy was called
+    /// at all.
     pub(crate) fn ended(&self, admission: Admission, reached: bool) {
         if admission == Admission::Trial {
             let mut record = self.record.lock();
@@ -71,14 +92,22 @@ impl Watch {
         }
     }
 
-    /// A call missed its deadline. `Some` when that suspends the policy: for how long.
-    pub(crate) fn missed(&self) -> Option<Duration> {
-        let now = self.millis();
-        self.late_until.store(now + WINDOW, Ordering::Relaxed);
+    /// A call failed; `calls` gives those of the window, by the time. `Some` when that is once too often.
+    pub(crate) fn failed(&self, cause: &FailureCause, calls: impl FnOnce(u64) -> u32) -> Option<Crashed> {
+        let now = self.millis(Instant::now());
+        if matches!(cause, FailureCause::Deadline { .. }) {
+            self.late_until.store(now + LATE, Ordering::Relaxed);
+        }
+        let spare = self.spare.load(Ordering::Relaxed);
         let mut record = self.record.lock();
-        let suspended = record.missed(now);
+        let crashed = record.failed(now, calls(now), spare);
         self.suspended.store(record.until.is_some(), Ordering::Relaxed);
-        suspended.map(Duration::from_millis)
+        crashed
+    }
+
+    /// Whether an older revision can take its place.
+    pub(crate) fn set_spare(&self, spare: bool) {
+        self.spare.store(spare, Ordering::Relaxed);
     }
 
     /// Notes the mean time of one instance's calls.
@@ -97,17 +126,19 @@ impl Watch {
             return true;
         }
         let late_until = self.late_until.load(Ordering::Relaxed);
-        late_until != 0 && self.millis() < late_until
+        late_until != 0 && self.millis(Instant::now()) < late_until
     }
 
     /// How long it is still suspended.
     pub(crate) fn suspension(&self) -> Option<Duration> {
         let until = self.record.lock().until?;
-        Some(Duration::from_millis(until.saturating_sub(self.millis())))
+        Some(Duration::from_millis(until.saturating_sub(self.millis(Instant::now()))))
     }
 
-    fn millis(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    /// Milliseconds since it was made.
+    pub(crate) fn millis(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.start);
+        since.as_secs() * 1000 + u64::from(since.subsec_millis())
     }
 }
 
@@ -117,11 +148,11 @@ pub(crate) fn mean(before: u32, elapsed: Duration) -> u32 {
     before - before / 16 + sample / 16
 }
 
-/// Missed deadlines and what follows from them; times in milliseconds. Plain state, without a clock.
-#[derive(Debug, Default)]
+/// Failures and what follows from them; times in milliseconds. Plain state, without a clock.
+#[derive(Debug)]
 struct Record {
-    /// Within the window.
-    missed: Vec<u64>,
+    rules: CrashRules,
+    failures: Recent,
     /// Suspensions in a row.
     strikes: u64,
     until: Option<u64>,
@@ -129,9 +160,16 @@ struct Record {
     forgotten_at: u64,
     /// A trial call is on its way.
     trying: bool,
+    /// Since when an older revision is awaited.
+    awaited: Option<u64>,
 }
 
 impl Record {
+    fn new(rules: CrashRules) -> Self {
+        let failures = Recent::new(rules.window);
+        Self { rules, failures, strikes: 0, until: None, forgotten_at: 0, trying: false, awaited: None }
+    }
+
     fn admit(&mut self, now: u64) -> Result<Admission, FailureCause> {
         let Some(until) = self.until else { return Ok(Admission::Normal) };
         if now < until || self.trying {
@@ -145,18 +183,30 @@ impl Record {
         self.trying = false;
         if reached {
             self.until = None;
-            self.missed.clear();
+            self.failures.clear();
         }
     }
 
-    fn missed(&mut self, now: u64) -> Option<u64> {
-        self.missed.retain(|at| at + WINDOW > now);
-        self.missed.push(now);
+    fn failed(&mut self, now: u64, calls: u32, spare: bool) -> Option<Crashed> {
+        self.failures.add(now);
+        let failures = self.failures.sum(now);
         let trial_failed = std::mem::take(&mut self.trying);
         // Calls that were already running when a suspension began add nothing to it.
-        if !trial_failed && (self.until.is_some() || self.missed.len() < MISSES) {
+        if !trial_failed && (self.until.is_some() || !self.is_crash(failures, calls)) {
             return None;
         }
+        let crashed = |suspended| Some(Crashed { failures, calls: calls.max(failures), suspended });
+        if spare && !trial_failed {
+            match self.awaited {
+                None => {
+                    self.awaited = Some(now);
+                    return crashed(None);
+                }
+                Some(since) if now < since + PATIENCE => return None,
+                Some(_) => {}
+            }
+        }
+        self.awaited = None;
         if now > self.forgotten_at {
             self.strikes = 0;
         }
@@ -164,14 +214,31 @@ impl Record {
         let pause = (STEP * self.strikes).min(LONGEST);
         self.until = Some(now + pause);
         self.forgotten_at = now + pause + LONGEST;
-        Some(pause)
+        crashed(Some(Duration::from_millis(pause)))
+    }
+
+    fn is_crash(&self, failures: u32, calls: u32) -> bool {
+        let share = f64::from(failures) / f64::from(calls.max(failures));
+        failures >= self.rules.failures.get() && share >= self.rules.share
     }
 }
 
 #[cfg(test)]
 #[expect(clippy::panic, reason = "a test fails by panicking")]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
+
+    fn record() -> Record {
+        Record::new(CrashRules::default())
+    }
+
+    /// What a failure of a policy without an older revision leads to, where all calls fail.
+    fn failed(record: &mut Record, now: u64) -> Option<u64> {
+        let crashed = record.failed(now, 0, false)?;
+        crashed.suspended.map(|pause| pause.as_millis() as u64)
+    }
 
     fn suspended_for(answer: Result<Admission, FailureCause>) -> u64 {
         match answer {
@@ -181,19 +248,37 @@ mod tests {
     }
 
     #[test]
-    fn three_misses_within_the_window_suspend() {
-        let mut record = Record::default();
-        assert_eq!([record.missed(0), record.missed(10_000), record.missed(30_000)], [None, None, None]);
+    fn three_failures_within_the_window_suspend() {
+        let mut record = record();
+        assert_eq!([0, 10_000, 30_000].map(|now| failed(&mut record, now)), [None; 3]);
         assert_eq!(record.admit(30_000), Ok(Admission::Normal));
-        assert_eq!(record.missed(39_999), Some(10_000));
-        assert_eq!(suspended_for(record.admit(40_000)), 9_999);
+        assert_eq!(failed(&mut record, 35_000), Some(10_000));
+        assert_eq!(suspended_for(record.admit(35_001)), 9_999);
+    }
+
+    #[test]
+    fn both_the_number_and_the_share_must_be_reached() {
+        let rules =
+            CrashRules { failures: NonZeroU32::MIN.saturating_add(1), share: 0.1, window: Duration::from_secs(8) };
+        let crash = |calls: [u32; 2]| {
+            let mut record = Record::new(rules.clone());
+            calls.map(|calls| record.failed(0, calls, false).map(|crashed| (crashed.failures, crashed.calls)))
+        };
+        assert_eq!(crash([1, 2]), [None, Some((2, 2))]);
+        assert_eq!(crash([19, 20]), [None, Some((2, 20))]);
+        assert_eq!(crash([20, 21]), [None, None]);
+        // a window later the first one no longer counts
+        let mut record = Record::new(rules);
+        assert_eq!(record.failed(0, 1, false), None);
+        assert_eq!(record.failed(8_000, 1, false), None);
+        assert_eq!(record.failed(15_999, 2, false).map(|crashed| crashed.failures), Some(2));
     }
 
     #[test]
     fn one_trial_at_a_time_decides_whether_the_suspension_ends() {
-        let mut record = Record::default();
+        let mut record = record();
         for _ in 0..3 {
-            record.missed(0);
+            failed(&mut record, 0);
         }
         assert_eq!(suspended_for(record.admit(9_999)), 1);
         assert_eq!(record.admit(10_000), Ok(Admission::Trial));
@@ -201,33 +286,48 @@ mod tests {
         // a trial that never reached the policy says nothing about it
         record.trial_ended(false);
         assert_eq!(record.admit(10_001), Ok(Admission::Trial));
-        assert_eq!(record.missed(10_010), Some(20_000));
+        assert_eq!(failed(&mut record, 10_010), Some(20_000));
         assert_eq!(record.admit(30_010), Ok(Admission::Trial));
         record.trial_ended(true);
         assert_eq!(record.admit(30_011), Ok(Admission::Normal));
-        assert_eq!(record.missed(30_012), None);
+        assert_eq!(failed(&mut record, 30_012), None);
     }
 
     #[test]
     fn pauses_grow_to_five_minutes_and_are_forgotten_after_a_quiet_time() {
-        let mut record = Record::default();
+        let mut record = record();
         let mut now = 0;
         for _ in 0..2 {
-            record.missed(now);
+            failed(&mut record, now);
         }
         for strike in 1..=40 {
-            assert_eq!(record.missed(now), Some((10_000 * strike).min(300_000)));
+            assert_eq!(failed(&mut record, now), Some((10_000 * strike).min(300_000)));
             now += (10_000 * strike).min(300_000);
             assert_eq!(record.admit(now), Ok(Admission::Trial));
         }
         record.trial_ended(true);
         now += 300_001;
-        assert_eq!([record.missed(now), record.missed(now), record.missed(now)], [None, None, Some(10_000)]);
+        assert_eq!([0; 3].map(|_| failed(&mut record, now)), [None, None, Some(10_000)]);
+    }
+
+    #[test]
+    fn with_an_older_revision_it_is_told_once_and_suspended_only_when_nothing_comes_of_it() {
+        let mut record = record();
+        assert_eq!([0; 2].map(|_| record.failed(0, 0, true)), [None; 2]);
+        assert_eq!(record.failed(0, 9, true), Some(Crashed { failures: 3, calls: 9, suspended: None }));
+        assert_eq!(record.admit(1), Ok(Admission::Normal));
+        assert_eq!([0, 1, 4_999].map(|now| record.failed(now, 0, true)), [None; 3]);
+        let suspended = Some(Duration::from_secs(10));
+        assert_eq!(record.failed(5_000, 10, true), Some(Crashed { failures: 7, calls: 10, suspended }));
+        // the trial that follows is not told as a new crash
+        assert_eq!(record.admit(15_000), Ok(Admission::Trial));
+        let suspended = Some(Duration::from_secs(20));
+        assert_eq!(record.failed(15_000, 7, true).map(|crashed| crashed.suspended), Some(suspended));
     }
 
     #[test]
     fn one_preempted_call_does_not_make_a_fast_policy_slow() {
-        let watch = Watch::new();
+        let watch = Watch::new(&CrashRules::default());
         let note = |at: u32, elapsed| {
             let after = mean(at, elapsed);
             watch.pace(Duration::from_nanos(u64::from(after)));
@@ -247,12 +347,15 @@ mod tests {
 
     #[test]
     fn a_missed_deadline_counts_as_slow_for_a_while() {
-        let watch = Watch::new();
+        let watch = Watch::new(&CrashRules::default());
+        let fail = |cause| watch.failed(&cause, |_| 0).and_then(|crashed| crashed.suspended);
+        let deadline = || FailureCause::Deadline { limit: Duration::from_millis(5) };
+        assert_eq!(fail(FailureCause::Trap(String::new())), None);
         assert!(!watch.is_slow());
-        assert_eq!(watch.missed(), None);
+        assert_eq!(fail(deadline()), None);
         assert!(watch.is_slow());
         assert_eq!(watch.admit(), Ok(Admission::Normal));
-        assert_eq!((watch.missed(), watch.missed()), (None, Some(Duration::from_secs(10))));
+        assert_eq!(fail(deadline()), Some(Duration::from_secs(10)));
         assert!(watch.admit().is_err());
         assert!(watch.suspension().is_some());
     }

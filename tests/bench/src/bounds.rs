@@ -91,14 +91,7 @@ fn stopping(calls: u32) -> anyhow::Result<Table> {
 fn binding(busy: &Busy) -> Binding {
     Binding {
         settings: Arc::new(json!({"how": "loop", "on_max_tokens": TRIGGER})),
-        rules: PolicyRules {
-            deadline: DEADLINE,
-            memory: 64 << 20,
-            calls: NonZeroU32::MAX,
-            grant_headers: false,
-            grant_prompt: false,
-            log_lines: 100,
-        },
+        rules: PolicyRules { deadline: DEADLINE, memory: 64 << 20, calls: NonZeroU32::MAX, ..PolicyRules::default() },
         fleet: Arc::clone(&busy.fleet),
         names: Arc::new(Nobody),
         cells: Arc::new(CellStore::default()),

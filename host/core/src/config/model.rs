@@ -117,6 +117,8 @@ pub struct ApiKey {
     pub tenant: Arc<str>,
     /// For policies (`names.tenant-label`).
     pub labels: Vec<(Arc<str>, Arc<str>)>,
+    /// May change things over the admin API. Default false.
+    pub admin: bool,
 }
 
 /// One service that we call.
@@ -276,6 +278,8 @@ pub struct Policies {
     pub poll: Duration,
     /// Where compiled code is kept; `None` = not at all. Default: a folder in the user's cache directory.
     pub code_cache: Option<PathBuf>,
+    /// Where files that served well are kept; `None` = only the last one, in memory. Default: in `code_cache`.
+    pub revisions: Option<PathBuf>,
     /// For policies that are not named in `rules`.
     pub default_rules: PolicyRules,
     /// By policy name.
@@ -290,20 +294,79 @@ impl Policies {
 }
 
 /// Limits and grants of one policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PolicyRules {
     /// For one call. Default 5 ms; at least 2 ms, because the clock that traps ticks once a millisecond.
     pub deadline: Duration,
     /// Linear memory of one instance, bytes. Default 64 MiB.
     pub memory: usize,
+    /// Instances at once. Default: twice the worker threads.
+    pub instances: Option<NonZeroUsize>,
     /// Calls after which an instance is replaced. Default 1,000,000.
     pub calls: NonZeroU32,
+    /// Whether instances serve more than one call. Default `Reuse`.
+    pub isolation: Isolation,
     /// May read request headers. Default false.
     pub grant_headers: bool,
     /// May read prompts. Default false.
     pub grant_prompt: bool,
+    /// May share cells with other gateways. Default false. Together with headers or prompts this is a way for them to
+    /// leave the gateway, so [`super::load`] gives both only where the operator said that this is meant.
+    pub grant_fleet_cells: bool,
     /// Log lines a second. Default 100.
     pub log_lines: u32,
+    /// Tables of cells. Default 16.
+    pub tables: usize,
+    /// Cells in all tables together. Default 65,536.
+    pub cells: usize,
+    /// When it counts as crashing.
+    pub crash: CrashRules,
+}
+
+impl Default for PolicyRules {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_millis(5),
+            memory: 64 << 20,
+            instances: None,
+            calls: NonZeroU32::MIN.saturating_add(999_999),
+            isolation: Isolation::Reuse,
+            grant_headers: false,
+            grant_prompt: false,
+            grant_fleet_cells: false,
+            log_lines: 100,
+            tables: 16,
+            cells: 65_536,
+            crash: CrashRules::default(),
+        }
+    }
+}
+
+/// Whether a policy's instances serve more than one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// One call after another. The default.
+    #[default]
+    Reuse,
+    /// A new instance for each call.
+    Fresh,
+}
+
+/// When a policy counts as crashing: both the number and the share of failed calls within the window are reached.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CrashRules {
+    /// Failed calls. Default 3.
+    pub failures: NonZeroU32,
+    /// Of all calls, 0 to 1. Default 0.05.
+    pub share: f64,
+    /// Default 30 s.
+    pub window: Duration,
+}
+
+impl Default for CrashRules {
+    fn default() -> Self {
+        Self { failures: NonZeroU32::MIN.saturating_add(2), share: 0.05, window: Duration::from_secs(30) }
+    }
 }
 
 /// The response cache.

@@ -126,6 +126,9 @@ pub(super) struct RawKey {
     pub(super) tenant: Option<String>,
     /// Shown to policies that ask for them.
     pub(super) labels: Option<Named<String>>,
+    /// Whether its holder may change things over the admin API: reload, roll back, pin, unload.
+    #[schemars(extend("default" = false))]
+    pub(super) admin: Option<bool>,
 }
 
 /// One service that the gateway calls.
@@ -298,6 +301,9 @@ pub(super) struct RawPolicies {
     pub(super) poll: Option<DurationText>,
     /// Where compiled policies are kept, or `off`. Without it: `witgate` in the user's cache folder.
     pub(super) code_cache: Option<String>,
+    /// Where files that served well are kept for rollbacks, with what was decided about them, or `off`: then the last
+    /// one is kept in memory. Without it: the folder `revisions` in that of `code_cache`.
+    pub(super) revisions: Option<String>,
     /// Limits and grants of policies that `rules` does not name, and of what a rule leaves out.
     pub(super) defaults: Option<RawRules>,
     /// Limits and grants by policy name.
@@ -315,23 +321,71 @@ pub(super) struct RawRules {
     /// Linear memory of one instance.
     #[schemars(extend("default" = "64MiB"))]
     pub(super) memory: Option<SizeText>,
+    /// Instances at once, and so calls at once: one more waits for at most its deadline, and then fails. Without it:
+    /// twice the worker threads.
+    #[schemars(range(min = 1, max = 1024))]
+    pub(super) instances: Option<u64>,
     /// Calls after which an instance is replaced.
     #[schemars(range(min = 1, max = 2_147_483_647), extend("default" = 1_000_000))]
     pub(super) calls: Option<u64>,
-    /// What the policy may read of a request besides numbers. A list in a rule replaces that of the defaults.
+    /// Whether an instance serves one call after another (`reuse`), or each call gets a new one (`fresh`), made ready
+    /// beforehand where there is time: then nothing in its memory outlives a call, and each call costs an instance.
+    #[schemars(extend("default" = "reuse"))]
+    pub(super) isolation: Option<RawIsolation>,
+    /// What the policy may use besides numbers: `headers` and `prompt` of a request, and `fleet-cells`, which it shares
+    /// with other gateways. A list in a rule replaces that of the defaults.
     #[schemars(extend("default" = []))]
     pub(super) grants: Option<Vec<RawGrant>>,
+    /// Whether a policy that reads headers or prompts may have `fleet-cells` too, through which it could carry what it
+    /// reads to other gateways.
+    #[schemars(extend("default" = false))]
+    pub(super) allow_covert_channel: Option<bool>,
     /// Log lines a second.
     #[schemars(range(max = 1_000_000), extend("default" = 100))]
     pub(super) log_lines: Option<u64>,
+    /// Tables of cells.
+    #[schemars(range(max = 1024), extend("default" = 16))]
+    pub(super) tables: Option<u64>,
+    /// Cells in all tables together, 8 bytes each.
+    #[schemars(range(max = 16_777_216), extend("default" = 65_536))]
+    pub(super) cells: Option<u64>,
+    /// When it counts as crashing.
+    pub(super) crash: Option<RawCrash>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 #[schemars(rename = "Grant", inline)]
 pub(super) enum RawGrant {
     Headers,
     Prompt,
+    FleetCells,
+}
+
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "Isolation", inline)]
+pub(super) enum RawIsolation {
+    Reuse,
+    Fresh,
+}
+
+/// When a policy counts as crashing: so many of its calls failed, and such a share of them, within a time. Traps, missed
+/// deadlines and impossible verdicts count, errors that it declares do not. The revision before then takes its place;
+/// without one, it is suspended for 10s, tried again, and suspended for longer each time, up to 5m.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Crash")]
+pub(super) struct RawCrash {
+    /// At least so many.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = 3))]
+    pub(super) failures: Option<u64>,
+    /// At least such a share of its calls, 0 to 1.
+    #[schemars(range(min = 0, max = 1), extend("default" = 0.05))]
+    pub(super) share: Option<f64>,
+    /// Within such a time, to an eighth.
+    #[schemars(extend("default" = "30s"))]
+    pub(super) window: Option<DurationText>,
 }
 
 /// The response cache.

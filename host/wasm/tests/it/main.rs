@@ -4,7 +4,9 @@
 mod bind;
 mod calls;
 mod chain;
+mod crash;
 mod guest;
+mod limits;
 mod load;
 mod reference;
 mod world;

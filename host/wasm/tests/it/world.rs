@@ -31,9 +31,7 @@ pub(crate) fn world() -> World {
             deadline: Duration::from_millis(50),
             memory: 1 << 20,
             calls: NonZeroU32::MAX,
-            grant_headers: false,
-            grant_prompt: false,
-            log_lines: 100,
+            ..PolicyRules::default()
         },
         settings: json!({}),
     }

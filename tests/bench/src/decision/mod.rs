@@ -191,7 +191,7 @@ fn bind(engine: &Engine, component: &Arc<Component>, fleet: &Arc<Fleet>) -> anyh
             calls: NonZeroU32::MAX,
             grant_headers: true,
             grant_prompt: true,
-            log_lines: 100,
+            ..PolicyRules::default()
         },
         fleet: Arc::clone(fleet),
         names: Arc::new(Nobody),

@@ -33,9 +33,7 @@ impl World {
                 deadline: Duration::from_millis(100),
                 memory: 16 << 20,
                 calls: NonZeroU32::MAX,
-                grant_headers: false,
-                grant_prompt: false,
-                log_lines: 100,
+                ..PolicyRules::default()
             },
         }
     }

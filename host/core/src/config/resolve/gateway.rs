@@ -96,7 +96,8 @@ fn api_key(raw: RawKey, path: &KeyPath, findings: &mut Findings<'_>, lookup: &dy
     if named && !is_name(&tenant, &path.key("tenant"), findings) {
         return None;
     }
-    Some(ApiKey { name: name.into(), key: key?, tenant: tenant.into(), labels: labels(raw.labels) })
+    let (labels, admin) = (labels(raw.labels), raw.admin.unwrap_or(false));
+    Some(ApiKey { name: name.into(), key: key?, tenant: tenant.into(), labels, admin })
 }
 
 fn redis(raw: RawRedis, path: &KeyPath, findings: &mut Findings<'_>, lookup: &dyn Lookup) -> Option<Redis> {

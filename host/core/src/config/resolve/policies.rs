@@ -1,47 +1,44 @@
 //! Where policies come from, and what each may do.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::values::{duration, is_name, memory_size};
 use crate::config::findings::Findings;
 use crate::config::interpolate::Lookup;
-use crate::config::model::{Policies, PolicyRules};
+use crate::config::model::{CrashRules, Isolation, Policies, PolicyRules};
 use crate::config::problem::KeyPath;
-use crate::config::raw::{RawGrant, RawPolicies, RawRules};
+use crate::config::raw::{RawCrash, RawGrant, RawIsolation, RawPolicies, RawRules};
 
 /// The clock that traps ticks once a millisecond, so a shorter deadline could pass before the call has begun.
 const SHORTEST_DEADLINE: Duration = Duration::from_millis(2);
 const LONGEST_DEADLINE: Duration = Duration::from_secs(10);
 /// One page of Wasm memory, and all that 32 bits can address.
 const MEMORY: std::ops::RangeInclusive<u64> = 64 << 10..=4 << 30;
+/// For counting failures: shorter, and a pause of the machine is a whole window; longer, and nobody remembers.
+const CRASH_WINDOW: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 pub(super) fn policies(raw: RawPolicies, findings: &mut Findings<'_>, lookup: &dyn Lookup) -> Policies {
     let path = KeyPath::top("policies");
     let directory = raw.directory.unwrap_or_else(|| "policies".to_owned());
     is_name(&directory, &path.key("directory"), findings);
     let poll = Duration::from_millis(100)..=Duration::from_secs(3600);
-    let builtin = PolicyRules {
-        deadline: Duration::from_millis(5),
-        memory: 64 << 20,
-        calls: NonZeroU32::new(1_000_000).unwrap_or(NonZeroU32::MAX),
-        grant_headers: false,
-        grant_prompt: false,
-        log_lines: 100,
-    };
-    let default_rules = rules(raw.defaults.unwrap_or_default(), &builtin, &path.key("defaults"), findings);
+    let built_in = Inherited { rules: PolicyRules::default(), covert_channel: false };
+    let defaults = rules(raw.defaults.unwrap_or_default(), &built_in, &path.key("defaults"), findings);
     let mut by_name = Vec::new();
     for (name, raw) in raw.rules.unwrap_or_default().0 {
         let path = path.key("rules").key(&name);
         is_policy_name(&name, &path, findings);
-        by_name.push((name.into(), rules(raw, &default_rules, &path, findings)));
+        by_name.push((name.into(), rules(raw, &defaults, &path, findings).rules));
     }
+    let code_cache = code_cache(raw.code_cache, &path.key("code_cache"), findings, lookup);
     Policies {
         directory: directory.into(),
         poll: duration(raw.poll, &path.key("poll"), poll, findings).unwrap_or(Duration::from_secs(5)),
-        code_cache: code_cache(raw.code_cache, &path.key("code_cache"), findings, lookup),
-        default_rules,
+        revisions: revisions(raw.revisions, code_cache.as_ref(), &path.key("revisions"), findings),
+        code_cache,
+        default_rules: defaults.rules,
         rules: by_name,
     }
 }
@@ -68,16 +65,81 @@ pub(super) fn is_policy_name(name: &str, path: &KeyPath, findings: &mut Findings
     fits
 }
 
-fn rules(raw: RawRules, inherited: &PolicyRules, path: &KeyPath, findings: &mut Findings<'_>) -> PolicyRules {
+/// What a rule that says nothing is like.
+struct Inherited {
+    rules: PolicyRules,
+    /// `allow_covert_channel`, which is of use only here.
+    covert_channel: bool,
+}
+
+fn rules(raw: RawRules, inherited: &Inherited, path: &KeyPath, findings: &mut Findings<'_>) -> Inherited {
+    let Inherited { rules: before, covert_channel } = inherited;
     let deadline = duration(raw.deadline, &path.key("deadline"), SHORTEST_DEADLINE..=LONGEST_DEADLINE, findings);
-    let granted = |grant, inherited| raw.grants.as_ref().map_or(inherited, |grants| grants.contains(&grant));
-    PolicyRules {
-        deadline: deadline.unwrap_or(inherited.deadline),
-        memory: memory_size(raw.memory, &path.key("memory"), MEMORY, findings).unwrap_or(inherited.memory),
-        calls: raw.calls.and_then(|calls| NonZeroU32::new(u32::try_from(calls).ok()?)).unwrap_or(inherited.calls),
-        grant_headers: granted(RawGrant::Headers, inherited.grant_headers),
-        grant_prompt: granted(RawGrant::Prompt, inherited.grant_prompt),
-        log_lines: raw.log_lines.and_then(|lines| u32::try_from(lines).ok()).unwrap_or(inherited.log_lines),
+    let granted = |grant, before| raw.grants.as_ref().map_or(before, |grants| grants.contains(&grant));
+    let count = |number: Option<u64>, before| number.and_then(|number| usize::try_from(number).ok()).unwrap_or(before);
+    let rules = PolicyRules {
+        deadline: deadline.unwrap_or(before.deadline),
+        memory: memory_size(raw.memory, &path.key("memory"), MEMORY, findings).unwrap_or(before.memory),
+        instances: raw.instances.and_then(|count| NonZeroUsize::new(usize::try_from(count).ok()?)).or(before.instances),
+        calls: whole(raw.calls).unwrap_or(before.calls),
+        isolation: match raw.isolation {
+            None => before.isolation,
+            Some(RawIsolation::Reuse) => Isolation::Reuse,
+            Some(RawIsolation::Fresh) => Isolation::Fresh,
+        },
+        grant_headers: granted(RawGrant::Headers, before.grant_headers),
+        grant_prompt: granted(RawGrant::Prompt, before.grant_prompt),
+        grant_fleet_cells: granted(RawGrant::FleetCells, before.grant_fleet_cells),
+        log_lines: raw.log_lines.and_then(|lines| u32::try_from(lines).ok()).unwrap_or(before.log_lines),
+        tables: count(raw.tables, before.tables),
+        cells: count(raw.cells, before.cells),
+        crash: crash(raw.crash.unwrap_or_default(), &before.crash, &path.key("crash"), findings),
+    };
+    let covert_channel = raw.allow_covert_channel.unwrap_or(*covert_channel);
+    // What is inherited as it is has been reported where it is written.
+    if (raw.grants.is_some() || raw.allow_covert_channel.is_some()) && !covert_channel {
+        no_covert_channel(&rules, &path.key("grants"), findings);
+    }
+    Inherited { rules, covert_channel }
+}
+
+/// A policy that reads prompts and writes where other gateways read could carry the one to the other.
+fn no_covert_channel(rules: &PolicyRules, path: &KeyPath, findings: &mut Findings<'_>) {
+    let reads = match rules {
+        PolicyRules { grant_fleet_cells: false, .. } => return,
+        PolicyRules { grant_prompt: true, .. } => "prompt",
+        PolicyRules { grant_headers: true, .. } => "headers",
+        PolicyRules { .. } => return,
+    };
+    findings.error(
+        path,
+        format!("with `{reads}` and `fleet-cells` the policy could carry what it reads to other gateways"),
+        "grant one of the two, or set `allow_covert_channel: true` if both are meant",
+    );
+}
+
+fn crash(raw: RawCrash, inherited: &CrashRules, path: &KeyPath, findings: &mut Findings<'_>) -> CrashRules {
+    CrashRules {
+        failures: whole(raw.failures).unwrap_or(inherited.failures),
+        share: raw.share.unwrap_or(inherited.share),
+        window: duration(raw.window, &path.key("window"), CRASH_WINDOW, findings).unwrap_or(inherited.window),
+    }
+}
+
+fn whole(number: Option<u64>) -> Option<NonZeroU32> {
+    NonZeroU32::new(u32::try_from(number?).ok()?)
+}
+
+fn revisions(
+    raw: Option<String>,
+    code_cache: Option<&PathBuf>,
+    path: &KeyPath,
+    findings: &mut Findings<'_>,
+) -> Option<PathBuf> {
+    match raw {
+        Some(text) if text == "off" => None,
+        Some(text) => is_name(&text, path, findings).then(|| text.into()),
+        None => code_cache.map(|folder| folder.join("revisions")),
     }
 }
 

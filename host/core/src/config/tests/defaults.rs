@@ -18,7 +18,8 @@ fn writing_out_every_default_changes_nothing() {
 providers: {demo: {dialect: demo, demo: {}}, far: {dialect: openai, base_url: 'http://far/v1'}}
 deployments: {m@demo: {price: {}}, m@far: {}}
 routes: {m: {deployments: '*'}}
-policies: {rules: {health: {}}, defaults: {}}
+policies: {rules: {health: {crash: {}}}, defaults: {crash: {}}}
+auth: {keys: [{name: a, key: sk-a}]}
 cache: {redis: {url: 'redis://here'}}
 ";
     let mut long: Value = json_of(short);
@@ -38,7 +39,10 @@ cache: {redis: {url: 'redis://here'}}
     fill("/routes/m", "Route");
     fill("/policies", "Policies");
     fill("/policies/defaults", "Rules");
+    fill("/policies/defaults/crash", "Crash");
     fill("/policies/rules/health", "Rules");
+    fill("/policies/rules/health/crash", "Crash");
+    fill("/auth/keys/0", "Key");
     fill("/cache", "Cache");
     fill("/cache/redis", "Redis");
     // JSON is YAML

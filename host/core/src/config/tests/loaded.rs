@@ -11,7 +11,7 @@ const GOOD: &str = r#"
 server: {listen: "127.0.0.1:80", body_limit: 1MB, workers: 2, max_attempts: "${NUMBER}"}
 auth:
   keys:
-    - {name: ci, key: "${KEY}", labels: {team: build}}
+    - {name: ci, key: "${KEY}", labels: {team: build}, admin: true}
     - {name: app, key: {file: /secrets/key}, tenant: shop}
 providers:
   openai: {dialect: openai, base_url: "https://api.openai.com/v1/", api_key: "${KEY}", headers: {X-Org: "a$$b"}}
@@ -37,7 +37,7 @@ aliases: {gpt-4: gpt-4o}
 policies:
   code_cache: off
   defaults: {memory: 32MiB, grants: [headers]}
-  rules: {cheapest: {deadline: 10ms}, health: {grants: []}}
+  rules: {cheapest: {deadline: 10ms, crash: {share: 0.5}, isolation: fresh}, health: {grants: [], instances: 3}}
 cache: {default: {ttl: 1m}, redis: {url: "redis://:pw@127.0.0.1"}}
 "#;
 
@@ -80,8 +80,12 @@ fn what_is_written_is_what_is_meant() {
     let rules = |policy| config.policies.rules_for(policy);
     assert_eq!((rules("other").memory, rules("other").grant_headers), (32 << 20, true));
     assert_eq!((rules("cheapest").deadline, rules("cheapest").memory), (Duration::from_millis(10), 32 << 20));
+    let crash = CrashRules { share: 0.5, ..CrashRules::default() };
+    assert_eq!((&rules("cheapest").crash, rules("cheapest").isolation), (&crash, Isolation::Fresh));
     assert!(!rules("health").grant_headers);
-    assert_eq!(config.policies.code_cache, None);
+    assert_eq!(rules("health").instances.map(std::num::NonZeroUsize::get), Some(3));
+    assert_eq!((config.policies.code_cache, config.policies.revisions), (None, None));
+    assert_eq!(keys.iter().map(|key| key.admin).collect::<Vec<_>>(), [true, false]);
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -144,6 +148,9 @@ fn a_variable_in_settings_is_what_yaml_makes_of_it() {
 fn the_code_cache_is_in_the_users_cache_folder() {
     let config = load_text(&good("")).unwrap().config;
     assert_eq!(config.policies.code_cache.as_deref(), Some(Path::new("/home/witgate/.cache/witgate")));
+    assert_eq!(config.policies.revisions.as_deref(), Some(Path::new("/home/witgate/.cache/witgate/revisions")));
+    let elsewhere = load_text(&good("policies: {revisions: /var/lib/witgate}")).unwrap().config;
+    assert_eq!(elsewhere.policies.revisions.as_deref(), Some(Path::new("/var/lib/witgate")));
     let files = [SourceFile::new("witgate.yaml", good(""))];
     assert_eq!(load(&files, &NoLookup).unwrap().config.policies.code_cache, None);
 }
