@@ -16,6 +16,7 @@ use crate::config_files::ConfigFiles;
 use crate::gateway::{Assembly, Gateway};
 use crate::names::ModelNames;
 use crate::pipeline::record::Observers;
+use crate::reload::revisions::Revisions;
 use crate::reload::store::PolicyStore;
 use crate::reload::{Published, Reloader, Waiting, Work};
 use crate::server;
@@ -89,7 +90,7 @@ impl App {
 
         let current = Arc::new(ArcSwap::from_pointee(snapshot));
         let published = Arc::new(Published::default());
-        let work = Work {
+        let mut work = Work {
             store,
             files,
             parts: Arc::clone(&parts),
@@ -177,6 +178,9 @@ pub fn workers(config: &Config) -> usize {
 fn load_policies(config: &Arc<Config>, parts: &Parts) -> Result<(PolicyStore, Snapshot), StartError> {
     let engine = engine(config, Some(Arc::clone(&parts.metrics)))?;
     let mut store = PolicyStore::new(engine, config.policies.directory.clone());
+    if let Some(folder) = &config.policies.revisions {
+        store = store.with_revisions(Revisions::open(folder, &config.policies.directory));
+    }
     for (policy, problem) in store.look(false)?.refused {
         tracing::error!(policy = &*policy, problem, "policy file refused");
     }

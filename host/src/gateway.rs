@@ -8,6 +8,7 @@ use witgate_core::decision::INTEGER_LIMIT;
 
 use crate::cache::Cache;
 use crate::pipeline::record::Observers;
+use crate::reload::command::{Command, CommandError};
 use crate::reload::{Published, Reloader, Report};
 use crate::snapshot::{Parts, Snapshot};
 use crate::telemetry::metrics::RouteMetrics;
@@ -79,6 +80,11 @@ impl Gateway {
     /// Reads configuration and policies again; `None` when the reload thread has ended.
     pub async fn reload_now(&self) -> Option<Report> {
         self.reloader.now().await
+    }
+
+    /// Does something with a policy; `None` when the reload thread has ended.
+    pub async fn command(&self, policy: Arc<str>, command: Command) -> Option<Result<(), CommandError>> {
+        self.reloader.command(policy, command).await
     }
 
     /// Readiness turns false.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use witgate_core::config::{Config, Route, Stage};
 use witgate_core::fleet::Fleet;
 use witgate_core::routes::RouteTable;
-use witgate_wasm::{Binding, CellStore, Chain, ChainStage, Hook, Imports, Policy};
+use witgate_wasm::{Binding, CellStore, Chain, ChainStage, Hook, Imports, Policy, canonical_settings};
 
 use crate::api::auth::KeyRing;
 use crate::cache::Scope;
@@ -192,7 +192,8 @@ impl Binder<'_> {
 
     fn bind(&mut self, stage: &Stage, bound: &mut HashMap<StageKey, Arc<Policy>>) -> Result<(), String> {
         let key = key(stage);
-        if bound.contains_key(&key) || (stage.optional && !self.store.has(&stage.policy)) {
+        let left_out = self.store.is_out(&stage.policy) || (stage.optional && !self.store.has(&stage.policy));
+        if left_out || bound.contains_key(&key) {
             return Ok(());
         }
         let loaded = self.store.newest(&stage.policy).map_err(|error| error.to_string())?;
@@ -215,7 +216,7 @@ impl Binder<'_> {
 }
 
 fn key(stage: &Stage) -> StageKey {
-    (Arc::clone(&stage.policy), stage.settings.to_string())
+    (Arc::clone(&stage.policy), canonical_settings(&stage.settings))
 }
 
 fn no_settings() -> Arc<serde_json::Value> {
@@ -235,7 +236,7 @@ fn route_state(
         .filter_map(|stage| Some(ChainStage { policy: Arc::clone(bound.get(&key(stage))?), weight: stage.weight }))
         .collect();
     if stages.is_empty() {
-        // Only optional policies, and none of them is there.
+        // Only policies that are optional or unloaded, and none of them is there.
         stages.extend(fail_safe.map(|policy| ChainStage { policy: Arc::clone(policy), weight: 1.0 }));
     }
     let mut after_failure = route.deployments.clone();
@@ -271,4 +272,5 @@ fn route_state(
     })
 }
 
-const IN_ORDER: &str = "in-order";
+/// Decides when a chain fails, or has nothing in it.
+pub const IN_ORDER: &str = "in-order";

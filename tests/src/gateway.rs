@@ -99,13 +99,21 @@ impl Builder {
     /// # Errors
     /// What the command line would print.
     pub async fn try_start(self) -> Result<Gateway, String> {
-        let folder = self.write();
+        Self::start_in(self.write()).await
+    }
+
+    /// Starts with the files of a folder, for example after a first gateway has ended.
+    ///
+    /// # Errors
+    /// What the command line would print.
+    pub async fn start_in(folder: impl Into<Arc<Folder>>) -> Result<Gateway, String> {
+        let folder = folder.into();
         let mut files = ConfigFiles::at(folder.config_file(), Overrides::default());
         let mut loaded = files.load().map_err(|problems| problems.join("\n"))?;
         // relative to the working directory, which tests share
         loaded.config.policies.directory = folder.policies();
         let app = App::start(files, loaded, |_| ()).await.map_err(|error| error.to_string())?;
-        Ok(Gateway { address: app.address(), app: Some(app), folder: Arc::new(folder) })
+        Ok(Gateway { address: app.address(), app: Some(app), folder })
     }
 
     /// Only writes the files, for a gateway that is a process of its own.
@@ -113,6 +121,10 @@ impl Builder {
         let folder = Folder { temporary: tempfile::tempdir().expect("a folder") };
         fs::create_dir(folder.policies()).expect("a folder");
         self.config["policies"]["directory"] = json!(folder.policies());
+        // with the folder, so that what is kept is there as long as it is
+        if self.config["policies"].get("revisions").is_none() {
+            self.config["policies"]["revisions"] = json!(folder.path().join("revisions"));
+        }
         let chain = self.policies.unwrap_or(json!(["in-order"]));
         for route in self.config["routes"].as_object_mut().into_iter().flat_map(Map::values_mut) {
             if route.get("policies").is_none() {
@@ -214,6 +226,16 @@ impl Gateway {
         self.address
     }
 
+    /// Shuts it down and starts another one with the same files.
+    ///
+    /// # Panics
+    /// When that one does not start.
+    pub async fn restart(self) -> Self {
+        let folder = Arc::clone(&self.folder);
+        self.stop().await;
+        Builder::start_in(folder).await.unwrap_or_else(|refusal| panic!("the gateway does not start again: {refusal}"))
+    }
+
     /// Any request.
     pub fn request(&self, method: &str, path: &str) -> Request {
         Request::new(self.address, method, path)
@@ -248,6 +270,11 @@ impl Gateway {
     /// `witgate_attempts_total{deployment="fast@a",outcome="served"}`; 0 when it is not there.
     pub async fn metric(&self, series: &str) -> f64 {
         metric_in(self.get("/metrics").await.body_text(), series)
+    }
+
+    /// Asks for something to be done with a policy.
+    pub async fn change(&self, policy: &str, what: &str) -> Answer {
+        self.request("POST", &format!("/admin/policies/{policy}/{what}")).send().await
     }
 
     /// What `GET /admin/policies` says about one policy.

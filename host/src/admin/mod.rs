@@ -1,4 +1,5 @@
-//! What the operator asks: is it alive, is it ready, what does it measure, which policies are in service.
+//! What the operator asks: is it alive, is it ready, what does it measure, which policies are in service; and what the
+//! operator changes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +16,9 @@ use crate::api::error::ApiError;
 use crate::api::json_response;
 use crate::gateway::Gateway;
 use crate::reload::store::PolicyStatus;
+use crate::snapshot::Snapshot;
+
+pub mod change;
 
 #[derive(Serialize)]
 struct Health {
@@ -54,11 +58,24 @@ struct PolicyReport {
 
 #[derive(Serialize)]
 struct PolicyView {
+    /// Its state may also be `suspended`: it failed too often, and is tried again later.
     #[serde(flatten)]
     status: PolicyStatus,
     /// One for each distinct settings that a route gives it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     instances: Vec<Statistics>,
+}
+
+impl PolicyView {
+    fn of(status: &PolicyStatus, snapshot: &Snapshot) -> Self {
+        let bound = snapshot.policies().filter(|policy| *policy.name() == status.name);
+        let instances: Vec<Statistics> = bound.map(|policy| Statistics::of(&policy.statistics())).collect();
+        let mut status = status.clone();
+        if instances.iter().any(|statistics| statistics.suspended_ms.is_some()) {
+            status.state = "suspended";
+        }
+        Self { status, instances }
+    }
 }
 
 /// How the calls of one policy with one set of settings went.
@@ -92,28 +109,10 @@ pub async fn policies(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -
     }
 }
 
-/// Reads configuration and policies again now, and says what came of it.
-pub async fn reload(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response<Body> {
-    if let Err(error) = gateway.snapshot().keys.authenticate(&headers) {
-        return ApiError::Auth(error).into_response();
-    }
-    match gateway.reload_now().await {
-        Some(_) => json_response(&report(&gateway)),
-        None => ApiError::Internal.into_response(),
-    }
-}
-
 fn report(gateway: &Gateway) -> PolicyReport {
+    let problems = gateway.published.report.load().problems.clone();
     let snapshot = gateway.snapshot();
-    let published = gateway.published.report.load();
     let known = gateway.published.policies.load();
-    let policies = known.iter().map(|status| PolicyView {
-        status: status.clone(),
-        instances: snapshot
-            .policies()
-            .filter(|policy| *policy.name() == status.name)
-            .map(|policy| Statistics::of(&policy.statistics()))
-            .collect(),
-    });
-    PolicyReport { generation: snapshot.generation, problems: published.problems.clone(), policies: policies.collect() }
+    let policies = known.iter().map(|status| PolicyView::of(status, &snapshot)).collect();
+    PolicyReport { generation: snapshot.generation, problems, policies }
 }

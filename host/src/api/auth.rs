@@ -32,6 +32,8 @@ pub struct Caller {
     pub tenant_name: Arc<str>,
     /// The key's name, for logs; empty without keys.
     pub key_name: Arc<str>,
+    /// The key may change things over the admin API.
+    pub admin: bool,
 }
 
 /// Why a request is not let in.
@@ -52,9 +54,15 @@ impl KeyRing {
                 tenant: names.tenant_id(&key.tenant),
                 tenant_name: Arc::clone(&key.tenant),
                 key_name: Arc::clone(&key.name),
+                admin: key.admin,
             },
         });
         Self { keys: keys.collect() }
+    }
+
+    /// Whether nobody has to show a key.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
     /// Finds the caller by `Authorization: Bearer` or `x-api-key`. Without configured keys everybody is anonymous.
@@ -63,7 +71,8 @@ impl KeyRing {
     /// When keys are configured and none of them was sent.
     pub fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, AuthError> {
         if self.keys.is_empty() {
-            return Ok(Caller { tenant: ANONYMOUS, tenant_name: Arc::from("anonymous"), key_name: Arc::from("") });
+            let (tenant_name, key_name) = (Arc::from("anonymous"), Arc::from(""));
+            return Ok(Caller { tenant: ANONYMOUS, tenant_name, key_name, admin: false });
         }
         let digest: [u8; 32] = Sha256::digest(presented(headers).ok_or(AuthError::Missing)?).into();
         let mut found = None;
@@ -94,7 +103,7 @@ mod tests {
     fn ring() -> KeyRing {
         let key = |name: &str, text: &str, tenant| Key {
             digest: Sha256::digest(text).into(),
-            caller: Caller { tenant, tenant_name: name.into(), key_name: name.into() },
+            caller: Caller { tenant, tenant_name: name.into(), key_name: name.into(), admin: false },
         };
         KeyRing { keys: vec![key("alice", "sk-alice", 1), key("bob", "sk-bob", 2)] }
     }

@@ -88,6 +88,15 @@ pub enum ApiError {
         /// How the last one failed.
         failure: Box<AttemptFailure>,
     },
+    /// What the operator asked for cannot be done, or not by this caller.
+    Admin {
+        /// Why in short.
+        status: StatusCode,
+        /// Why in one word.
+        code: &'static str,
+        /// Why.
+        message: String,
+    },
     /// The request's time was over before anything could be tried.
     Deadline,
     /// Something that should not happen did; the log has the details.
@@ -108,6 +117,7 @@ impl ApiError {
             Self::Rejected(rejection) => StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::FORBIDDEN),
             Self::PolicyFailed { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream { failure, .. } => upstream_status(failure),
+            Self::Admin { status, .. } => *status,
             Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -129,6 +139,7 @@ impl ApiError {
             Self::Rejected(_) => "rejected",
             Self::PolicyFailed { .. } => "policy",
             Self::Upstream { failure, .. } => failure.kind.name(),
+            Self::Admin { .. } => "admin",
             Self::Deadline => "deadline",
             Self::Internal => "internal",
         }
@@ -181,6 +192,7 @@ impl ApiError {
             | Self::UnknownModel { .. }
             | Self::Rejected(_)
             | Self::PolicyFailed { .. }
+            | Self::Admin { .. }
             | Self::Deadline
             | Self::Internal => {}
         }
@@ -240,6 +252,7 @@ impl ApiError {
             }
             Self::PolicyFailed { message } => ErrorBody::server(message.clone()).with_code("policy_failed"),
             Self::Upstream { attempts, deployment, failure } => upstream_body(*attempts, deployment, failure),
+            Self::Admin { message, code, .. } => ErrorBody::invalid(message.clone()).with_code(*code),
             Self::Deadline => {
                 ErrorBody::server("The time for this request was over before a deployment could be tried.")
                     .with_code("deadline")
@@ -270,6 +283,7 @@ impl ApiError {
             | Self::Request(_)
             | Self::UnknownModel { .. }
             | Self::PolicyFailed { .. }
+            | Self::Admin { .. }
             | Self::Deadline
             | Self::Internal => None,
         }

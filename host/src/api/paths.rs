@@ -47,7 +47,12 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/health/ready", reads(admin::ready))
         .route("/metrics", reads(admin::metrics))
         .route("/admin/policies", reads(admin::policies))
-        .route("/admin/reload", does(admin::reload))
+        .route("/admin/policies/{name}/rollback", does(admin::change::roll_back))
+        .route("/admin/policies/{name}/pin", does(admin::change::pin))
+        .route("/admin/policies/{name}/unpin", does(admin::change::unpin))
+        .route("/admin/policies/{name}/unload", does(admin::change::unload))
+        .route("/admin/policies/{name}/load", does(admin::change::load))
+        .route("/admin/reload", does(admin::change::reload))
         .fallback(unknown_path)
         .layer(from_fn_with_state(Arc::clone(&gateway), attended));
     inference.merge(others).with_state(gateway)

@@ -16,12 +16,19 @@ use tokio::sync::oneshot;
 use witgate_core::config::Config;
 
 use crate::config_files::{ConfigFiles, LoadFailure};
+use crate::reload::command::{Command, CommandError};
+use crate::reload::crash::CrashQueue;
 use crate::reload::store::{PolicyStatus, PolicyStore};
 use crate::reload::watch::Watch;
 use crate::snapshot::{Parts, Snapshot, prepare};
 
+pub mod command;
+mod crash;
 pub mod folder;
 mod restart;
+pub mod revisions;
+mod shelf;
+pub mod standing;
 pub mod store;
 mod watch;
 
@@ -29,8 +36,12 @@ mod watch;
 pub(crate) enum Event {
     /// Something in a watched folder changed.
     Files,
+    /// A policy failed too often; which one is in the queue.
+    Crash,
     /// Read everything again, and say what came of it.
     Now(oneshot::Sender<Report>),
+    /// Do something with a policy, and say what came of it.
+    Command(Arc<str>, Command, oneshot::Sender<Result<(), CommandError>>),
     /// The gateway shuts down.
     Stop,
 }
@@ -97,10 +108,16 @@ impl Reloader {
     pub fn start(work: Work) -> std::io::Result<Self> {
         // One pending wake-up is enough: a look sees everything that happened before it.
         let (events, inbox) = sync_channel(1);
-        let watched = events.clone();
+        let (watched, crashed) = (events.clone(), events.clone());
+        let crashes = CrashQueue::default();
+        let queue = crashes.clone();
+        work.store.engine().on_crash(move |crash| {
+            queue.push(crash);
+            wake(&crashed, Event::Crash);
+        });
         let thread = thread::Builder::new().name("witgate-reload".into()).spawn(move || {
             be_nice();
-            run(work, &inbox, watched);
+            run(work, &inbox, watched, &crashes);
         })?;
         Ok(Self { events, thread: parking_lot::Mutex::new(Some(thread)) })
     }
@@ -113,6 +130,14 @@ impl Reloader {
         report.await.ok()
     }
 
+    /// Does something with a policy; `None` when the thread has ended.
+    pub async fn command(&self, policy: Arc<str>, command: Command) -> Option<Result<(), CommandError>> {
+        let (reply, done) = oneshot::channel();
+        let events = self.events.clone();
+        tokio::task::spawn_blocking(move || events.send(Event::Command(policy, command, reply))).await.ok()?.ok()?;
+        done.await.ok()
+    }
+
     /// Ends the thread and waits for it; a compilation that is under way is waited for too.
     pub fn stop(&self) {
         let Some(thread) = self.thread.lock().take() else { return };
@@ -122,30 +147,38 @@ impl Reloader {
     }
 }
 
-/// A wake-up that may be dropped when one is pending.
-pub(crate) fn wake(events: &SyncSender<Event>) {
-    match events.try_send(Event::Files) {
+/// A wake-up that may be dropped when one is pending: whatever that is, it leads to a look.
+pub(crate) fn wake(events: &SyncSender<Event>, event: Event) {
+    match events.try_send(event) {
         Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
     }
 }
 
-fn run(mut work: Work, inbox: &Receiver<Event>, events: SyncSender<Event>) {
+fn run(mut work: Work, inbox: &Receiver<Event>, events: SyncSender<Event>, crashes: &CrashQueue) {
     let mut watch = Watch::new(events);
     let mut unsettled = true;
     loop {
         watch.follow(&work.watched());
         let patience = if unsettled { SETTLE } else { work.current.load().config.policies.poll };
-        match inbox.recv_timeout(patience) {
+        let event = inbox.recv_timeout(patience);
+        work.see_to(crashes.take());
+        match event {
             Ok(Event::Files) => {
                 // Writers make several events; one look after they are quiet is enough.
                 thread::sleep(SETTLE);
                 unsettled = work.look(true).unsettled;
             }
-            Err(RecvTimeoutError::Timeout) => unsettled = work.look(true).unsettled,
+            Ok(Event::Crash) | Err(RecvTimeoutError::Timeout) => unsettled = work.look(true).unsettled,
             Ok(Event::Now(reply)) => {
                 unsettled = work.look(false).unsettled;
                 // Nobody waits any more: fine.
                 let _ = reply.send(work.published.report.load().as_ref().clone());
+            }
+            Ok(Event::Command(policy, command, reply)) => {
+                let done = work.obey(&policy, command);
+                unsettled = work.look(false).unsettled;
+                // As above.
+                let _ = reply.send(done);
             }
             Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -263,6 +296,10 @@ impl Work {
         })?;
         let generation = next.generation;
         let in_use = next.policies_in_use();
+        // Before the first request is put to them: one that fails at once is not to be suspended first.
+        for policy in next.policies() {
+            policy.set_spare(self.store.has_spare(policy.name()));
+        }
         self.current.store(Arc::new(next));
         self.store.commit(&in_use);
         if !Arc::ptr_eq(config, &before.config) {
@@ -290,14 +327,18 @@ impl Work {
         Ok(())
     }
 
-    /// Shows the state to the admin API and the metrics.
-    pub fn publish(&self, mut problems: Vec<String>) {
+    /// Shows the state to the admin API and the metrics, and writes down what a restart must find.
+    pub fn publish(&mut self, mut problems: Vec<String>) {
         let snapshot = self.current.load();
+        for policy in snapshot.policies() {
+            policy.set_spare(self.store.has_spare(policy.name()));
+        }
         let status = self.store.status(&snapshot.policies_in_use());
         problems.extend(status.iter().filter_map(|status| status.problem.clone()));
         self.parts.metrics.policies(snapshot.generation, &status);
         self.published.policies.store(Arc::new(status));
         self.published.report.store(Arc::new(Report { generation: snapshot.generation, problems }));
+        self.store.persist();
     }
 }
 

@@ -2,56 +2,32 @@
 //!
 //! A file that is new or changed is compiled here, off the request path, and becomes *next*. It is *good* once it
 //! has been configured and tried for every stage that names it, and the snapshot with it is in service. A file that
-//! fails at any point leaves the good one serving and is remembered with its reason.
+//! fails at any point leaves the good one serving and is remembered with its reason. What was good is kept, so that a
+//! rollback, or a start with a bad file, finds it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use serde::Serialize;
-use witgate_wasm::{Component, Engine, Hook, LoadError};
+use witgate_wasm::{Engine, LoadError};
 
-use crate::reload::folder::{Content, Folder};
+use super::folder::{Content, Folder};
+use super::revisions::Revisions;
+use super::shelf::Shelf;
+pub use super::shelf::{Loaded, PolicyStatus, Source};
+use super::standing::Digest;
 
 /// All known policies by name.
 pub struct PolicyStore {
-    engine: Engine,
-    folder: Folder,
-    shelves: BTreeMap<Arc<str>, Shelf>,
+    pub(super) engine: Engine,
+    pub(super) folder: Folder,
+    pub(super) revisions: Revisions,
+    pub(super) shelves: BTreeMap<Arc<str>, Shelf>,
     strange: Vec<String>,
-}
-
-#[derive(Default)]
-struct Shelf {
-    shipped: Option<&'static [u8]>,
-    file: bool,
-    good: Option<Loaded>,
-    next: Option<Loaded>,
-    /// Was next, and could not be configured.
-    refused: Option<Loaded>,
-    problem: Option<String>,
-}
-
-/// A compiled policy and where it came from.
-#[derive(Clone)]
-pub struct Loaded {
-    /// Compiled and described.
-    pub component: Arc<Component>,
-    /// Where its bytes were.
-    pub source: Source,
-    since: SystemTime,
-}
-
-/// Where a policy's bytes were.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Source {
-    /// In the binary.
-    Shipped,
-    /// In the policy folder.
-    File,
+    /// Files that are in service and not on disk yet.
+    unkept: Vec<(Digest, Arc<[u8]>)>,
 }
 
 /// What a look at the folder led to.
@@ -86,39 +62,6 @@ pub enum MissingPolicy {
     },
 }
 
-/// One policy as the admin API shows it.
-#[derive(Clone, Debug, Serialize)]
-pub struct PolicyStatus {
-    /// Used in the configuration.
-    pub name: Arc<str>,
-    /// `serving`, `idle` (loaded, no route names it), `shipped` (in the binary, not loaded) or `refused`.
-    pub state: &'static str,
-    /// Revision in service.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub revision: Option<Arc<str>>,
-    /// Where it came from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source: Option<Source>,
-    /// What the policy says of itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// One sentence.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub summary: Option<String>,
-    /// Hooks that it exports.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub hooks: Vec<&'static str>,
-    /// Length of the file, bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<usize>,
-    /// Seconds since 1970 when it was loaded.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub loaded_at: Option<u64>,
-    /// Why its newest file is not in service.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-}
-
 impl PolicyStore {
     /// The shipped policies, and `folder`, which has not been looked at yet.
     pub fn new(engine: Engine, folder: PathBuf) -> Self {
@@ -126,7 +69,21 @@ impl PolicyStore {
             .iter()
             .map(|shipped| (Arc::from(shipped.name), Shelf { shipped: Some(shipped.bytes), ..Shelf::default() }))
             .collect();
-        Self { engine, folder: Folder::new(folder), shelves, strange: Vec::new() }
+        let revisions = Revisions::default();
+        Self { engine, folder: Folder::new(folder), revisions, shelves, strange: Vec::new(), unkept: Vec::new() }
+    }
+
+    /// The same with what was kept and decided before.
+    #[must_use]
+    pub fn with_revisions(mut self, revisions: Revisions) -> Self {
+        for name in revisions.pinned() {
+            self.shelves.entry(Arc::clone(name)).or_default();
+        }
+        for (name, shelf) in &mut self.shelves {
+            shelf.standing = revisions.standing(name);
+        }
+        self.revisions = revisions;
+        self
     }
 
     /// The engine that runs them.
@@ -147,7 +104,11 @@ impl PolicyStore {
     pub fn look(&mut self, settle: bool) -> io::Result<Looked> {
         let changes = self.folder.look(settle)?;
         let mut looked = Looked { unsettled: changes.unsettled, ..Looked::default() };
-        self.strange = changes.strange.iter().map(ToString::to_string).collect();
+        let strange: Vec<String> = changes.strange.iter().map(ToString::to_string).collect();
+        for problem in strange.iter().filter(|problem| !self.strange.contains(problem)) {
+            looked.refused.push((file_of(problem).into(), problem.clone()));
+        }
+        self.strange = strange;
         for (name, content) in changes.files {
             self.take_file(name, content, &mut looked);
         }
@@ -158,19 +119,30 @@ impl PolicyStore {
     }
 
     fn take_file(&mut self, name: Arc<str>, content: Content, looked: &mut Looked) {
-        let loaded = content
-            .map_err(|error| error.to_string())
-            .and_then(|bytes| load(&self.engine, &name, &bytes, Source::File).map_err(|error| error.to_string()));
-        let shelf = self.shelves.entry(Arc::clone(&name)).or_default();
+        let new = || Shelf { standing: self.revisions.standing(&name), ..Shelf::default() };
+        let shelf = self.shelves.entry(Arc::clone(&name)).or_insert_with(new);
         shelf.file = true;
-        shelf.refused = None;
-        match loaded {
-            // Touched, or put back: what is in service is this very content.
-            Ok(loaded) if shelf.serves(&loaded) => {
-                (shelf.next, shelf.problem) = (None, None);
-                shelf.good = Some(loaded);
+        (shelf.next, shelf.refused, shelf.content) = (None, None, None);
+        shelf.unfit.clear();
+        let loaded = content.map_err(|error| error.to_string()).and_then(|bytes| {
+            let digest = Digest::of(&bytes);
+            shelf.content = Some(digest);
+            match shelf.standing.leaves_alone(digest) {
+                Some(why) => {
+                    shelf.problem = shelf.left_alone(&name, digest, why);
+                    Ok(None)
+                }
+                None => load(&self.engine, &name, bytes, Source::File).map(Some).map_err(|error| error.to_string()),
             }
-            Ok(loaded) => {
+        });
+        match loaded {
+            Ok(None) => {}
+            // Touched, or put back: what is in service is this very content.
+            Ok(Some(loaded)) if shelf.serves(&loaded) && !shelf.is_out() => {
+                shelf.problem = None;
+                shelf.good = Some(Loaded { bytes: None, ..loaded });
+            }
+            Ok(Some(loaded)) => {
                 (shelf.next, shelf.problem) = (Some(loaded), None);
                 looked.changed.insert(name);
             }
@@ -181,10 +153,13 @@ impl PolicyStore {
         }
     }
 
-    fn file_is_gone(&mut self, name: Arc<str>, looked: &mut Looked) {
+    pub(super) fn file_is_gone(&mut self, name: Arc<str>, looked: &mut Looked) {
         let Some(shelf) = self.shelves.get_mut(&name) else { return };
-        shelf.file = false;
+        (shelf.file, shelf.content) = (false, None);
         (shelf.next, shelf.refused, shelf.problem) = (None, None, None);
+        if shelf.standing.pinned.is_some() {
+            return;
+        }
         if let Some(bytes) = shelf.shipped {
             match load(&self.engine, &name, bytes, Source::Shipped) {
                 Ok(loaded) => shelf.next = Some(loaded),
@@ -204,6 +179,14 @@ impl PolicyStore {
         if let Some(loaded) = shelf.next.as_ref().or(shelf.good.as_ref()) {
             return Ok(loaded.clone());
         }
+        while let Some(digest) = shelf.stand_in() {
+            let kept = self.revisions.read(digest).and_then(|bytes| load_kept(&self.engine, name, bytes));
+            if let Some(loaded) = kept {
+                shelf.next = Some(loaded.clone());
+                return Ok(loaded);
+            }
+            shelf.unfit.insert(digest);
+        }
         match (shelf.shipped, &shelf.problem) {
             (Some(bytes), _) => {
                 let loaded = load(&self.engine, name, bytes, Source::Shipped)
@@ -219,8 +202,14 @@ impl PolicyStore {
     /// Whether there is anything of this name that may be put into service.
     pub fn has(&self, name: &str) -> bool {
         self.shelves.get(name).is_some_and(|shelf| {
-            shelf.shipped.is_some() || (shelf.file && (shelf.next.is_some() || shelf.good.is_some()))
+            let loaded = shelf.file && (shelf.next.is_some() || shelf.good.is_some());
+            !shelf.is_out() && (shelf.shipped.is_some() || loaded || shelf.stand_in().is_some())
         })
+    }
+
+    /// Whether the operator has taken the policy out of service, so that chains go on without it.
+    pub fn is_out(&self, name: &str) -> bool {
+        self.shelves.get(name).is_some_and(Shelf::is_out)
     }
 
     /// The next revision of `name` cannot be put into service; says whether an older one is left to go on with.
@@ -228,9 +217,13 @@ impl PolicyStore {
         let Some(shelf) = self.shelves.get_mut(name) else { return false };
         // With nothing new, it is the configuration that does not fit.
         let Some(refused) = shelf.next.take() else { return false };
-        let is_file = refused.source == Source::File;
-        let older = shelf.good.is_some() || (is_file && shelf.shipped.is_some());
-        if is_file || older {
+        shelf.unfit.insert(refused.digest());
+        let is_file = refused.source != Source::Shipped;
+        let older = shelf.good.is_some() || shelf.stand_in().is_some() || (is_file && shelf.shipped.is_some());
+        if refused.source == Source::Kept {
+            // The file's own problem, where there is one, is what the operator can mend.
+            shelf.problem.get_or_insert(problem);
+        } else if is_file || older {
             (shelf.refused, shelf.problem) = (Some(refused), Some(problem));
         }
         older
@@ -240,6 +233,7 @@ impl PolicyStore {
     pub fn reconsider(&mut self) -> BTreeSet<Arc<str>> {
         let mut names = BTreeSet::new();
         for (name, shelf) in &mut self.shelves {
+            shelf.unfit.clear();
             if let Some(refused) = shelf.refused.take() {
                 (shelf.next, shelf.problem) = (Some(refused), None);
                 names.insert(Arc::clone(name));
@@ -251,35 +245,38 @@ impl PolicyStore {
     /// The snapshot made with the next revisions is in service. `in_use` says which policies a route names; a
     /// policy without a file, without a shipped version and without a route is forgotten.
     pub fn commit(&mut self, in_use: &BTreeSet<Arc<str>>) {
-        for shelf in self.shelves.values_mut() {
-            if let Some(next) = shelf.next.take() {
-                shelf.good = Some(next);
-            }
+        let on_disk = self.revisions.on_disk();
+        for (name, shelf) in &mut self.shelves {
+            self.unkept.extend(shelf.commit(in_use.contains(name), on_disk).filter(|_| on_disk));
         }
-        self.shelves.retain(|name, shelf| shelf.file || shelf.shipped.is_some() || in_use.contains(name));
+        self.shelves.retain(|name, shelf| {
+            let Shelf { file, shipped, standing, .. } = shelf;
+            *file || shipped.is_some() || standing.pinned.is_some() || in_use.contains(name)
+        });
+    }
+
+    /// Writes down what a restart must find. Separate from [`Self::commit`], because nobody needs to wait for the disk.
+    pub fn persist(&mut self) {
+        for (digest, bytes) in self.unkept.drain(..) {
+            self.revisions.keep(digest, &bytes);
+        }
+        for (name, shelf) in &self.shelves {
+            self.revisions.record(name, &shelf.standing);
+        }
+        self.revisions.retain(|name| self.shelves.contains_key(name));
     }
 
     /// Every policy, by name, and after them the files that cannot be one.
     pub fn status(&self, in_use: &BTreeSet<Arc<str>>) -> Vec<PolicyStatus> {
         let known = self.shelves.iter().map(|(name, shelf)| shelf.status(name, in_use.contains(name)));
         let strange = self.strange.iter().map(|problem| PolicyStatus {
-            name: problem.split(':').next().unwrap_or_default().into(),
+            name: file_of(problem).into(),
             state: "refused",
-            revision: None,
             source: Some(Source::File),
-            version: None,
-            summary: None,
-            hooks: Vec::new(),
-            bytes: None,
-            loaded_at: None,
             problem: Some(problem.clone()),
+            ..PolicyStatus::default()
         });
         known.chain(strange).collect()
-    }
-
-    /// Files that are there but not in service.
-    pub fn problems(&self) -> usize {
-        self.shelves.values().filter(|shelf| shelf.problem.is_some()).count() + self.strange.len()
     }
 
     fn unknown(&self, name: &Arc<str>) -> MissingPolicy {
@@ -292,39 +289,24 @@ impl PolicyStore {
     }
 }
 
-impl Shelf {
-    fn serves(&self, loaded: &Loaded) -> bool {
-        self.good.as_ref().is_some_and(|good| good.component.revision() == loaded.component.revision())
-    }
-
-    fn status(&self, name: &Arc<str>, in_use: bool) -> PolicyStatus {
-        let problem = self.problem.clone().or_else(|| {
-            let orphan = self.good.is_some() && !self.file && self.shipped.is_none();
-            orphan.then(|| "its file is gone; the last good revision serves on until the gateway restarts".to_owned())
-        });
-        let loaded = self.good.as_ref();
-        let state = match (loaded, in_use) {
-            (Some(_), true) => "serving",
-            (Some(_), false) => "idle",
-            (None, _) if problem.is_some() => "refused",
-            (None, _) => "shipped",
-        };
-        PolicyStatus {
-            name: Arc::clone(name),
-            state,
-            revision: loaded.map(|loaded| Arc::clone(loaded.component.revision())),
-            source: loaded.map(|loaded| loaded.source),
-            version: loaded.map(|loaded| loaded.component.info().version.clone()),
-            summary: loaded.map(|loaded| loaded.component.info().summary.clone()),
-            hooks: loaded.map(|loaded| loaded.component.hooks().iter().map(Hook::name).collect()).unwrap_or_default(),
-            bytes: loaded.map(|loaded| loaded.component.file_size()),
-            loaded_at: loaded.and_then(|loaded| Some(loaded.since.duration_since(UNIX_EPOCH).ok()?.as_secs())),
-            problem,
-        }
-    }
+/// The bytes of a file are kept until it is known whether it is good.
+pub(super) fn load(
+    engine: &Engine,
+    name: &str,
+    bytes: impl AsRef<[u8]> + Into<Arc<[u8]>>,
+    source: Source,
+) -> Result<Loaded, LoadError> {
+    let component = engine.load(name, bytes.as_ref())?;
+    let bytes = (source == Source::File).then(|| bytes.into());
+    Ok(Loaded { component, source, since: SystemTime::now(), bytes })
 }
 
-fn load(engine: &Engine, name: &str, bytes: &[u8], source: Source) -> Result<Loaded, LoadError> {
-    let component = engine.load(name, bytes)?;
-    Ok(Loaded { component, source, since: SystemTime::now() })
+pub(super) fn load_kept(engine: &Engine, name: &str, bytes: Vec<u8>) -> Option<Loaded> {
+    let loaded = load(engine, name, bytes, Source::Kept);
+    loaded.inspect_err(|error| tracing::warn!(policy = name, %error, "a kept policy cannot be loaded any more")).ok()
+}
+
+/// The file that a message is about.
+fn file_of(problem: &str) -> &str {
+    problem.split(':').next().unwrap_or_default()
 }

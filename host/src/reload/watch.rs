@@ -23,7 +23,7 @@ impl Watch {
             if event.is_ok_and(|event| event.kind.is_access() && !closed_after_write(&event)) {
                 return;
             }
-            wake(&events);
+            wake(&events, Event::Files);
         });
         let watcher = watcher
             .inspect_err(|error| tracing::warn!(%error, "no file events here; changes are found by polling"))

@@ -72,8 +72,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
             () = &mut shutdown => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let service = HyperService(router.clone());
+            Ok((stream, peer)) => {
+                let service = HyperService { router: router.clone(), peer: Peer(peer) };
                 let connection = connection(stream, Arc::clone(&builder), service, &graceful);
                 connections.spawn(connection);
             }
@@ -127,18 +127,26 @@ async fn pause_after(error: &io::Error) {
     }
 }
 
+/// Whom a connection is from; each request of it carries this as an extension.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
 /// axum's router as hyper's service.
 #[derive(Clone)]
-struct HyperService(Router);
+struct HyperService {
+    router: Router,
+    peer: Peer,
+}
 
 impl hyper::service::Service<hyper::Request<Incoming>> for HyperService {
     type Response = http::Response<Body>;
     type Error = std::convert::Infallible;
     type Future = axum::routing::future::RouteFuture<std::convert::Infallible>;
 
-    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
         // The router is always ready; cloning it is two reference counts.
-        self.0.clone().call(request.map(Body::new))
+        self.router.clone().call(request.map(Body::new))
     }
 }
 

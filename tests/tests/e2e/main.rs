@@ -4,15 +4,19 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod admin;
 mod auth;
 mod bad_input;
+mod bad_policies;
 mod cache;
 mod chat;
 mod cli;
 mod cors;
+mod crashes;
 mod failover;
 mod fuzz;
 mod hedge;
+mod limits;
 mod models;
 mod operations;
 mod program;

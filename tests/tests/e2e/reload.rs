@@ -309,8 +309,9 @@ async fn settings_that_do_not_fit_are_the_configuration_s_fault() {
 #[tokio::test]
 async fn keys_cannot_be_taken_away_from_a_public_address() {
     let a = upstream().start().await;
-    let public = json!({"server": {"listen": "0.0.0.0:0"}});
-    let gateway = gateway().model("fast", [&a]).keys(&[("ann", "sk-ann")]).config(public).start().await;
+    let keys = json!([{"name": "ann", "key": "sk-ann", "admin": true}]);
+    let public = json!({"server": {"listen": "0.0.0.0:0"}, "auth": {"keys": keys}});
+    let gateway = gateway().model("fast", [&a]).config(public).start().await;
     let reload = || gateway.request("POST", "/admin/reload").header("x-api-key", "sk-ann").send();
     gateway.folder.edit_config(json!({"server": {"listen": "127.0.0.1:0"}, "auth": {"keys": []}}));
     let told = "others can reach 0.0.0.0:0, and without `auth.keys` everybody may ask; keep the keys, or set \

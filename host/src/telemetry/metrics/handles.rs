@@ -9,6 +9,8 @@ use witgate_core::outcome::Outcome;
 use witgate_core::vocabulary::{Ending, FailureKind};
 use witgate_wasm::{FailureCause, Hook, PolicyMeter};
 
+use crate::reload::standing::By;
+
 use super::{Attempts, Maker, Policies, Requests, seconds};
 
 /// How a request ended.
@@ -176,11 +178,15 @@ pub(super) struct PolicyMetrics {
 
 impl PolicyMetrics {
     pub(super) fn new(policy: &str, policies: &Policies) -> Self {
+        // All from the start: an alert needs the zero before the first one.
+        for by in By::ALL {
+            policies.rollbacks.with_label_values(&[policy, by.label()]);
+        }
+        policies.suspensions.with_label_values(&[policy]);
         Self {
             policy: policy.into(),
             decision: policies.decision.clone(),
             hooks: Default::default(),
-            // All from the start: an alert needs the zero before the first failure.
             failures: FailureCause::LABELS.map(|kind| policies.failures.with_label_values(&[policy, kind])),
         }
     }

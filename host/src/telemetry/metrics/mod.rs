@@ -16,6 +16,7 @@ use prometheus::{
 use witgate_core::fleet::Fleet;
 
 use super::logging;
+use crate::reload::standing::By;
 use crate::reload::store::PolicyStatus;
 
 mod handles;
@@ -56,6 +57,8 @@ struct Attempts {
 struct Policies {
     decision: HistogramVec,
     failures: IntCounterVec,
+    rollbacks: IntCounterVec,
+    suspensions: IntCounterVec,
     policy_reloads: IntCounterVec,
     config_reloads: IntCounterVec,
     generation: IntGauge,
@@ -134,6 +137,17 @@ impl Metrics {
                     "Failed calls of a policy, by kind.",
                     &["policy", "kind"],
                 ),
+                rollbacks: make.counters(
+                    "witgate_policy_rollbacks_total",
+                    "Returns to an earlier revision: by the gateway because the policy failed too often (crash), or by \
+                     the operator.",
+                    &["policy", "by"],
+                ),
+                suspensions: make.counters(
+                    "witgate_policy_suspensions_total",
+                    "Times that a policy was taken out of service for a while because it failed too often.",
+                    &["policy"],
+                ),
                 policy_reloads: make.counters(
                     "witgate_policy_reloads_total",
                     "Policy files that were put into service (ok) or not (refused).",
@@ -199,6 +213,16 @@ impl Metrics {
     /// A policy file was taken (`ok`) or not (`refused`).
     pub fn policy_reload(&self, result: &'static str) {
         self.policies.policy_reloads.with_label_values(&[result]).inc();
+    }
+
+    /// An earlier revision of a policy is in service again.
+    pub fn policy_rollback(&self, policy: &str, by: By) {
+        self.policies.rollbacks.with_label_values(&[policy, by.label()]).inc();
+    }
+
+    /// A policy was suspended.
+    pub fn policy_suspended(&self, policy: &str) {
+        self.policies.suspensions.with_label_values(&[policy]).inc();
     }
 
     /// A configuration was taken (`ok`) or not (`refused`).

@@ -144,6 +144,8 @@ fn a_policys_calls_are_counted_by_hook_and_failure() {
     let quick = Duration::from_nanos(400);
     policy.called(Hook::Router, quick, None);
     policy.called(Hook::Router, quick, Some(&FailureCause::Declared("no".into())));
+    metrics.policy_rollback("cheapest", By::Operator);
+    metrics.policy_suspended("cheapest");
     // It was not called at all, so it took no time.
     policy.called(Hook::Router, Duration::ZERO, Some(&FailureCause::Suspended { remaining: quick }));
     let text = metrics.encode(&fleet(&[]));
@@ -154,6 +156,9 @@ fn a_policys_calls_are_counted_by_hook_and_failure() {
         r#"witgate_policy_failures_total{kind="declared",policy="cheapest"} 1"#,
         r#"witgate_policy_failures_total{kind="suspended",policy="cheapest"} 1"#,
         r#"witgate_policy_failures_total{kind="trap",policy="cheapest"} 0"#,
+        r#"witgate_policy_rollbacks_total{by="crash",policy="cheapest"} 0"#,
+        r#"witgate_policy_rollbacks_total{by="operator",policy="cheapest"} 1"#,
+        r#"witgate_policy_suspensions_total{policy="cheapest"} 1"#,
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
     }
@@ -166,13 +171,7 @@ fn the_policies_in_service_are_shown_and_those_before_are_not() {
         name: name.into(),
         state,
         revision: (!revision.is_empty()).then(|| revision.into()),
-        source: None,
-        version: None,
-        summary: None,
-        hooks: vec![],
-        bytes: None,
-        loaded_at: None,
-        problem: None,
+        ..PolicyStatus::default()
     };
     metrics.policies(1, &[status("old", "serving", "aaa")]);
     metrics.policies(2, &[status("new", "serving", "bbb"), status("broken", "refused", "")]);
