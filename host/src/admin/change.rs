@@ -38,7 +38,11 @@ pub async fn roll_back(gateway: State<Arc<Gateway>>, name: Path<Arc<str>>, reque
     }
     let body = match axum::body::to_bytes(body, LARGEST_BODY).await {
         Ok(body) => body,
-        Err(_) => return ApiError::TooLarge { limit: LARGEST_BODY }.into_response(),
+        Err(_) => {
+            let message =
+                format!("The body did not come whole, or is larger than a rollback takes: {LARGEST_BODY} bytes.");
+            return ApiError::Admin { status: StatusCode::BAD_REQUEST, code: "bad_request", message }.into_response();
+        }
     };
     match wanted(&body) {
         Ok(revision) => run(&gateway, name.0, Command::RollBack { revision }).await,

@@ -278,11 +278,13 @@ impl PolicyStore {
         match target {
             Earlier::Shipped(bytes) => load(&self.engine, policy, bytes, Source::Shipped).ok(),
             Earlier::Kept(digest) => {
-                let in_memory = self.shelves.get(policy).and_then(|shelf| shelf.before.as_ref());
-                match in_memory.filter(|before| before.digest() == digest) {
-                    Some(before) => Some(Loaded { source: Source::Kept, bytes: None, ..before.clone() }),
-                    None => load_kept(&self.engine, policy, self.revisions.read(digest)?),
-                }
+                let shelf = self.shelves.get(policy)?;
+                let kept = match shelf.before.as_ref().filter(|before| before.digest() == digest) {
+                    Some(before) => before.clone(),
+                    None => load_kept(&self.engine, policy, self.revisions.read(digest)?)?,
+                };
+                let source = if shelf.content == Some(digest) { Source::File } else { Source::Kept };
+                Some(Loaded { source, bytes: None, ..kept })
             }
         }
     }

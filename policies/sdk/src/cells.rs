@@ -12,7 +12,7 @@ pub struct Table {
 
 impl Table {
     /// The table of this name, made when there is none, for the instances in this gateway. Open tables in
-    /// [`configure`](crate::Policy::configure): at most 16, and 65,536 cells in all.
+    /// [`configure`](crate::Policy::configure): by default at most 16, and 65,536 cells in all.
     ///
     /// # Errors
     /// When a bound is passed, or the name is taken by a table of another width.
@@ -23,7 +23,7 @@ impl Table {
     /// The same for all gateways of the fleet, whose values are merged in the background.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and where the gateway has no shared store.
+    /// As [`open`](Self::open), and where the gateway has no shared store or does not grant `fleet-cells`.
     pub fn open_shared(name: &str, width: usize, merge: Merge) -> Result<Self, String> {
         Self::open_with(name, width, Scope::Fleet, merge)
     }

@@ -37,7 +37,13 @@ async fn a_rollback_goes_back_and_the_file_waits_until_it_changes() {
     // the newer one by its name
     let body = json!({"revision": new}).to_string();
     let answer = gateway.post("/admin/policies/flip/rollback", body).send().await;
-    assert_eq!((answer.status, &answer.json()["policy"]["revision"]), (200, &json!(new)));
+    let status = &answer.json()["policy"];
+    assert_eq!((answer.status, &status["revision"], &status["source"]), (200, &json!(new), &json!("file")));
+    // asked for what serves: nothing to do
+    let generation = gateway.generation().await;
+    let body = json!({"revision": new}).to_string();
+    assert_eq!(gateway.post("/admin/policies/flip/rollback", body).send().await.status, 200);
+    assert_eq!(gateway.generation().await, generation);
     assert_eq!((reason(&gateway).await, gateway.problems().await), (NEW.to_owned(), vec![]));
 }
 
@@ -175,6 +181,10 @@ async fn what_is_not_there_is_told() {
     }
     let answer = gateway.post("/admin/policies/flip/rollback", "[").send().await;
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (400, &json!("bad_request")));
+    let padded = |length: usize| gateway.post("/admin/policies/flip/rollback", " ".repeat(length)).send();
+    assert_eq!(padded(4096).await.status, 409);
+    let message = "The body did not come whole, or is larger than a rollback takes: 4096 bytes.";
+    refused(&padded(4097).await, 400, "bad_request", message);
     refused(
         &gateway.change("flip", "rollback").await,
         409,
