@@ -112,7 +112,7 @@ pub fn prepare(
     let (fleet, names, upstreams) = match unchanged {
         Some(before) => (Arc::clone(&before.fleet), Arc::clone(&before.names), Arc::clone(&before.upstreams)),
         None => (
-            Arc::new(fleet_of(config, before)),
+            Arc::new(fleet_of(config, before.map(|before| &*before.fleet))),
             Arc::new(NameTable::new(config, Arc::clone(&parts.models))),
             Arc::new(Upstreams::new(config, before.map(|before| &*before.upstreams))),
         ),
@@ -147,10 +147,11 @@ impl Snapshot {
     }
 }
 
-fn fleet_of(config: &Config, before: Option<&Snapshot>) -> Fleet {
+/// The deployments of `config`, with the live numbers of those that were there before.
+pub(crate) fn fleet_of(config: &Config, before: Option<&Fleet>) -> Fleet {
     let deployments = config.deployments.iter().map(|configured| Arc::clone(&configured.deployment)).collect();
     let routes = config.routes.iter().map(|route| Arc::clone(&route.name)).collect();
-    Fleet::new(deployments, routes, before.map(|before| &*before.fleet))
+    Fleet::new(deployments, routes, before)
 }
 
 struct Binder<'a> {

@@ -1,9 +1,10 @@
 //! What a policy is asked and what it may answer, before anyone has checked the answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::live::Millis;
-use crate::vocabulary::Fact;
+use crate::vocabulary::{Fact, Signal};
 
 /// The part of a question that makes it replayable: which decision, which attempt, the clock and the randomness.
 ///
@@ -83,6 +84,41 @@ pub struct Offer {
     pub facts: Facts,
     /// Headers and prompt, for policies that were granted them.
     pub content: Option<Arc<dyn Content>>,
+    /// Signals that do not come from the fleet; `None` in a gateway that serves.
+    pub readings: Option<Arc<Readings>>,
+}
+
+/// Signals that were stated or recorded. They are laid over what the fleet measures, so that a decision can be asked
+/// for in a situation that does not exist: in a policy's tests, or when recorded traffic is replayed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Readings(BTreeMap<(u32, Signal), f64>);
+
+impl Readings {
+    /// States a signal of a deployment; a value that is not finite is left out.
+    pub fn set(&mut self, target: u32, signal: Signal, value: f64) {
+        if value.is_finite() {
+            self.0.insert((target, signal), value);
+        }
+    }
+
+    /// What was stated.
+    pub fn value(&self, target: u32, signal: Signal) -> Option<f64> {
+        self.0.get(&(target, signal)).copied()
+    }
+
+    /// Everything that was stated, by deployment.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, Signal, f64)> {
+        self.0.iter().map(|((target, signal), value)| (*target, *signal, *value))
+    }
+
+    /// Replaces in a column, which has a value for each candidate, those that were stated.
+    pub fn lay_over(&self, signal: Signal, candidates: &[u32], column: &mut [f64]) {
+        for (target, value) in candidates.iter().zip(column) {
+            if let Some(stated) = self.value(*target, signal) {
+                *value = stated;
+            }
+        }
+    }
 }
 
 /// A policy's answer as it came: nothing in it can be trusted yet.
@@ -178,5 +214,16 @@ mod tests {
             (facts.value(Fact::Choices), facts.value(Fact::PromptTokens), facts.value(Fact::Tools)),
             (1.0, 0.0, 3.0)
         );
+    }
+
+    #[test]
+    fn readings_replace_what_was_stated_and_nothing_else() {
+        let mut readings = Readings::default();
+        readings.set(7, Signal::InFlight, 3.0);
+        readings.set(9, Signal::InFlight, f64::NAN);
+        readings.set(9, Signal::Weight, 2.0);
+        let mut column = [1.0, 1.0];
+        readings.lay_over(Signal::InFlight, &[9, 7], &mut column);
+        assert_eq!(column, [1.0, 3.0]);
     }
 }

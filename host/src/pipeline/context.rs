@@ -147,6 +147,7 @@ impl Context {
             candidates: candidates.to_vec(),
             facts,
             content,
+            readings: None,
         }
     }
 }

@@ -64,6 +64,14 @@ impl Hooks {
     }
 }
 
+impl FromIterator<Hook> for Hooks {
+    fn from_iter<I: IntoIterator<Item = Hook>>(hooks: I) -> Self {
+        let mut set = Self::default();
+        hooks.into_iter().for_each(|hook| set.insert(hook));
+        set
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +84,6 @@ mod tests {
         hooks.insert(Hook::Filter);
         assert_eq!(hooks.iter().collect::<Vec<_>>(), [Hook::Filter, Hook::Observer]);
         assert!(!hooks.has(Hook::Router));
+        assert_eq!(hooks, [Hook::Filter, Hook::Observer].into_iter().collect());
     }
 }

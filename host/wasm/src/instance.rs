@@ -128,9 +128,13 @@ impl Instance {
         let Question { offer, candidates, scores, .. } = question;
         self.columns.clear();
         for signal in &subscription.signals {
+            let start = self.columns.len();
             match (signal, scores) {
                 (Signal::Score, Some(scores)) => self.columns.extend_from_slice(scores),
                 _ => fleet.column(*signal, candidates, offer.now, &mut self.columns),
+            }
+            if let Some(readings) = &offer.readings {
+                readings.lay_over(*signal, candidates, &mut self.columns[start..]);
             }
         }
         self.facts.clear();
@@ -190,6 +194,11 @@ impl Instance {
             let Some(observer) = &guest.observer else { return Err(not_exported(Hook::Observer)) };
             observer.call_observe(store, rows, fed.columns)
         })
+    }
+
+    /// Bytes of its linear memory.
+    pub(crate) fn memory(&self) -> usize {
+        self.store.data().limits.used()
     }
 
     /// Calls so far.

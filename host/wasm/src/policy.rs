@@ -12,6 +12,7 @@ use witgate_core::decision::{FailedAttempt, Offer, Stamp};
 use witgate_core::fleet::Fleet;
 use witgate_core::outcome::OutcomeRow;
 use witgate_core::plan::{self, Bounds, Decision};
+use witgate_core::vocabulary::{Fact, OutcomeField, Signal};
 
 use crate::blueprint::Blueprint;
 use crate::component::Component;
@@ -20,7 +21,7 @@ use crate::failure::{Failure, FailureCause};
 use crate::hooks::{Hook, Hooks};
 use crate::instance::{Call, Instance, Question};
 use crate::meter::PolicyMeter;
-use crate::pool::{Lease, Pool};
+use crate::pool::{Lease, Place, Pool};
 use crate::replace::Replacement;
 use crate::statistics::{Counters, PolicyStatistics};
 use crate::subscription::Subscription;
@@ -73,6 +74,27 @@ impl Policy {
     /// The file that it came from.
     pub fn component(&self) -> &Arc<Component> {
         &self.blueprint.component
+    }
+
+    /// The signals that it is fed, in its order.
+    pub fn signals(&self) -> &[Signal] {
+        &self.terms.subscription.signals
+    }
+
+    /// The facts that it is fed, in its order.
+    pub fn facts(&self) -> &[Fact] {
+        &self.terms.subscription.facts
+    }
+
+    /// The outcome fields that it is fed, in its order.
+    pub fn outcomes(&self) -> &[OutcomeField] {
+        &self.terms.subscription.outcomes
+    }
+
+    /// Linear memory of each instance that nobody uses right now, in bytes.
+    pub fn memory(&self) -> Vec<usize> {
+        let idle = self.pool.places().filter_map(Place::try_lock);
+        idle.filter_map(|instance| instance.as_deref().map(Instance::memory)).collect()
     }
 
     /// Whether it belongs off the worker threads: slow on average, or late within the last 30 s.

@@ -112,6 +112,11 @@ impl Place {
         self.instance.lock()
     }
 
+    /// The instance, without waiting.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, Option<Box<Instance>>>> {
+        self.instance.try_lock()
+    }
+
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }

@@ -160,7 +160,7 @@ fn help_teaches() {
     ] {
         assert!(help.out.contains(told), "{told} is missing in:\n{}", help.out);
     }
-    for command in [&["serve", "--help"][..], &["check", "--help"], &["policy", "inspect", "--help"]] {
+    for command in [&["serve", "--help"][..], &["check", "--help"], &["policy", "--help"]] {
         let help = run(folder.path(), command);
         assert_eq!((help.code, help.out.is_empty()), (0, false), "{command:?}");
     }
@@ -202,19 +202,19 @@ fn inspect_says_what_is_wrong_with_any_other_file() {
     write("no-hook.wasm", guests::NO_HOOK);
     write("old.wasm", guests::WRONG_VERSION);
     for (name, problem) in [
-        ("text.wasm", "error: policy `text.wasm`: the file is not WebAssembly"),
+        ("text.wasm", "error: policy `text`: the file is not WebAssembly"),
         (
             "module.wasm",
-            "error: policy `module.wasm`: the file is a core WebAssembly module without a component type, so its functions \
+            "error: policy `module`: the file is a core WebAssembly module without a component type, so its functions \
              cannot be told; generate its bindings with wit-bindgen for a world of `witgate:policy`, or build it as a \
              component\n",
         ),
         (
             "no-hook.wasm",
-            "error: policy `no-hook.wasm`: it exports `witgate:policy/lifecycle` but no hook, so it could never do anything; \
+            "error: policy `no-hook`: it exports `witgate:policy/lifecycle` but no hook, so it could never do anything; \
              export at least one of `router`, `fallback`, `filter`, `scorer`, `observer`\n",
         ),
-        ("old.wasm", "error: policy `old.wasm`: it was built for version "),
+        ("old.wasm", "error: policy `old`: it was built for version "),
         ("nosuch.wasm", "error: nosuch.wasm cannot be read: No such file or directory (os error 2)\n"),
     ] {
         let told = run(folder.path(), &["policy", "inspect", name]);

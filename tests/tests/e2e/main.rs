@@ -19,6 +19,7 @@ mod hedge;
 mod limits;
 mod models;
 mod operations;
+mod policy;
 mod program;
 mod reload;
 mod routes;

@@ -18,7 +18,14 @@ pub(crate) struct Run {
 
 /// Runs the program in a folder to its end.
 pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Run {
-    let output = command(folder).args(arguments).output().expect("the program runs");
+    run_with(folder, arguments, &[])
+}
+
+/// The same with some environment variables set.
+pub(crate) fn run_with(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Run {
+    let mut command = command(folder);
+    command.args(arguments).envs(variables.iter().copied());
+    let output = command.output().expect("the program runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
     Run { code: output.status.code().expect("an exit code"), out: text(output.stdout), err: text(output.stderr) }
 }

@@ -31,6 +31,7 @@ use std::fmt;
 
 use serde::Deserialize as _;
 
+pub use findings::suggest;
 pub use interpolate::{Lookup, NoLookup};
 pub use model::*;
 pub use problem::{KeyPath, PathPart, Place, Problem, Severity};

@@ -88,6 +88,7 @@ pub(crate) fn offer(candidates: &[u32]) -> Offer {
         candidates: candidates.to_vec(),
         facts: Facts::default(),
         content: Some(Arc::new(Texts)),
+        readings: None,
     }
 }
 

@@ -90,6 +90,7 @@ impl World {
             candidates: (0..self.fleet.deployments().len() as u32).collect(),
             facts: known,
             content: None,
+            readings: None,
         }
     }
 }
@@ -111,6 +112,7 @@ pub(crate) fn pick(policy: &Policy, offer: &Offer, seed: u32) -> u32 {
         candidates: offer.candidates.clone(),
         facts: offer.facts.clone(),
         content: offer.content.clone(),
+        readings: None,
     };
     match policy.route(&offer, &offer.candidates, None).unwrap() {
         Decision::Run(plan) => plan.attempts[0].target,

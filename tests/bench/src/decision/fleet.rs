@@ -51,6 +51,7 @@ pub(crate) fn offer(candidates: usize) -> Offer {
         candidates: (0..candidates as u32).collect(),
         facts,
         content: None,
+        readings: None,
     }
 }
 

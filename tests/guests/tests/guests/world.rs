@@ -63,6 +63,7 @@ impl World {
             candidates: vec![0, 1],
             facts: known,
             content: None,
+            readings: None,
         }
     }
 }

@@ -1,0 +1,172 @@
+//! `witgate policy new`: a project that builds and tests as it is.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use witgate_wasm::Hook;
+
+use super::project::{Grant, Language, MANIFEST, Manifest, Name};
+use super::template::Filling;
+
+/// What is asked for.
+pub struct Order {
+    /// The policy's name.
+    pub name: Name,
+    /// What to write it in.
+    pub language: Language,
+    /// What it shall export, at least one.
+    pub hooks: Vec<Hook>,
+    /// What it shall read of requests.
+    pub grants: Vec<Grant>,
+    /// Where the project's folder is made.
+    pub parent: PathBuf,
+    /// For Rust: the folder of the SDK, instead of its repository.
+    pub sdk: Option<PathBuf>,
+}
+
+/// Writes a project; gives its folder.
+///
+/// # Errors
+/// When there is something already, or it cannot be written.
+pub fn run(order: &Order) -> anyhow::Result<PathBuf> {
+    let folder = order.parent.join(order.name.kebab());
+    if folder.exists() {
+        bail!("{} is there already; choose another name, or remove it first", folder.display());
+    }
+    let files = files(order)?;
+    for (path, text) in &files {
+        let path = folder.join(path);
+        let parent = path.parent().unwrap_or(&folder);
+        fs::create_dir_all(parent).with_context(|| format!("{} cannot be made", parent.display()))?;
+        fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    Ok(folder)
+}
+
+/// Everything in the project's folder.
+fn files(order: &Order) -> anyhow::Result<Vec<(PathBuf, String)>> {
+    let manifest = Manifest {
+        name: order.name.clone(),
+        language: order.language,
+        world: order.language.has_world().then(|| WORLD.to_owned()),
+        hooks: order.hooks.iter().map(|hook| hook.name().to_owned()).collect(),
+        grants: order.grants.clone(),
+    };
+    let manifest = format!("# For `witgate policy build`.\n{}", toml::to_string(&manifest)?);
+    let (snake, camel) = (order.name.snake(), order.name.camel());
+    let (sdk, hooks, grants) = (sdk(order)?, list(&hook_names(order)), list(&grant_names(order)));
+    let values = [
+        ("name", order.name.kebab()),
+        ("snake", &*snake),
+        ("camel", &*camel),
+        ("sdk", &*sdk),
+        ("hooks", &*hooks),
+        ("grants", &*grants),
+        ("language", order.language.name()),
+    ];
+    let parts: BTreeSet<&str> = hook_names(order).into_iter().chain(grant_names(order)).collect();
+    let filling = Filling { values: &values, parts };
+    let mut files: Vec<(PathBuf, String)> = vec![(MANIFEST.into(), manifest)];
+    let templates = COMMON.iter().chain(templates(order.language));
+    files.extend(templates.map(|(path, template)| (PathBuf::from(path), filling.fill(template))));
+    files.extend(helpers(order.language).iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())));
+    if order.language.has_world() {
+        files.push(("wit/world.wit".into(), world(order)));
+        files.push(("wit/deps/witgate-policy/policy.wit".into(), CONTRACT.to_owned()));
+    }
+    Ok(files)
+}
+
+/// A world with just these hooks and capabilities.
+fn world(order: &Order) -> String {
+    let version = contract_version();
+    let mut text = format!(
+        "package local:policy;\n\n/// What `{}` imports and exports. The contract is in deps/witgate-policy/policy.wit.\nworld {WORLD} {{\n  \
+         include witgate:policy/imports@{version};\n",
+        order.name.kebab()
+    );
+    for grant in grant_names(order) {
+        let _ = writeln!(text, "  import witgate:policy/{grant}@{version};");
+    }
+    for hook in ["lifecycle"].into_iter().chain(hook_names(order)) {
+        let _ = writeln!(text, "  export witgate:policy/{hook}@{version};");
+    }
+    text.push_str("}\n");
+    text
+}
+
+/// The version of the contract that the program carries.
+fn contract_version() -> &'static str {
+    let version = CONTRACT.split("package witgate:policy@").nth(1).and_then(|rest| rest.split(';').next());
+    version.unwrap_or_default()
+}
+
+/// Where Cargo finds the SDK, as a value in TOML.
+fn sdk(order: &Order) -> anyhow::Result<String> {
+    let Some(path) = &order.sdk else {
+        return Ok(format!("{{ git = {:?} }}", env!("CARGO_PKG_REPOSITORY")));
+    };
+    let there = fs::canonicalize(path).with_context(|| format!("{} cannot be used as the SDK", path.display()))?;
+    if !there.join("Cargo.toml").is_file() {
+        bail!("{} has no Cargo.toml; `--sdk` names the folder `policies/sdk` of Witgate's repository", path.display());
+    }
+    Ok(format!("{{ path = {:?} }}", there.display().to_string()))
+}
+
+fn hook_names(order: &Order) -> Vec<&'static str> {
+    order.hooks.iter().map(|hook| hook.name()).collect()
+}
+
+fn grant_names(order: &Order) -> Vec<&'static str> {
+    Grant::ALL.iter().filter(|grant| order.grants.contains(grant)).map(|grant| grant.name()).collect()
+}
+
+fn list(names: &[&str]) -> String {
+    names.join(", ")
+}
+
+/// The next three commands.
+pub fn next_steps(order: &Order, folder: &Path) -> String {
+    let name = order.name.kebab();
+    format!(
+        "{} is ready: a policy in {} with {}. Next:\n  cd {}\n  witgate policy build\n  witgate policy test {name}.wasm \
+         scenarios.yaml",
+        folder.display(),
+        order.language,
+        list(&hook_names(order)),
+        folder.display(),
+    )
+}
+
+type Files = &'static [(&'static str, &'static str)];
+
+const COMMON: Files = &[
+    ("README.md", include_str!("templates/README.md")),
+    ("scenarios.yaml", include_str!("templates/scenarios.yaml")),
+    (".gitignore", include_str!("templates/gitignore")),
+];
+
+const fn templates(language: Language) -> Files {
+    match language {
+        Language::Rust => &[
+            ("Cargo.toml", include_str!("templates/rust/Cargo.toml.in")),
+            ("src/lib.rs", include_str!("templates/rust/lib.rs.in")),
+        ],
+        Language::Python | Language::JavaScript | Language::C => &[],
+    }
+}
+
+/// What the examples use too, as it is.
+const fn helpers(language: Language) -> Files {
+    match language {
+        Language::Rust | Language::Python | Language::JavaScript | Language::C => &[],
+    }
+}
+
+/// Name of the generated world; C's bindings are named after it.
+pub const WORLD: &str = "policy";
+/// The contract, as policies are built against it.
+pub const CONTRACT: &str = include_str!("../../../wit/policy.wit");
