@@ -1,41 +1,91 @@
 /**
- * What a Witgate policy in JavaScript needs: one object in, the two exported interfaces out.
+ * What a Witgate policy in JavaScript or TypeScript needs: one object in, the exported interfaces out.
  *
  * `route({ request, candidates, columns, facts })` gets one decision and returns a deployment's number (pick it),
- * nothing (no opinion) or a verdict such as `{ tag: 'follow', val: { attempts, reason, tag } }`. `columns` holds one
- * array for each subscribed signal, with one value for each candidate. Whatever it throws is *declared* to the
- * gateway, which counts it under the policy's name and decides by itself; a bare `throw undefined` would cost the
- * instance.
+ * nothing (no opinion) or a verdict made by `plan` or `reject`. `columns` holds one array for each subscribed signal,
+ * with one value for each candidate. Whatever it throws, or returns that is none of these, is *declared* to the gateway,
+ * which counts it under the policy's name and decides by itself; the next decision is not affected.
  *
- * `configure(catalogue, settings)`, if given, is called once in each instance, before any decision.
+ * The other hooks are functions beside `route`, and each makes one more interface, to be exported like `router`:
+ * `keep` (`filter`) returns the candidates to keep, `score` (`scorer`) one number from 0 to 1 for each candidate,
+ * `afterFailure` (`fallback`) what `route` may; its decision holds `failures` besides. `observe` (`observer`) gets
+ * `{ rows, columns }`, with one array for each subscribed outcome field.
+ *
+ * `configure(catalogue, settings)`, if given, is called once in each instance, before any decision. What it returns, for
+ * example `{ reasons: [...] }`, takes the place of the lists given here. `witgate.d.ts` has the types.
  */
-export function policy({ name, version, summary, signals = [], facts = [], reasons = [], overlays = [],
-                         settingsSchema = '{}', configure = () => {}, route }) {
-  return {
+export function policy({ name, version, summary, signals = [], facts = [], outcomes = [], reasons = [], overlays = [],
+                         settingsSchema = NO_SETTINGS, configure = () => {},
+                         route, afterFailure, keep, score, observe }) {
+  const schema = typeof settingsSchema === 'string' ? settingsSchema : JSON.stringify(settingsSchema);
+  const interfaces = {
     lifecycle: {
-      describe: () => ({ name, version, summary, settingsSchema }),
+      describe: () => ({ name, version, summary, settingsSchema: schema }),
       configure: declared((catalogue) => {
-        configure(catalogue, JSON.parse(catalogue.settings));
-        return { signals, facts, outcomes: [], reasons, overlays };
+        const own = configure(catalogue, JSON.parse(catalogue.settings));
+        return { signals, facts, outcomes, reasons, overlays, ...own };
       }),
     },
-    router: {
-      route: declared((request, candidates, values, facts) =>
-        verdict(route({ request, candidates, columns: columns(candidates.length, values), facts }))),
-    },
   };
+  const decision = (request, candidates, values, facts) =>
+    ({ request, candidates, columns: columns(candidates.length, values), facts });
+  if (route) interfaces.router = { route: declared((...told) => verdict(route(decision(...told)))) };
+  if (keep) interfaces.filter = { keep: declared((...told) => keep(decision(...told))) };
+  if (score) interfaces.scorer = { score: declared((...told) => score(decision(...told))) };
+  if (afterFailure) {
+    const told = (request, failures, ...rest) => ({ failures, ...decision(request, ...rest) });
+    interfaces.fallback = { afterFailure: declared((...all) => verdict(afterFailure(told(...all)))) };
+  }
+  if (observe) {
+    interfaces.observer = { observe: declared((rows, values) => void observe({ rows, columns: columns(rows, values) })) };
+  }
+  return interfaces;
 }
+
+/** The candidate with the least value in the first column; of equals in the second, and so on; of equals the first. */
+export function lowest(candidates, ...columns) {
+  let best = 0;
+  for (let i = 1; i < candidates.length; i++) {
+    for (const column of columns) {
+      if (column[i] === column[best]) continue;
+      if (column[i] < column[best]) best = i;
+      break;
+    }
+  }
+  return candidates[best];
+}
+
+/** One try of a plan: at once, after the one before has failed, or when it has been silent for so long. */
+export const atOnce = (target, more) => ({ target, start: 'at-once', delayMs: 0, timeoutMs: 0, ...more });
+export const onFailure = (target, more) => ({ target, start: 'on-failure', delayMs: 0, timeoutMs: 0, ...more });
+export const hedge = (target, delayMs, more) => ({ target, start: 'hedge', delayMs, timeoutMs: 0, ...more });
+
+/** Carry out these tries, in order. */
+export const plan = (attempts, { reason = 0, tag = 0 } = {}) => ({ tag: 'follow', val: { attempts, reason, tag } });
+
+/** Answer the client with an error. */
+export const reject = (status, { retryAfterMs = 0, reason = 0 } = {}) =>
+  ({ tag: 'reject', val: { status, retryAfterMs, reason } });
+
+const NO_SETTINGS = { type: 'object', properties: {}, additionalProperties: false };
 
 /** One array for each signal, out of one that holds column after column. */
 const columns = (rows, values) =>
   Array.from({ length: values.length / rows }, (_, k) => values.slice(k * rows, (k + 1) * rows));
 
 const verdict = (choice) => {
-  if (typeof choice === 'number') return { tag: 'pick', val: choice };
-  return choice ?? { tag: 'abstain' };
+  if (choice === undefined || choice === null) return { tag: 'abstain' };
+  // What crosses is an integer below 2^31.
+  if ((choice | 0) === choice && choice >= 0) return { tag: 'pick', val: choice };
+  if (typeof choice === 'object' && TAGS.includes(choice.tag)) return choice;
+  if (typeof choice?.then === 'function') throw new TypeError('route returned a promise: it must not be async');
+  throw new TypeError(`route returned ${typeof choice === 'object' ? JSON.stringify(choice) : String(choice)}, which is `
+    + 'neither a candidate, nor nothing, nor a verdict');
 };
 
-/** Turns anything thrown into an error that the gateway is told of. */
+const TAGS = ['pick', 'follow', 'reject', 'abstain'];
+
+/** Turns anything thrown into an error that the gateway is told of: bindings know what to do with an `Error` alone. */
 const declared = (hook) => (...args) => {
   try {
     return hook(...args);

@@ -1,19 +1,25 @@
 """What a Witgate policy in Python needs: a decorator, rows of signals, and the words of a verdict.
 
 A function under `@policy` gets one decision and returns a deployment's number (pick it), `None` (no opinion) or a
-`Verdict_...`. An exception that it raises is *declared* to the gateway, which counts it under the policy's name and
-decides by itself; without the decorator it would cost the instance.
+verdict made by `plan` or `reject`. An exception that it raises, or an answer that is none of these, is *declared* to the
+gateway, which counts it under the policy's name and decides by itself; without the decorator it would cost the instance.
+
+The other hooks are functions under `@also("keep")` and so on. The gateway calls the classes at the end of this file; a
+policy imports those that its world exports.
 """
 
 import json
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.imports.types import (  # noqa: F401: the words of a verdict, for policies to import from here
-    Attempt, Catalogue, Plan, PolicyInfo, Rejection, Request, StartRule, Subscription, Verdict, Verdict_Abstain,
-    Verdict_Follow, Verdict_Pick, Verdict_Reject,
+    Attempt, Catalogue, Deployment, FailedAttempt, Plan, PolicyInfo, Rejection, Request, StartRule, Subscription, Verdict,
+    Verdict_Abstain, Verdict_Follow, Verdict_Pick, Verdict_Reject,
 )
+
+NO_SETTINGS = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
 class Decision(NamedTuple):
@@ -23,60 +29,163 @@ class Decision(NamedTuple):
     candidates: list[int]  # numbers of the deployments that may be used; never empty
     signals: list[float]   # column after column, in the order of the subscription
     facts: list[float]     # in the order of the subscription
+    failures: Sequence[FailedAttempt] = ()  # of this request, oldest first; only for `after_failure`
 
     @property
-    def rows(self):
+    def rows(self) -> Iterator[tuple]:
         """For each candidate a tuple of its signals, and its number last."""
         n = len(self.candidates)
         return zip(*(self.signals[k:k + n] for k in range(0, len(self.signals), n)), self.candidates)
 
+    def column(self, place: int) -> list[float]:
+        """One value for each candidate, of the subscribed signal at this place."""
+        n = len(self.candidates)
+        return self.signals[place * n:(place + 1) * n]
 
-def policy(version, signals=(), facts=(), reasons=(), overlays=(), settings_schema="{}", configure=None):
+
+class Outcomes(NamedTuple):
+    """What became of attempts."""
+
+    count: int
+    columns: list[float]  # column after column, in the order of the subscription
+
+    @property
+    def rows(self) -> Iterator[tuple]:
+        """For each attempt a tuple of the outcome fields."""
+        n = self.count
+        return zip(*(self.columns[k:k + n] for k in range(0, len(self.columns), n)))
+
+
+Hook = Callable[[Any], Any]
+Configure = Callable[[Catalogue, dict[str, Any]], Mapping[str, list[str]] | None]
+
+
+def policy(version: str, signals: Sequence[str] = (), facts: Sequence[str] = (), outcomes: Sequence[str] = (),
+           reasons: Sequence[str] = (), overlays: Sequence[str] = (),
+           settings_schema: Mapping[str, Any] | str = NO_SETTINGS, configure: Configure | None = None,
+           hook: str = "route") -> Callable[[Hook], Hook]:
     """Makes the function below it the policy: its name and its docstring are what the gateway shows.
 
-    `configure(catalogue, settings)`, if given, is called once in each instance, before any decision.
+    `configure(catalogue, settings)`, if given, is called once in each instance, before any decision; to raise refuses
+    the configuration. What it returns, for example `{"reasons": [...]}`, takes the place of the lists given here.
+    The function answers the hook `route`, or another one: see `also`.
     """
-    def register(route):
-        name = route.__name__.replace("_", "-")
+    schema = settings_schema if isinstance(settings_schema, str) else json.dumps(settings_schema)
+
+    def register(function: Hook) -> Hook:
+        name = function.__name__.replace("_", "-")
         _policy.update(
-            info=PolicyInfo(name, version, (route.__doc__ or "").strip(), settings_schema),
-            subscription=Subscription(list(signals), list(facts), [], list(reasons), list(overlays)),
-            route=route, configure=configure,
+            info=PolicyInfo(name, version, (function.__doc__ or "").strip(), schema), configure=configure,
+            lists={"signals": list(signals), "facts": list(facts), "outcomes": list(outcomes), "reasons": list(reasons),
+                   "overlays": list(overlays)},
         )
-        return route
+        return also(hook)(function)
     return register
 
 
+def also(hook: str) -> Callable[[Hook], Hook]:
+    """Makes the function below it answer one more hook.
+
+    `keep` gets a decision and returns the candidates to keep; `score` one number from 0 to 1 for each candidate;
+    `after_failure` what `route` may, with `decision.failures`; `observe` gets outcomes and returns nothing.
+    """
+    def register(function: Hook) -> Hook:
+        _hooks[hook] = function
+        return function
+    return register
+
+
+def at_once(target: int, timeout_ms: float = 0.0, overlay: int | None = None) -> Attempt:
+    """A try when the plan starts."""
+    return Attempt(target, StartRule.AT_ONCE, 0.0, float(timeout_ms), overlay)
+
+
+def on_failure(target: int, delay_ms: float = 0.0, timeout_ms: float = 0.0, overlay: int | None = None) -> Attempt:
+    """A try when the one before it has failed."""
+    return Attempt(target, StartRule.ON_FAILURE, float(delay_ms), float(timeout_ms), overlay)
+
+
+def hedge(target: int, delay_ms: float, timeout_ms: float = 0.0, overlay: int | None = None) -> Attempt:
+    """A try when the one before it has been silent for so long, or has failed."""
+    return Attempt(target, StartRule.HEDGE, float(delay_ms), float(timeout_ms), overlay)
+
+
+def plan(attempts: Sequence[Attempt], reason: int = 0, tag: int = 0) -> Verdict:
+    """Carry out these tries, in order."""
+    return Verdict_Follow(Plan(list(attempts), reason, tag))
+
+
+def reject(status: int, retry_after_ms: float = 0.0, reason: int = 0) -> Verdict:
+    """Answer the client with an error."""
+    return Verdict_Reject(Rejection(status, float(retry_after_ms), reason))
+
+
 class Lifecycle(exports.Lifecycle):
-    def describe(self):
+    def describe(self) -> PolicyInfo:
         return _policy["info"]
 
-    def configure(self, catalogue):
+    def configure(self, catalogue: Catalogue) -> Subscription:
         with _declared:
-            if _policy["configure"]:
-                _policy["configure"](catalogue, json.loads(catalogue.settings))
-            return _policy["subscription"]
+            own = _policy["configure"] and _policy["configure"](catalogue, json.loads(catalogue.settings))
+            return Subscription(**_policy["lists"] | (own or {}))
 
 
-class Router(exports.Router):
-    def route(self, request, candidates, signals, facts):
-        with _declared:
-            choice = _policy["route"](Decision(request, candidates, signals, facts))
-            if type(choice) is int:
-                return Verdict_Pick(choice)
-            return Verdict_Abstain() if choice is None else choice
+# A world has only the interfaces that it exports.
+if hasattr(exports, "Router"):
+    class Router(exports.Router):
+        def route(self, request: Request, candidates: list[int], signals: list[float], facts: list[float]) -> Verdict:
+            with _declared:
+                return _verdict(_hooks["route"](Decision(request, candidates, signals, facts)))
+
+if hasattr(exports, "Fallback"):
+    class Fallback(exports.Fallback):
+        def after_failure(self, request: Request, failures: list[FailedAttempt], candidates: list[int],
+                          signals: list[float], facts: list[float]) -> Verdict:
+            with _declared:
+                decision = Decision(request, candidates, signals, facts, failures)
+                return _verdict(_hooks["after_failure"](decision))
+
+if hasattr(exports, "Filter"):
+    class Filter(exports.Filter):
+        def keep(self, request: Request, candidates: list[int], signals: list[float], facts: list[float]) -> list[int]:
+            with _declared:
+                return list(_hooks["keep"](Decision(request, candidates, signals, facts)))
+
+if hasattr(exports, "Scorer"):
+    class Scorer(exports.Scorer):
+        def score(self, request: Request, candidates: list[int], signals: list[float],
+                  facts: list[float]) -> list[float]:
+            with _declared:
+                return list(_hooks["score"](Decision(request, candidates, signals, facts)))
+
+if hasattr(exports, "Observer"):
+    class Observer(exports.Observer):
+        def observe(self, rows: int, columns: list[float]) -> None:
+            with _declared:
+                _hooks["observe"](Outcomes(rows, columns))
+
+
+def _verdict(choice: Any) -> Verdict:
+    if type(choice) is int and 0 <= choice < 1 << 31:
+        return Verdict_Pick(choice)
+    if choice is None:
+        return Verdict_Abstain()
+    if isinstance(choice, (Verdict_Follow, Verdict_Reject, Verdict_Pick, Verdict_Abstain)):
+        return choice
+    raise TypeError(f"the policy returned {choice!r}, which is neither a candidate, nor None, nor a verdict")
 
 
 class _Declared:
-    """Turns an exception into an error that the gateway is told of."""
+    """Turns an exception into an error that the gateway is told of. Also `SystemExit`: there is nothing to leave."""
 
     def __enter__(self):
         pass
 
     def __exit__(self, kind, error, trace):
-        if isinstance(error, Exception) and not isinstance(error, Err):
+        if error is not None and not isinstance(error, Err):
             raise Err(f"{kind.__name__}: {error}") from error
 
 
 _declared = _Declared()
-_policy = {}
+_policy: dict[str, Any] = {}
+_hooks: dict[str, Hook] = {}

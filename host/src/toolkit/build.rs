@@ -1,13 +1,16 @@
 //! `witgate policy build`: runs the language's own tools, and says what is missing.
 
-use std::ffi::OsString;
+use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::{env, fs};
+use std::process::Stdio;
 
 use anyhow::{Context as _, bail};
+use wit_bindgen_core::Files;
+use wit_bindgen_core::wit_parser::Resolve;
 
 use super::project::{Language, Project};
+use super::tools::{self, Shop, Tool};
 
 /// Builds a project into its `<name>.wasm`.
 ///
@@ -17,7 +20,10 @@ pub fn run(project: &Project) -> anyhow::Result<PathBuf> {
     let shop = Shop::new(&project.folder)?;
     match project.manifest.language {
         Language::Rust => rust(project, &shop),
-        Language::Python | Language::JavaScript | Language::C => bail!("not yet"),
+        Language::Python => python(project, &shop),
+        Language::JavaScript => javascript(project, &shop, &project.folder.join("policy.js")),
+        Language::TypeScript => typescript(project, &shop),
+        Language::C => c(project, &shop),
     }?;
     Ok(project.output())
 }
@@ -33,7 +39,7 @@ fn rust(project: &Project, shop: &Shop) -> anyhow::Result<()> {
     }
     let mut cargo = shop.command("cargo");
     cargo.args(["build", "--release", "--target", RUST_TARGET, "--message-format", "json-render-diagnostics"]);
-    let told = capture(&mut cargo)?;
+    let told = tools::capture(&mut cargo)?;
     let module = module_of(&told, &project.manifest.name.snake()).with_context(|| {
         format!(
             "cargo made no module `{}`; is `crate-type = [\"cdylib\"]` in Cargo.toml?",
@@ -61,58 +67,117 @@ fn module_of(messages: &str, name: &str) -> Option<PathBuf> {
     files.last()
 }
 
-/// A program that a language needs.
-struct Tool {
-    name: &'static str,
-    /// How to get it.
-    how: &'static str,
+fn python(project: &Project, shop: &Shop) -> anyhow::Result<()> {
+    let how = concat!("pip install componentize-py==", tools::componentize_py!());
+    shop.check(&[Tool { name: "componentize-py", how }])?;
+    let mut componentize = shop.command("componentize-py");
+    // What was compiled for this machine's Python would only lie about.
+    componentize.env("PYTHONDONTWRITEBYTECODE", "1");
+    componentize.args([
+        "--quiet",
+        "--wit-path",
+        "wit",
+        "--world",
+        world(project),
+        "componentize",
+        "--stub-wasi",
+        "policy",
+        "-o",
+    ]);
+    componentize.arg(output(project)?);
+    tools::run(&mut componentize)
 }
 
-/// Where a project's tools are: in the project, then where the shell looks.
-struct Shop {
-    folder: PathBuf,
-    path: OsString,
+fn javascript(project: &Project, shop: &Shop, source: &Path) -> anyhow::Result<()> {
+    shop.check(&[Tool { name: "componentize-qjs", how: NPM }])?;
+    let mut componentize = shop.command("componentize-qjs");
+    componentize.args(["--wit", "wit", "--world", world(project), "--sync", "--stub-wasi", "--js"]);
+    componentize.arg(fs::canonicalize(source).with_context(|| format!("{} cannot be read", source.display()))?);
+    componentize.arg("--output").arg(output(project)?);
+    // It tells its progress, which is of use only when it fails.
+    tools::run_quietly(&mut componentize)
 }
 
-impl Shop {
-    fn new(folder: &Path) -> anyhow::Result<Self> {
-        let folder = fs::canonicalize(folder).with_context(|| format!("{} cannot be used", folder.display()))?;
-        let own = ["node_modules/.bin", ".venv/bin", "venv/bin"].map(|place| folder.join(place));
-        let usual = env::var_os("PATH").unwrap_or_default();
-        let path = env::join_paths(own.into_iter().chain(env::split_paths(&usual)))?;
-        Ok(Self { folder, path })
-    }
-
-    /// Fails with a line for each tool that is not there.
-    fn check(&self, tools: &[Tool]) -> anyhow::Result<()> {
-        let missing: Vec<String> = tools
-            .iter()
-            .filter(|tool| self.find(tool.name).is_none())
-            .map(|tool| format!("`{}` is missing: {}", tool.name, tool.how))
-            .collect();
-        if missing.is_empty() { Ok(()) } else { bail!("{}", missing.join("\n")) }
-    }
-
-    fn find(&self, name: &str) -> Option<PathBuf> {
-        env::split_paths(&self.path).map(|folder| folder.join(name)).find(|path| path.is_file())
-    }
-
-    /// A run of a tool in the project's folder.
-    fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(self.find(name).unwrap_or_else(|| name.into()));
-        command.current_dir(&self.folder).env("PATH", &self.path).stdin(Stdio::null());
-        command
-    }
+fn typescript(project: &Project, shop: &Shop) -> anyhow::Result<()> {
+    let tools = ["tsc", "esbuild", "componentize-qjs"].map(|name| Tool { name, how: NPM });
+    shop.check(&tools)?;
+    tools::run(shop.command("tsc").args(["--project", "."]))?;
+    let bundle = generated(project)?.join("policy.js");
+    let mut esbuild = shop.command("esbuild");
+    esbuild.args([
+        "policy.ts",
+        "--bundle",
+        "--format=esm",
+        "--target=es2023",
+        "--external:witgate:*",
+        "--log-level=warning",
+    ]);
+    tools::run(esbuild.arg(format!("--outfile={}", bundle.display())))?;
+    javascript(project, shop, &bundle)
 }
 
-/// Runs a tool that speaks to the person through standard error; gives its standard output.
-fn capture(command: &mut Command) -> anyhow::Result<String> {
-    let name = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("`{name}` cannot be run"))?;
-    if !output.status.success() {
-        bail!("`{name}` failed ({}); what it says is above", output.status);
+fn c(project: &Project, shop: &Shop) -> anyhow::Result<()> {
+    shop.check(&[Tool { name: "clang", how: CLANG }])?;
+    if !links_for_wasm(shop) {
+        bail!("`clang` is there, but not what it needs to link for wasm32-wasi: {CLANG}");
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    let generated = generated(project)?;
+    write_bindings(project, &generated)?;
+    let mut clang = shop.command("clang");
+    clang.args(["--target=wasm32-wasi", "-mexec-model=reactor", "-O2", "-Wall", "-Wextra", "-Wl,--strip-all", "-I"]);
+    clang.arg(&generated);
+    clang.args(project.manifest.hooks.iter().map(|hook| format!("-DWITGATE_{}", hook.to_uppercase())));
+    clang.args(["policy.c", "witgate.c"]);
+    clang.args([generated.join("policy.c"), generated.join("policy_component_type.o")]);
+    tools::run(clang.arg("-o").arg(output(project)?))
+}
+
+/// Linking an empty program proves clang, lld, wasi-libc and clang's runtime at once.
+fn links_for_wasm(shop: &Shop) -> bool {
+    let mut clang = shop.command("clang");
+    clang.args(["--target=wasm32-wasi", "-x", "c", "-", "-o", "/dev/null"]);
+    let Ok(mut running) = clang.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
+        return false;
+    };
+    // If it cannot be told the program, it fails, and that is the answer.
+    let _ = running.stdin.take().map(|mut stdin| stdin.write_all(b"int main(void) { return 0; }\n"));
+    running.wait().is_ok_and(|status| status.success())
+}
+
+/// What wit-bindgen makes of the project's world.
+fn write_bindings(project: &Project, folder: &Path) -> anyhow::Result<()> {
+    let wit = project.folder.join("wit");
+    let mut resolve = Resolve::default();
+    let (package, _) =
+        resolve.push_path(&wit).with_context(|| format!("the WIT in {} cannot be read", wit.display()))?;
+    let world = resolve.select_world(&[package], Some(world(project)))?;
+    let mut files = Files::default();
+    wit_bindgen_c::Opts::default().build().generate(&mut resolve, world, &mut files)?;
+    for (name, content) in files.iter() {
+        let path = folder.join(name);
+        fs::write(&path, content).with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    Ok(())
+}
+
+fn world(project: &Project) -> &str {
+    project.manifest.world.as_deref().unwrap_or_default()
+}
+
+/// Where tools leave what nobody wants to look at.
+fn generated(project: &Project) -> anyhow::Result<PathBuf> {
+    let folder = project.folder.join("generated");
+    fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    Ok(fs::canonicalize(folder)?)
+}
+
+/// The output as tools find it that run in the project's folder.
+fn output(project: &Project) -> anyhow::Result<PathBuf> {
+    let output = project.output();
+    let name = output.file_name().unwrap_or_default();
+    Ok(fs::canonicalize(&project.folder)?.join(name))
 }
 
 const RUST_TARGET: &str = "wasm32-unknown-unknown";
+const NPM: &str = "npm install (in the project's folder)";
+const CLANG: &str = "apt-get install clang lld wasi-libc libclang-rt-dev-wasm32, or your system's packages for them";

@@ -124,7 +124,8 @@ impl Draw {
 
     fn readings(&mut self, candidates: &[u32], stated: &Readings) -> Readings {
         let mut readings = stated.clone();
-        let made_up = Signal::ALL.iter().filter(|signal| self.manner == Manner::Strange || !is_configured(**signal));
+        let strange = self.manner == Manner::Strange;
+        let made_up = Signal::ALL.iter().filter(|signal| strange || !is_configured(**signal));
         for signal in made_up {
             // A signal that all have alike is as usual as one that differs.
             let alike = (self.rng.u8(..6) == 0).then(|| self.signal(*signal));

@@ -25,5 +25,6 @@ pub mod situation;
 pub mod table;
 mod template;
 pub mod test;
+mod tools;
 pub mod twins;
 pub mod verify;

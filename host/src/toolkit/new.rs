@@ -10,6 +10,7 @@ use witgate_wasm::Hook;
 
 use super::project::{Grant, Language, MANIFEST, Manifest, Name};
 use super::template::Filling;
+use super::tools;
 
 /// What is asked for.
 pub struct Order {
@@ -58,7 +59,8 @@ fn files(order: &Order) -> anyhow::Result<Vec<(PathBuf, String)>> {
     let manifest = format!("# For `witgate policy build`.\n{}", toml::to_string(&manifest)?);
     let (snake, camel) = (order.name.snake(), order.name.camel());
     let (sdk, hooks, grants) = (sdk(order)?, list(&hook_names(order)), list(&grant_names(order)));
-    let values = [
+    let python = python(order);
+    let mut values = vec![
         ("name", order.name.kebab()),
         ("snake", &*snake),
         ("camel", &*camel),
@@ -66,7 +68,12 @@ fn files(order: &Order) -> anyhow::Result<Vec<(PathBuf, String)>> {
         ("hooks", &*hooks),
         ("grants", &*grants),
         ("language", order.language.name()),
+        ("contract", contract_version()),
+        ("qjs", tools::QJS),
+        ("esbuild", tools::ESBUILD),
+        ("typescript", tools::TYPESCRIPT),
     ];
+    values.extend(python.iter().map(|(name, text)| (*name, text.as_str())));
     let parts: BTreeSet<&str> = hook_names(order).into_iter().chain(grant_names(order)).collect();
     let filling = Filling { values: &values, parts };
     let mut files: Vec<(PathBuf, String)> = vec![(MANIFEST.into(), manifest)];
@@ -102,6 +109,48 @@ fn world(order: &Order) -> String {
 fn contract_version() -> &'static str {
     let version = CONTRACT.split("package witgate:policy@").nth(1).and_then(|rest| rest.split(';').next());
     version.unwrap_or_default()
+}
+
+/// The lines in Python that depend on which hooks there are: the first function is under `@policy`, the others under
+/// `@also`.
+fn python(order: &Order) -> Vec<(&'static str, String)> {
+    let observes = order.hooks.contains(&Hook::Observer);
+    let more = if observes { ", outcomes=[\"target\", \"failure\"], configure=configure" } else { "" };
+    let described = format!("version=\"0.1.0\", signals=SIGNALS{more}");
+    let first = [Hook::Router, Hook::Filter, Hook::Scorer, Hook::Fallback, Hook::Observer]
+        .into_iter()
+        .find(|hook| order.hooks.contains(hook));
+    let function = |hook: Hook, function: &str, argument: &str| {
+        if first == Some(hook) {
+            format!("@policy({described}, hook=\"{function}\")\ndef {}({argument}):", order.name.snake())
+        } else {
+            format!("@also(\"{function}\")\ndef {function}({argument}):")
+        }
+    };
+    let mut imports: Vec<&str> = order
+        .hooks
+        .iter()
+        .map(|hook| match hook {
+            Hook::Filter => "Filter",
+            Hook::Scorer => "Scorer",
+            Hook::Router => "Router",
+            Hook::Fallback => "Fallback",
+            Hook::Observer => "Observer",
+        })
+        .chain(["Lifecycle", "policy"])
+        .collect();
+    if order.hooks.len() > 1 {
+        imports.push("also");
+    }
+    imports.sort_unstable();
+    vec![
+        ("python_imports", list(&imports)),
+        ("python_filter", function(Hook::Filter, "keep", "decision")),
+        ("python_scorer", function(Hook::Scorer, "score", "decision")),
+        ("python_fallback", function(Hook::Fallback, "after_failure", "decision")),
+        ("python_observer", function(Hook::Observer, "observe", "outcomes")),
+        ("python_policy", described),
+    ]
 }
 
 /// Where Cargo finds the SDK, as a value in TOML.
@@ -155,14 +204,34 @@ const fn templates(language: Language) -> Files {
             ("Cargo.toml", include_str!("templates/rust/Cargo.toml.in")),
             ("src/lib.rs", include_str!("templates/rust/lib.rs.in")),
         ],
-        Language::Python | Language::JavaScript | Language::C => &[],
+        Language::Python => &[("policy.py", include_str!("templates/python/policy.py.in"))],
+        Language::JavaScript => &[
+            ("policy.js", include_str!("templates/javascript/policy.js.in")),
+            ("package.json", include_str!("templates/javascript/package.json.in")),
+        ],
+        Language::TypeScript => &[
+            ("policy.ts", include_str!("templates/typescript/policy.ts.in")),
+            ("package.json", include_str!("templates/typescript/package.json.in")),
+            ("tsconfig.json", include_str!("templates/typescript/tsconfig.json")),
+        ],
+        Language::C => &[("policy.c", include_str!("templates/c/policy.c.in"))],
     }
 }
 
 /// What the examples use too, as it is.
 const fn helpers(language: Language) -> Files {
     match language {
-        Language::Rust | Language::Python | Language::JavaScript | Language::C => &[],
+        Language::Rust => &[],
+        Language::Python => &[("witgate.py", include_str!("../../../examples/policies/python/witgate.py"))],
+        Language::JavaScript | Language::TypeScript => &[
+            ("witgate.js", include_str!("../../../examples/policies/javascript/witgate.js")),
+            ("witgate.d.ts", include_str!("../../../examples/policies/javascript/witgate.d.ts")),
+            ("imports.d.ts", include_str!("../../../examples/policies/javascript/imports.d.ts")),
+        ],
+        Language::C => &[
+            ("witgate.c", include_str!("../../../examples/policies/c/witgate.c")),
+            ("witgate.h", include_str!("../../../examples/policies/c/witgate.h")),
+        ],
     }
 }
 

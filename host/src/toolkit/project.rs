@@ -18,13 +18,15 @@ pub enum Language {
     Python,
     /// componentize-qjs.
     JavaScript,
+    /// The same, after tsc and esbuild.
+    TypeScript,
     /// clang and wasi-libc.
     C,
 }
 
 impl Language {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Rust, Self::Python, Self::JavaScript, Self::C];
+    pub const ALL: [Self; 5] = [Self::Rust, Self::Python, Self::JavaScript, Self::TypeScript, Self::C];
 
     /// As it is written on the command line.
     pub const fn name(self) -> &'static str {
@@ -32,6 +34,7 @@ impl Language {
             Self::Rust => "rust",
             Self::Python => "python",
             Self::JavaScript => "javascript",
+            Self::TypeScript => "typescript",
             Self::C => "c",
         }
     }

@@ -197,8 +197,7 @@ fn one_decision_is_shown_with_its_reasons() {
     let ask = |arguments: &str| policy(folder.path(), &arguments.split(' ').collect::<Vec<_>>());
     let told = ask("try in-order.wasm --candidates a=in-flight:3,error-rate:0.5 b --seed 9 --now 2026-01-01T22:30:00Z");
     let (shown, took) = told.out.split_once("took      ").unwrap();
-    let expected = "\
- candidate  in-flight  error-rate
+    let expected = " candidate  in-flight  error-rate
 *a                  3         0.5
  b                  0           0
 request   decision 1, seed 9, now 2026-01-01T22:30:00Z

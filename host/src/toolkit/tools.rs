@@ -1,0 +1,116 @@
+//! The tools of other languages: where they are, how to get them, how to run them.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::{env, fs};
+
+use anyhow::{Context as _, bail};
+
+/// Versions that projects are made for; the tests use the same.
+pub(super) const QJS: &str = "0.4.5";
+pub(super) const ESBUILD: &str = "0.28.2";
+pub(super) const TYPESCRIPT: &str = "7.0.2";
+macro_rules! componentize_py {
+    () => {
+        "0.25.1"
+    };
+}
+pub(super) use componentize_py;
+
+/// A program that a language needs.
+pub(super) struct Tool {
+    /// The program.
+    pub(super) name: &'static str,
+    /// How to get it.
+    pub(super) how: &'static str,
+}
+
+/// Where a project's tools are: in the project, then where the shell looks.
+pub(super) struct Shop {
+    folder: PathBuf,
+    path: OsString,
+}
+
+impl Shop {
+    pub(super) fn new(folder: &Path) -> anyhow::Result<Self> {
+        let folder = fs::canonicalize(folder).with_context(|| format!("{} cannot be used", folder.display()))?;
+        let own = ["node_modules/.bin", ".venv/bin", "venv/bin"].map(|place| folder.join(place));
+        let usual = env::var_os("PATH").unwrap_or_default();
+        let path = env::join_paths(own.into_iter().chain(env::split_paths(&usual)))?;
+        Ok(Self { folder, path })
+    }
+
+    /// Fails with a line for each tool that is not there.
+    pub(super) fn check(&self, tools: &[Tool]) -> anyhow::Result<()> {
+        let missing: Vec<String> = tools
+            .iter()
+            .filter(|tool| self.find(tool.name).is_none())
+            .map(|tool| format!("`{}` is missing: {}", tool.name, tool.how))
+            .collect();
+        if missing.is_empty() { Ok(()) } else { bail!("{}", missing.join("\n")) }
+    }
+
+    fn find(&self, name: &str) -> Option<PathBuf> {
+        env::split_paths(&self.path).map(|folder| folder.join(name)).find(|path| path.is_file())
+    }
+
+    /// A run of a tool in the project's folder.
+    pub(super) fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(self.find(name).unwrap_or_else(|| name.into()));
+        command.current_dir(&self.folder).env("PATH", &self.path).stdin(Stdio::null());
+        command
+    }
+}
+
+/// Runs a tool that speaks to the person through standard error; gives its standard output.
+pub(super) fn capture(command: &mut Command) -> anyhow::Result<String> {
+    let output = finish(command.stderr(Stdio::inherit()))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs a tool that speaks to the person.
+pub(super) fn run(command: &mut Command) -> anyhow::Result<()> {
+    finish(command.stdout(Stdio::inherit()).stderr(Stdio::inherit())).map(drop)
+}
+
+/// Runs a tool that says too much; it is heard only when it fails.
+pub(super) fn run_quietly(command: &mut Command) -> anyhow::Result<()> {
+    let name = name_of(command);
+    let output = command.output().with_context(|| format!("`{name}` cannot be run"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = [output.stdout, output.stderr].concat();
+    bail!("`{name}` failed ({}): {}", output.status, String::from_utf8_lossy(&said).trim());
+}
+
+fn finish(command: &mut Command) -> anyhow::Result<Output> {
+    let name = name_of(command);
+    let output = command.output().with_context(|| format!("`{name}` cannot be run"))?;
+    if !output.status.success() {
+        bail!("`{name}` failed ({}); what it says is above", output.status);
+    }
+    Ok(output)
+}
+
+fn name_of(command: &Command) -> String {
+    Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn projects_are_made_for_the_versions_that_the_tests_use() {
+        let read = |path: &str| {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+            fs::read_to_string(&path).expect("a file of the repository")
+        };
+        let python = format!("\ncomponentize-py=={}\n", componentize_py!());
+        assert!(read("tests/requirements.txt").contains(&python));
+        let qjs = format!("\"componentize-qjs\": \"{QJS}\"");
+        assert!(read("examples/policies/javascript/package.json").contains(&qjs));
+    }
+}
