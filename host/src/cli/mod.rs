@@ -31,7 +31,7 @@ enum Command {
     /// Make, build, test, measure and attack routing policies
     Policy {
         #[command(subcommand)]
-        command: policy::PolicyCommand,
+        command: Box<policy::PolicyCommand>,
     },
 }
 
@@ -78,7 +78,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(&args),
-        Command::Policy { command } => policy::run(command),
+        Command::Policy { command } => policy::run(*command),
     };
     match result {
         Ok(code) => code,

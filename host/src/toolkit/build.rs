@@ -60,11 +60,11 @@ fn has_rust_target(shop: &Shop) -> bool {
 /// The module that cargo says it made.
 fn module_of(messages: &str, name: &str) -> Option<PathBuf> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let files = messages.filter(|message| message["target"]["name"] == name).filter_map(|message| {
+    let mut files = messages.filter(|message| message["target"]["name"] == name).filter_map(|message| {
         let files = message["filenames"].as_array()?;
         files.iter().filter_map(|file| file.as_str()).find(|file| file.ends_with(".wasm")).map(PathBuf::from)
     });
-    files.last()
+    files.next_back()
 }
 
 fn python(project: &Project, shop: &Shop) -> anyhow::Result<()> {

@@ -19,7 +19,7 @@ pub struct Tested {
     /// Its name.
     pub name: String,
     /// What was wrong, if something was.
-    pub failed: Option<Failed>,
+    pub failed: Option<Box<Failed>>,
 }
 
 /// What was asked, and how the answer differs.
@@ -43,7 +43,7 @@ pub fn run(guest: &Guest, scenarios: &Scenarios, filter: Option<&str>) -> Vec<Te
     cases.chain(properties).collect()
 }
 
-fn test_case(guest: &Guest, scene: &Scene, case: &Case) -> Result<(), Failed> {
+fn test_case(guest: &Guest, scene: &Scene, case: &Case) -> Result<(), Box<Failed>> {
     let expected_error = match &case.expect.wanted {
         Some(Wanted::Error(text)) => Some(text),
         _ => None,
@@ -71,11 +71,11 @@ fn test_case(guest: &Guest, scene: &Scene, case: &Case) -> Result<(), Failed> {
     }
     let last = decisions.last().map(Vec::as_slice).unwrap_or_default();
     let inputs = Inputs::new(scene, &case.situation, Some(&policy), last);
-    Err(Failed {
+    Err(Box::new(Failed {
         inputs: Some((inputs.text(), inputs.json())),
         mismatches,
         reason: show::reason(last).map(str::to_owned),
-    })
+    }))
 }
 
 /// The same situation as the `number`th of several decisions; outcomes are told once.
@@ -90,7 +90,7 @@ fn in_a_row(situation: &Situation, number: usize) -> Situation {
     situation
 }
 
-fn test_property(guest: &Guest, scene: &Scene, property: &Property) -> Result<(), Failed> {
+fn test_property(guest: &Guest, scene: &Scene, property: &Property) -> Result<(), Box<Failed>> {
     let bind = || {
         let bound = guest.bind(scene, &property.settings);
         bound.map_err(|error| Failed::plain("a policy that can serve".to_owned(), error.to_string()))
@@ -127,16 +127,16 @@ fn test_property(guest: &Guest, scene: &Scene, property: &Property) -> Result<()
                 Rule::AlwaysAmong(_) | Rule::Deterministic | Rule::Balanced { .. } => None,
             };
             let inputs = Inputs::new(scene, &situation, None, &replies).only_read(&policy, signal);
-            return Err(Failed {
+            return Err(Box::new(Failed {
                 inputs: Some((inputs.text(), inputs.json())),
                 mismatches: vec![wrong],
                 reason: show::reason(&replies).map(str::to_owned),
-            });
+            }));
         }
     }
     tally
         .check(&property.rule, property.over, scene)
-        .map_or(Ok(()), |wrong| Err(Failed { inputs: None, mismatches: vec![wrong], reason: None }))
+        .map_or(Ok(()), |wrong| Err(Box::new(Failed { inputs: None, mismatches: vec![wrong], reason: None })))
 }
 
 /// What was seen over all situations.
@@ -222,8 +222,8 @@ impl Tally {
 }
 
 impl Failed {
-    fn plain(expected: String, got: String) -> Self {
-        Self { inputs: None, mismatches: vec![Mismatch { expected, got }], reason: None }
+    fn plain(expected: String, got: String) -> Box<Self> {
+        Box::new(Self { inputs: None, mismatches: vec![Mismatch { expected, got }], reason: None })
     }
 }
 
