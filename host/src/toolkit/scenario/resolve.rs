@@ -191,7 +191,12 @@ fn named<T: Copy>(name: &str, what: &str, all: &[T], name_of: fn(T) -> &'static 
     let found = all.iter().copied().find(|entry| name_of(*entry) == name);
     found.ok_or_else(|| {
         let known: Vec<&str> = all.iter().map(|entry| name_of(*entry)).collect();
-        anyhow!("there is no {what} `{name}`; {}", suggest(name, known))
+        // The unit at the end is easily forgotten.
+        let with_unit = known.iter().find(|known| known.strip_prefix(name).is_some_and(|rest| rest.starts_with('-')));
+        match with_unit {
+            Some(known) => anyhow!("there is no {what} `{name}`; did you mean `{known}`?"),
+            None => anyhow!("there is no {what} `{name}`; {}", suggest(name, known)),
+        }
     })
 }
 

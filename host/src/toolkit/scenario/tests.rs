@@ -89,7 +89,7 @@ fn a_wrong_shape_is_told_with_its_place() {
     assert_eq!(
         refused(&GOOD.replace("facts:", "fact:")),
         "scenarios.yaml: cases[0]: unknown field `fact`, expected one of `name`, `settings`, `candidates`, `facts`, \
-         `request`, `failures`, `outcomes`, `expect` at line 5 column 5"
+         `request`, `failures`, `outcomes`, `expect` at line 9 column 5"
     );
     assert_eq!(
         refused(&GOOD.replace("2026-01-01T12:00:00Z", "noon")),
