@@ -28,7 +28,7 @@ def witgate(tmp_path):
 
     def run(*arguments):
         done = subprocess.run([binary(), "policy", *arguments], cwd=tmp_path, env=environment, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=900)
         return done.returncode, done.stdout, done.stderr
 
     return run
