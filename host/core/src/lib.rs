@@ -9,12 +9,14 @@
 //! - [`decision`], [`plan`], [`outcome`]: what a policy is asked, what it may answer, what is made of the answer, and
 //!   what came of it
 //! - [`openai`], [`sse`]: the wire format, as far as the gateway has to understand it
+//! - [`dialect`]: translation between OpenAI's shape and others
 //! - [`config`]: the configuration, from YAML to checked values
 //! - [`routes`]: from a model name to a route
 
 pub mod config;
 pub mod decision;
 pub mod deployment;
+pub mod dialect;
 pub mod fleet;
 #[cfg(test)]
 #[expect(clippy::panic, reason = "a test fails by panicking")]

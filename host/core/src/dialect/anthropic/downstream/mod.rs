@@ -1,0 +1,12 @@
+//! A Messages request at a provider that speaks OpenAI's chat completions.
+
+mod content;
+mod errors;
+mod request;
+mod response;
+mod stream;
+
+pub use errors::{error, error_event};
+pub use request::{OutputLimit, Target, request};
+pub use response::{NotACompletion, response};
+pub use stream::ToEvents;

@@ -1,0 +1,40 @@
+//! Translation between API shapes, pure and loss-aware.
+//!
+//! OpenAI's chat completions are the hub: a dialect is translated to it and from it, never to another dialect. Each has
+//! up to two sides, of four small files each (`request`, `response`, `stream`, `errors`): `upstream` for providers that
+//! speak it, `downstream` for clients that do. A request whose two ends speak the same dialect never comes here.
+//!
+//! Nothing is lost in silence. A field is translated, forwarded as it came where the target may know it, or a loss;
+//! and a loss is refused or told, as [`OnLoss`] says. Text of numbers is kept, since values are copied and not parsed.
+
+pub mod anthropic;
+mod json;
+mod loss;
+
+pub use loss::{Losses, OnLoss, Refusal};
+
+/// A request in another dialect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Translated {
+    /// JSON.
+    pub body: String,
+    /// What had to be left out: names of fields, none twice.
+    pub dropped: Vec<String>,
+}
+
+/// Makes the client's events out of an upstream's.
+///
+/// What it is fed is whole server-sent events, as they are on the wire; what it gives is too.
+pub trait StreamTranslator: Send {
+    /// Adds to `out` what the client is to get for this event, which may be nothing.
+    fn event(&mut self, event: &[u8], out: &mut Vec<u8>);
+    /// The upstream has ended; adds what is missing at the end. Adds nothing the second time.
+    fn end(&mut self, out: &mut Vec<u8>);
+}
+
+/// Writes one event's data.
+fn write_data(out: &mut Vec<u8>, json: &str) {
+    for piece in ["data: ", json, "\n\n"] {
+        out.extend_from_slice(piece.as_bytes());
+    }
+}
