@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 
+import anthropic
 import httpx
 import openai
 import pytest
@@ -63,6 +64,11 @@ class Gateway(Process):
         """The official SDK, without its own retries: a test shall see what the gateway did."""
         settings = {"api_key": "unused", "max_retries": 0, "timeout": 30, **more}
         return openai.OpenAI(base_url=f"{self.url}/v1", **settings)
+
+    def anthropic(self, **more):
+        """Anthropic's official SDK, without its own retries."""
+        settings = {"api_key": "unused", "max_retries": 0, "timeout": 30, **more}
+        return anthropic.Anthropic(base_url=self.url, **settings)
 
     def get(self, path):
         return httpx.get(f"{self.url}{path}", timeout=10)

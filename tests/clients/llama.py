@@ -72,3 +72,7 @@ class LlamaServer(Process):
     def provider(self, **more):
         """Its entry in the gateway's configuration."""
         return {"dialect": "openai", "base_url": f"{self.url}/v1", **more}
+
+    def messages_provider(self, **more):
+        """The same for its own `/v1/messages`."""
+        return self.provider(**{"dialect": "anthropic", **more})

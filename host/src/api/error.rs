@@ -10,7 +10,8 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use witgate_core::openai::{ErrorBody, RequestError};
+use witgate_core::dialect::anthropic::downstream;
+use witgate_core::openai::{Endpoint, ErrorBody, RequestError, UpstreamError};
 use witgate_core::plan::Rejection;
 use witgate_core::vocabulary::FailureKind;
 
@@ -145,11 +146,34 @@ impl ApiError {
         }
     }
 
-    /// The whole answer.
+    /// The whole answer, in OpenAI's shape.
     pub fn into_response(self) -> Response<Body> {
-        let status = self.status();
-        let retry_after = self.retry_after();
         let body = self.relayed().unwrap_or_else(|| self.body().to_json());
+        self.answer(self.status(), body)
+    }
+
+    /// The whole answer to a client that asked for `endpoint`, in the shape of its dialect.
+    pub fn respond_to(self, endpoint: Endpoint) -> Response<Body> {
+        if !endpoint.is_anthropic() {
+            return self.into_response();
+        }
+        let status = match &self {
+            // Anthropic's own number, which its clients know.
+            Self::Upstream { failure, .. } if failure.kind == FailureKind::Overloaded => {
+                StatusCode::from_u16(529).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
+            }
+            _ => self.status(),
+        };
+        let body = match self.relayed() {
+            Some(bytes) if downstream::is_error(&bytes) => bytes,
+            Some(bytes) => downstream::error(&UpstreamError::parse(&bytes), Some(status.as_u16())).into(),
+            None => downstream::error(&self.body().into(), Some(status.as_u16())).into(),
+        };
+        self.answer(status, body)
+    }
+
+    fn answer(&self, status: StatusCode, body: Bytes) -> Response<Body> {
+        let retry_after = self.retry_after();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         response.extensions_mut().insert(Label(self.label()));
@@ -209,7 +233,7 @@ impl ApiError {
             }
             Self::UnknownPath { method, path } => ErrorBody::invalid(format!(
                 "Unknown path: {method} {path}. This gateway serves /v1/chat/completions, /v1/completions, \
-                 /v1/embeddings and /v1/models."
+                 /v1/embeddings, /v1/messages, /v1/messages/count_tokens and /v1/models."
             ))
             .with_code("unknown_url"),
             Self::WrongMethod { method, path, allowed } => {

@@ -1,4 +1,4 @@
-//! `POST /v1/chat/completions`, `/v1/completions` and `/v1/embeddings`: the life of a request, on one screen.
+//! `POST /v1/chat/completions`, `/v1/completions`, `/v1/embeddings` and `/v1/messages`: the life of a request, on one screen.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -38,6 +38,11 @@ pub async fn embeddings(state: State<Arc<Gateway>>, request: Request<Body>) -> R
     infer(state, Endpoint::Embeddings, request).await
 }
 
+/// `POST /v1/messages`
+pub async fn messages(state: State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
+    infer(state, Endpoint::Messages, request).await
+}
+
 async fn infer(State(gateway): State<Arc<Gateway>>, endpoint: Endpoint, request: Request<Body>) -> Response<Body> {
     let id = RequestId::of(&request);
     let (parts, body) = request.into_parts();
@@ -51,7 +56,7 @@ async fn infer(State(gateway): State<Arc<Gateway>>, endpoint: Endpoint, request:
         Ok(Found::Answered(answered, slot)) => relay::respond(*answered, record, slot),
         Err(error) => {
             record.failed(&error);
-            let mut response = error.into_response();
+            let mut response = error.respond_to(endpoint);
             record.write_headers(response.headers_mut());
             response
         }

@@ -11,6 +11,7 @@ use crate::api::error::ApiError;
 pub mod auth;
 pub mod body;
 pub mod cors;
+pub mod count_tokens;
 pub mod encoding;
 pub mod error;
 pub mod infer;

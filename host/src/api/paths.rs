@@ -21,7 +21,7 @@ use witgate_core::openai::Usage;
 use crate::admin;
 use crate::api::cors::Sharing;
 use crate::api::error::{ApiError, Label};
-use crate::api::{infer, models};
+use crate::api::{count_tokens, infer, models};
 use crate::gateway::Gateway;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access::AccessLine;
@@ -36,7 +36,9 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
             inference = inference
                 .route(&format!("{base}/chat/completions{end}"), asks(infer::chat))
                 .route(&format!("{base}/completions{end}"), asks(infer::completions))
-                .route(&format!("{base}/embeddings{end}"), asks(infer::embeddings));
+                .route(&format!("{base}/embeddings{end}"), asks(infer::embeddings))
+                .route(&format!("{base}/messages{end}"), asks(infer::messages))
+                .route(&format!("{base}/messages/count_tokens{end}"), asks(count_tokens::count_tokens));
             others = others.route(&format!("{base}/models{end}"), reads(models::list));
         }
         others = others.route(&format!("{base}/models/{{*id}}"), reads(models::retrieve));

@@ -123,7 +123,12 @@ fn take_u64(bytes: &mut Bytes) -> Option<u64> {
 }
 
 /// Headers that belong to the answer. Rate limits, timings and ids belong to the exchange that is over.
-const KEPT: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_LANGUAGE, HeaderName::from_static("openai-version")];
+const KEPT: [HeaderName; 4] = [
+    CONTENT_TYPE,
+    CONTENT_LANGUAGE,
+    HeaderName::from_static("openai-version"),
+    HeaderName::from_static("x-witgate-dropped"),
+];
 const VERSION: u8 = 1;
 const DIGEST: usize = 32;
 /// The map's, for each entry: the key, the entry's own fields, the bookkeeping of age and frequency.

@@ -94,6 +94,7 @@ fn hash_deployment(hash: &mut Hasher, config: &Config, configured: &witgate_core
     hash.text(match provider.dialect {
         Dialect::OpenAi => b"openai",
         Dialect::Ollama => b"ollama",
+        Dialect::Anthropic => b"anthropic",
         Dialect::Demo => b"demo",
     });
 }

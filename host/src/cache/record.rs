@@ -1,7 +1,8 @@
 //! Records an answer while it is relayed, and keeps it only if it ended as an answer should.
 //!
 //! Not kept: another status than 200, more bytes than the limit, an answer that broke off or whose client went away,
-//! and one that a limit or a filter ended (`finish_reason` is `length`, `content_filter`, or one that is not known).
+//! and one that a limit or a filter ended (`finish_reason` is `length`, `content_filter`, or one that is not known;
+//! in Anthropic's dialect `stop_reason`).
 
 use std::sync::Arc;
 
@@ -93,16 +94,18 @@ impl Drop for Recording {
 /// Whether every choice ended by itself. The name with its quotes cannot be part of a JSON string, where a quote is
 /// escaped.
 fn ended_well(endpoint: Endpoint, body: &[u8]) -> bool {
+    let (key, good) =
+        if endpoint.is_anthropic() { (STOP_REASON, &GOOD_STOPS[..]) } else { (FINISH_REASON, &GOOD_REASONS[..]) };
     let mut ended = !endpoint.streams();
-    for place in memmem::find_iter(body, FINISH_REASON) {
-        let rest = body[place + FINISH_REASON.len()..].trim_ascii_start();
+    for place in memmem::find_iter(body, key) {
+        let rest = body[place + key.len()..].trim_ascii_start();
         // The end of a text that happens to end so.
         let Some(rest) = rest.strip_prefix(b":") else { continue };
         let value = rest.trim_ascii_start();
         if value.starts_with(b"null") {
             continue;
         }
-        if !GOOD_REASONS.iter().any(|reason| value.starts_with(reason)) {
+        if !good.iter().any(|reason| value.starts_with(reason)) {
             return false;
         }
         ended = true;
@@ -111,6 +114,8 @@ fn ended_well(endpoint: Endpoint, body: &[u8]) -> bool {
 }
 
 const FINISH_REASON: &[u8] = b"\"finish_reason\"";
+const STOP_REASON: &[u8] = b"\"stop_reason\"";
+const GOOD_STOPS: [&[u8]; 3] = [b"\"end_turn\"", b"\"stop_sequence\"", b"\"tool_use\""];
 const GOOD_REASONS: [&[u8]; 3] = [b"\"stop\"", b"\"tool_calls\"", b"\"function_call\""];
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use futures_util::Stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Frame;
-use witgate_core::openai::{ErrorBody, Tally, Usage, usage};
+use witgate_core::dialect::anthropic::downstream;
+use witgate_core::openai::{Endpoint, ErrorBody, Tally, Usage, usage};
 
 use super::execute::Answered;
 use super::record::AttemptRecord;
@@ -179,9 +180,8 @@ impl http_body::Body for Relay {
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AttemptFailure>>> {
         let relay = self.get_mut();
-        if relay.accounts.is_none() {
-            return Poll::Ready(None);
-        }
+        let Some(accounts) = &relay.accounts else { return Poll::Ready(None) };
+        let endpoint = accounts.request.endpoint();
         let polled = match &mut relay.source {
             Source::Events(events) => Pin::new(&mut **events).poll_next(cx),
             Source::Long(long) => Pin::new(&mut **long).poll_next(cx),
@@ -198,7 +198,7 @@ impl http_body::Body for Relay {
             Some(Err(failure)) => {
                 relay.failed(&failure);
                 Poll::Ready(Some(match &relay.source {
-                    Source::Events(_) => Ok(Frame::data(error_event(&failure))),
+                    Source::Events(_) => Ok(Frame::data(error_event(endpoint, &failure))),
                     Source::Long(_) => Err(failure),
                 }))
             }
@@ -206,14 +206,18 @@ impl http_body::Body for Relay {
     }
 }
 
-fn error_event(failure: &AttemptFailure) -> Bytes {
-    ErrorBody {
+fn error_event(endpoint: Endpoint, failure: &AttemptFailure) -> Bytes {
+    let error = ErrorBody {
         message: failure.message.clone().into(),
         kind: "server_error".into(),
         param: None,
         code: Some(failure.kind.name().into()),
+    };
+    if endpoint.is_anthropic() {
+        downstream::error_event(&downstream::error(&error.into(), None))
+    } else {
+        error.to_event()
     }
-    .to_event()
 }
 
 /// As the upstream counts, else what went by.

@@ -73,6 +73,11 @@ impl RequestRecord {
         &self.id
     }
 
+    /// What was asked for.
+    pub fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
     /// When the request came.
     pub fn started(&self) -> Instant {
         self.started
@@ -147,6 +152,9 @@ impl RequestRecord {
     /// The request's id, the route receipt and what the cache said.
     pub fn write_headers(&self, headers: &mut HeaderMap) {
         headers.insert(request_id::HEADER, self.id.header_value());
+        if self.endpoint.is_anthropic() {
+            headers.insert(ANTHROPIC_REQUEST_ID, self.id.header_value());
+        }
         self.receipt.write(headers);
         match self.cache {
             Some(Cached::Hit { age, .. }) => {
@@ -220,9 +228,13 @@ const fn path(endpoint: Endpoint) -> &'static str {
         Endpoint::Chat => "/v1/chat/completions",
         Endpoint::Completions => "/v1/completions",
         Endpoint::Embeddings => "/v1/embeddings",
+        Endpoint::Messages => "/v1/messages",
+        Endpoint::CountTokens => "/v1/messages/count_tokens",
     }
 }
 
+/// What Anthropic's SDKs read.
+const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const CACHE: HeaderName = HeaderName::from_static("x-witgate-cache");
 /// nginx's number for a client that did not wait.
 const CLIENT_GONE: u16 = 499;

@@ -64,6 +64,25 @@ impl AnswerBody {
         }
     }
 
+    /// Reads all of an answer and makes another of it.
+    pub(super) async fn translated(
+        mut flow: Flow,
+        translate: impl FnOnce(&[u8]) -> Result<Bytes, String>,
+    ) -> Result<Self, AttemptFailure> {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = flow.next().await {
+            let chunk = chunk?;
+            if body.len() + chunk.len() > LARGEST_TRANSLATED {
+                let message = format!("the answer is larger than {LARGEST_TRANSLATED} bytes, and must be translated");
+                return Err(flow.failure(FailureKind::Malformed, message));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        check(&body, true, &flow)?;
+        let translated = translate(&body).map_err(|message| flow.failure(FailureKind::Malformed, message))?;
+        Ok(Self::Whole(translated))
+    }
+
     /// What the upstream says about tokens: of a long answer, as far as it has been passed on.
     pub fn usage(&self) -> Option<Usage> {
         match self {
@@ -183,5 +202,7 @@ fn check(body: &[u8], whole: bool, flow: &Flow) -> Result<(), AttemptFailure> {
     Ok(())
 }
 
+/// An answer with a few images in it; what is larger is no answer of a chat.
+const LARGEST_TRANSLATED: usize = 32 << 20;
 /// Chat answers are a tenth of this; what is longer, embeddings mostly, must not wait in memory.
 const HELD: usize = 64 << 10;

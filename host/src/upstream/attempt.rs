@@ -4,7 +4,8 @@ use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, LOCATION};
-use http::{HeaderMap, HeaderValue, response};
+use http::{HeaderMap, HeaderName, HeaderValue, response};
+use witgate_core::dialect::Translated;
 use witgate_core::openai::{Endpoint, ModelLiteral, Peek, RequestBody, UpstreamError, peek, rewrite};
 use witgate_core::vocabulary::FailureKind;
 
@@ -14,9 +15,10 @@ use super::connection::Body;
 use super::events::Events;
 use super::failure::AttemptFailure;
 use super::flow::{DEADLINE, Flow, Source};
+use super::passage::Passage;
 use super::provider::{Backend, Provider, Service};
 use super::retry_after::retry_after;
-use super::{Call, Reply, StreamReply, Upstreams, WholeReply, headers, vectors};
+use super::{Call, Deployment, Reply, StreamReply, Upstreams, WholeReply, headers, vectors};
 
 impl Upstreams {
     /// Makes one attempt.
@@ -26,11 +28,18 @@ impl Upstreams {
     pub async fn call(&self, call: Call<'_>) -> Result<Reply, AttemptFailure> {
         let deployment = &self.deployments[call.deployment];
         let provider = &self.providers[deployment.provider];
-        let body = request_body(&call, deployment.model.as_ref())?;
+        let passage = Passage::find(call.peek.endpoint, provider.manners)?;
+        let (body, dropped) = request_body(&call, deployment, &passage)?;
         let first_byte = call.first_byte_timeout.unwrap_or(provider.first_byte_timeout);
         let patience = first_byte.min(call.deadline.saturating_duration_since(Instant::now()));
-        match tokio::time::timeout(patience, begin(provider, body, &call)).await {
-            Ok(begun) => begun?.complete(&call).await,
+        match tokio::time::timeout(patience, begin(provider, body, &call, &passage)).await {
+            Ok(begun) => {
+                let mut reply = begun?.complete(&call, &passage).await?;
+                if let Some(dropped) = dropped {
+                    reply.headers_mut().insert(DROPPED, dropped);
+                }
+                Ok(reply)
+            }
             Err(_) if patience < first_byte => Err(AttemptFailure::new(FailureKind::Deadline, DEADLINE)),
             Err(_) => {
                 let message = format!("no answer began within {first_byte:?}");
@@ -40,15 +49,26 @@ impl Upstreams {
     }
 }
 
-/// The body for this deployment.
-fn request_body(call: &Call<'_>, model: Option<&ModelLiteral>) -> Result<RequestBody, AttemptFailure> {
-    let rewritten = |body: &Bytes, peek: &Peek| match model {
-        Some(model) => rewrite::with_model(body, peek, model),
-        None if *call.requested_model == *peek.model => body.clone().into(),
-        None => rewrite::with_model(body, peek, &ModelLiteral::new(call.requested_model)),
+/// The body for this deployment, and what had to be left out of it.
+fn request_body(
+    call: &Call<'_>,
+    deployment: &Deployment,
+    passage: &Passage,
+) -> Result<(RequestBody, Option<HeaderValue>), AttemptFailure> {
+    let rewritten = |body: &Bytes, peek: &Peek| {
+        let name = deployment.model.as_ref().map_or(call.requested_model, |model| &model.name);
+        if let Some(Translated { body, dropped }) = passage.request(body, name, deployment.max_tokens)? {
+            return Ok((Bytes::from(body).into(), told(&dropped)));
+        }
+        let body = match &deployment.model {
+            Some(model) => rewrite::with_model(body, peek, &model.literal),
+            None if *call.requested_model == *peek.model => body.clone().into(),
+            None => rewrite::with_model(body, peek, &ModelLiteral::new(call.requested_model)),
+        };
+        Ok((body, None))
     };
     let Some(overlay) = call.overlay.and_then(|overlay| overlay.as_object()) else {
-        return Ok(rewritten(call.body, call.peek));
+        return rewritten(call.body, call.peek);
     };
     let refused = |error: String| {
         let message = format!("the policy's overlay makes a request that cannot be sent: {error}");
@@ -56,19 +76,32 @@ fn request_body(call: &Call<'_>, model: Option<&ModelLiteral>) -> Result<Request
     };
     let body = rewrite::with_overlay(call.body, overlay).map_err(|error| refused(error.to_string()))?;
     let peeked = peek(&body, call.peek.endpoint).map_err(|error| refused(error.to_string()))?;
-    Ok(rewritten(&body, &peeked))
+    rewritten(&body, &peeked)
+}
+
+/// Names of fields as a header.
+fn told(dropped: &[String]) -> Option<HeaderValue> {
+    // A client may have written anything in their place.
+    let plain = |name: &String| name.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(100).collect();
+    let names: Vec<String> = dropped.iter().map(plain).collect();
+    (!names.is_empty()).then(|| HeaderValue::try_from(names.join(", ")).ok())?
 }
 
 /// Sends the request and waits for what the first-byte timeout is about: the head of the answer, or of a stream the
 /// first event.
-async fn begin(provider: &Provider, body: RequestBody, call: &Call<'_>) -> Result<Begun, AttemptFailure> {
+async fn begin(
+    provider: &Provider,
+    body: RequestBody,
+    call: &Call<'_>,
+    passage: &Passage,
+) -> Result<Begun, AttemptFailure> {
     let (head, source) = match &provider.backend {
         Backend::Http(service) => {
-            let (head, body) = send(service, body, call).await?;
+            let (head, body) = send(service, passage.endpoint(), body, call).await?;
             (head, Source::Http(body))
         }
         Backend::Demo(demo) => {
-            let (head, script) = demo.answer(&body, call.peek.endpoint, SystemTime::now());
+            let (head, script) = demo.answer(&body, passage.endpoint(), SystemTime::now());
             (head, Source::Demo(script))
         }
         Backend::Unusable(why) => return Err(AttemptFailure::new(FailureKind::Connect, why)),
@@ -78,7 +111,7 @@ async fn begin(provider: &Provider, body: RequestBody, call: &Call<'_>) -> Resul
         return Ok(Begun::Refused(head, flow));
     }
     if call.peek.stream && !is_other_than_events(&head.headers) {
-        let events = Box::new(Events::begin(flow).await?);
+        let events = Box::new(Events::begin(flow, *passage, call.peek).await?);
         let headers = headers::relayed(&head.headers);
         return Ok(Begun::Stream(StreamReply { status: head.status, headers, events }));
     }
@@ -87,10 +120,11 @@ async fn begin(provider: &Provider, body: RequestBody, call: &Call<'_>) -> Resul
 
 async fn send(
     service: &Service,
+    endpoint: Endpoint,
     body: RequestBody,
     call: &Call<'_>,
 ) -> Result<(response::Parts, Body), AttemptFailure> {
-    let request = || service.request(call.peek.endpoint, body.clone(), call.peek.stream, call.client_headers);
+    let request = || service.request(endpoint, body.clone(), call.peek.stream, call.client_headers);
     service.client.send(request).await
 }
 
@@ -103,12 +137,16 @@ enum Begun {
 
 impl Begun {
     /// Reads what must be known before the answer can be passed on.
-    async fn complete(self, call: &Call<'_>) -> Result<Reply, AttemptFailure> {
+    async fn complete(self, call: &Call<'_>, passage: &Passage) -> Result<Reply, AttemptFailure> {
         match self {
             Self::Stream(reply) => Ok(Reply::Stream(reply)),
-            Self::Refused(head, flow) => Err(refused(&head, flow).await),
+            Self::Refused(head, flow) => Err(refused(&head, flow, passage).await),
             Self::Whole { head, flow, streaming } => {
-                let body = AnswerBody::begin(flow).await?;
+                let body = if passage.is_same() || streaming {
+                    AnswerBody::begin(flow).await?
+                } else {
+                    AnswerBody::translated(flow, |body| passage.answer(body)).await?
+                };
                 if streaming {
                     let got = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
                     let message = format!("asked for a stream, but the answer's content type is `{got}`");
@@ -133,7 +171,7 @@ fn is_other_than_events(headers: &HeaderMap) -> bool {
 }
 
 /// What the upstream says no with.
-async fn refused(head: &response::Parts, mut flow: Flow) -> AttemptFailure {
+async fn refused(head: &response::Parts, mut flow: Flow, passage: &Passage) -> AttemptFailure {
     let mut bytes = BytesMut::new();
     // An error that breaks off is still the error that its status says.
     while let Some(Ok(chunk)) = flow.next().await {
@@ -154,6 +192,9 @@ async fn refused(head: &response::Parts, mut flow: Flow) -> AttemptFailure {
     let kind = classify(head.status, &error);
     let retry_after = retry_after(head.status, &head.headers, &bytes, SystemTime::now());
     let body = matches!(kind, FailureKind::BadRequest | FailureKind::ContextLength).then(|| {
+        if let Some(told) = passage.error(&error) {
+            return told;
+        }
         // What is cut is not JSON any more, so it is not taken for an error object either.
         if UpstreamError::is_envelope(&bytes) {
             return bytes;
@@ -164,5 +205,6 @@ async fn refused(head: &response::Parts, mut flow: Flow) -> AttemptFailure {
     AttemptFailure { kind, status: head.status.as_u16(), retry_after, message, body, headers }
 }
 
+const DROPPED: HeaderName = HeaderName::from_static("x-witgate-dropped");
 /// An upstream's error is relayed up to this size: beyond it, it is no error message.
 const LARGEST_ERROR: usize = 64 << 10;

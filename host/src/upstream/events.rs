@@ -1,28 +1,34 @@
-//! A streamed answer: whole events, each as soon as it has come, and exactly one `[DONE]` at the end.
+//! A streamed answer: whole events, each as soon as it has come, and exactly one `[DONE]` (in Anthropic's dialect
+//! `message_stop`) at the end.
 //!
 //! What an SDK would choke on is left out: an event without data, of which some clients try to parse nothing, and so
-//! also the blank line after a comment, which they take for the end of such an event. An error is told in OpenAI's
-//! shape, whatever the upstream's was, and nothing after it.
+//! also the blank line after a comment, which they take for the end of such an event. An error is told in the shape of
+//! the client's dialect, whatever the upstream's was, and nothing after it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::Stream;
-use witgate_core::openai::{Seen, Tally, UpstreamError};
+use witgate_core::dialect::StreamTranslator;
+use witgate_core::openai::{Peek, Seen, Tally, UpstreamError};
 use witgate_core::sse::{self, Splitter};
 use witgate_core::vocabulary::FailureKind;
 
 use super::classify::classify_in_stream;
 use super::failure::AttemptFailure;
 use super::flow::Flow;
+use super::passage::Passage;
 
-/// The events of an answer. Each item holds one or more whole events, in the upstream's own bytes. After an error
-/// nothing more comes; without one, the last item is or ends with `data: [DONE]`, unless an event reported an error.
+/// The events of an answer. Each item holds one or more whole events: the upstream's own bytes where it speaks the
+/// client's dialect, else what is made of them. After an error nothing more comes; without one, the last item is or ends
+/// with the event that ends a stream, unless an event reported an error.
 pub struct Events {
     flow: Flow,
     splitter: Splitter,
     tally: Tally,
+    passage: Passage,
+    translator: Option<Box<dyn StreamTranslator>>,
     first: Option<Bytes>,
     /// An error event that has been put into shape; comes next.
     error: Option<Bytes>,
@@ -31,15 +37,24 @@ pub struct Events {
 
 impl Events {
     /// Waits for the first event; comments before it are not kept, since nobody has been kept waiting by us.
-    pub(super) async fn begin(flow: Flow) -> Result<Self, AttemptFailure> {
+    pub(super) async fn begin(flow: Flow, passage: Passage, peek: &Peek) -> Result<Self, AttemptFailure> {
         let splitter = Splitter::new(sse::DEFAULT_LIMIT);
-        let mut events = Self { flow, splitter, tally: Tally::default(), first: None, error: None, ended: false };
+        let mut events = Self {
+            flow,
+            splitter,
+            tally: Tally::default(),
+            translator: passage.stream(peek),
+            passage,
+            first: None,
+            error: None,
+            ended: false,
+        };
         loop {
             let mut seen = Seen::Nothing;
             let mut error = None;
             let run = std::future::poll_fn(|cx| {
                 events.poll_run(cx, |event, what| {
-                    if seen == Seen::Nothing {
+                    if matches!(seen, Seen::Nothing | Seen::Ping) {
                         seen = what;
                     }
                     if what == Seen::Error && error.is_none() {
@@ -58,9 +73,9 @@ impl Events {
                     let error = error.unwrap_or_default();
                     return Err(events.flow.failure(classify_in_stream(&error), error.message));
                 }
-                (Some(Ok(_)), Seen::Nothing) => {}
+                (Some(Ok(_)), Seen::Nothing | Seen::Ping) => {}
                 (Some(Ok(run)), Seen::Chunk) => {
-                    events.first = Some(run);
+                    events.first = Some(run).filter(|run| !run.is_empty());
                     return Ok(events);
                 }
             }
@@ -72,7 +87,7 @@ impl Events {
         &self.tally
     }
 
-    /// The next run of events; `None` at the end of the body.
+    /// The next run of events, empty when nothing is to be told of them; `None` at the end of the body.
     fn poll_run(
         &mut self,
         cx: &mut Context<'_>,
@@ -82,22 +97,31 @@ impl Events {
             if let Some(error) = self.error.take() {
                 return Poll::Ready(Some(Ok(error)));
             }
-            let (tally, error) = (&mut self.tally, &mut self.error);
+            let (tally, error, translator) = (&mut self.tally, &mut self.error, &mut self.translator);
+            let passage = self.passage;
+            let mut made = Vec::new();
             let run = self.splitter.next_run(|event| {
                 let failed_before = tally.failed();
                 let seen = tally.see(event);
                 each(event, seen);
+                if failed_before {
+                    return false;
+                }
+                if let Some(translator) = translator {
+                    translator.event(event, &mut made);
+                    return true;
+                }
                 match seen {
-                    _ if failed_before => false,
                     Seen::Nothing => sse::is_comment(event),
-                    Seen::Chunk | Seen::Done => true,
+                    Seen::Ping | Seen::Chunk | Seen::Done => true,
                     Seen::Error => {
-                        *error = in_shape(event);
+                        *error = in_shape(event, passage);
                         error.is_none()
                     }
                 }
             });
             match run {
+                Ok(Some(_)) if translator.is_some() => return Poll::Ready(Some(Ok(made.into()))),
                 Ok(Some(run)) => return Poll::Ready(Some(Ok(run))),
                 Ok(None) if self.error.is_some() => continue,
                 Ok(None) => {}
@@ -112,6 +136,14 @@ impl Events {
                 None => return Poll::Ready(None),
             }
         }
+    }
+
+    /// What is missing where the upstream just closes the stream.
+    fn ending(&mut self) -> Bytes {
+        let Some(translator) = &mut self.translator else { return self.passage.last_event() };
+        let mut made = Vec::new();
+        translator.end(&mut made);
+        made.into()
     }
 
     /// The stream is complete and has told so; what follows matters only to the connection.
@@ -145,7 +177,12 @@ impl Stream for Events {
             events.ended = true;
             return Poll::Ready(None);
         }
-        let run = ready!(events.poll_run(cx, |_, _| ()));
+        let run = loop {
+            match ready!(events.poll_run(cx, |_, _| ())) {
+                Some(Ok(run)) if run.is_empty() && !events.tally.done() && !events.tally.failed() => {}
+                run => break run,
+            }
+        };
         let item = match run {
             Some(Ok(run)) => {
                 if events.tally.done() {
@@ -154,7 +191,7 @@ impl Stream for Events {
                 return Poll::Ready(Some(Ok(run)));
             }
             Some(Err(failure)) => Some(Err(failure)),
-            None if events.tally.complete() => Some(Ok(DONE)),
+            None if events.tally.complete() => Some(Ok(events.ending())),
             None => Some(Err(events.flow.cut("the stream ended without a finish_reason"))),
         };
         events.ended = true;
@@ -163,13 +200,10 @@ impl Stream for Events {
 }
 
 /// The error as clients look for it; `None` where it is so already.
-fn in_shape(event: &[u8]) -> Option<Bytes> {
+fn in_shape(event: &[u8], passage: Passage) -> Option<Bytes> {
     let data = sse::data(event)?;
     if UpstreamError::is_envelope(&data) {
         return None;
     }
-    Some(UpstreamError::parse(&data).into_body("server_error").to_event())
+    Some(passage.error_event(UpstreamError::parse(&data)))
 }
-
-/// Some servers just close the stream; clients wait for this.
-const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");

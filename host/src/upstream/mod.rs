@@ -18,6 +18,7 @@ mod events;
 mod failure;
 mod flow;
 mod headers;
+mod passage;
 mod pool;
 mod provider;
 mod retry_after;
@@ -25,6 +26,7 @@ mod retry_after;
 mod tests;
 mod vectors;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -51,7 +53,15 @@ pub struct Upstreams {
 struct Deployment {
     provider: usize,
     /// `None`: the name that the client asked for.
-    model: Option<ModelLiteral>,
+    model: Option<Model>,
+    /// Its longest answer, if it is configured.
+    max_tokens: Option<u32>,
+}
+
+/// A model's name at its provider.
+struct Model {
+    name: Arc<str>,
+    literal: ModelLiteral,
 }
 
 /// One attempt.
@@ -102,6 +112,21 @@ pub struct StreamReply {
     pub events: Box<Events>,
 }
 
+impl Model {
+    fn new(name: &str) -> Self {
+        Self { name: name.into(), literal: ModelLiteral::new(name) }
+    }
+}
+
+impl Reply {
+    fn headers_mut(&mut self) -> &mut HeaderMap {
+        match self {
+            Self::Whole(reply) => &mut reply.headers,
+            Self::Stream(reply) => &mut reply.headers,
+        }
+    }
+}
+
 impl Upstreams {
     /// Prepares all deployments. Open connections of `before` are used on where they lead to the same place.
     pub fn new(config: &Config, before: Option<&Self>) -> Self {
@@ -109,9 +134,10 @@ impl Upstreams {
         let deployments = config.deployments.iter().map(|configured| Deployment {
             provider: configured.provider,
             model: match &configured.deployment.model {
-                UpstreamModel::Named(name) => Some(ModelLiteral::new(name)),
+                UpstreamModel::Named(name) => Some(Model::new(name)),
                 UpstreamModel::AsRequested => None,
             },
+            max_tokens: configured.deployment.max_output_tokens,
         });
         Self {
             providers: config.providers.iter().map(|configured| Provider::new(configured, before)).collect(),

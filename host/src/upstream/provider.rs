@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use witgate_core::config::{Dialect, Provider as Configured};
+use witgate_core::dialect::anthropic::VERSION;
 use witgate_core::openai::{Endpoint, RequestBody};
 
 use super::client::{Client, Origin};
@@ -13,9 +14,11 @@ use super::connect::ConnectorError;
 use super::connection::Pieces;
 use super::demo::Demo;
 use super::headers;
+use super::passage::Manners;
 
 /// A provider.
 pub(super) struct Provider {
+    pub(super) manners: Manners,
     pub(super) first_byte_timeout: Duration,
     pub(super) idle_timeout: Duration,
     pub(super) backend: Backend,
@@ -23,7 +26,7 @@ pub(super) struct Provider {
 
 /// What answers.
 pub(super) enum Backend {
-    /// A service that speaks OpenAI's dialect; Ollama does too, on the path that is configured.
+    /// A service that speaks OpenAI's dialect, as Ollama does too on the path that is configured, or Anthropic's.
     Http(Box<Service>),
     /// The built-in one.
     Demo(Demo),
@@ -60,7 +63,7 @@ impl Provider {
     pub(super) fn new(configured: &Configured, before: &[Self]) -> Self {
         let backend = match configured.dialect {
             Dialect::Demo => Backend::Demo(Demo::new(configured.demo.as_ref())),
-            Dialect::OpenAi | Dialect::Ollama => match Service::new(configured, before) {
+            Dialect::OpenAi | Dialect::Ollama | Dialect::Anthropic => match Service::new(configured, before) {
                 Ok(service) => Backend::Http(Box::new(service)),
                 Err(error) => {
                     tracing::error!(provider = %configured.name, %error, "provider cannot be used");
@@ -68,15 +71,23 @@ impl Provider {
                 }
             },
         };
-        Self { first_byte_timeout: configured.first_byte_timeout, idle_timeout: configured.idle_timeout, backend }
+        let manners =
+            Manners { dialect: configured.dialect, on_loss: configured.on_loss, output_limit: configured.output_limit };
+        Self {
+            manners,
+            first_byte_timeout: configured.first_byte_timeout,
+            idle_timeout: configured.idle_timeout,
+            backend,
+        }
     }
 }
 
 impl Service {
     fn new(configured: &Configured, before: &[Provider]) -> Result<Self, ProviderError> {
         let base: Uri = configured.base_url.parse()?;
-        let [chat, completions, embeddings] = Endpoint::ALL.map(|endpoint| path(&base, endpoint.path()).parse::<Uri>());
-        let uris = [chat?, completions?, embeddings?];
+        let [chat, completions, embeddings, messages, count_tokens] =
+            Endpoint::ALL.map(|endpoint| path(&base, endpoint.path()).parse::<Uri>());
+        let uris = [chat?, completions?, embeddings?, messages?, count_tokens?];
         let headers = template(configured, &base)?;
         let origin = Origin {
             base,
@@ -110,7 +121,8 @@ impl Service {
         headers.reserve(self.headers.len() + client_headers.len() + 1);
         headers::forward(client_headers, headers);
         for (name, value) in &self.headers {
-            if name != USER_AGENT || !headers.contains_key(USER_AGENT) {
+            let client_s = [&USER_AGENT, &ANTHROPIC_VERSION].contains(&name) && headers.contains_key(name);
+            if !client_s {
                 headers.insert(name, value.clone());
             }
         }
@@ -138,8 +150,16 @@ pub(super) fn template(configured: &Configured, base: &Uri) -> Result<HeaderMap,
     headers.insert(CONTENT_TYPE, JSON);
     headers.insert(ACCEPT_ENCODING, IDENTITY);
     headers.insert(USER_AGENT, OURSELVES);
+    let anthropic = configured.dialect == Dialect::Anthropic;
+    if anthropic {
+        headers.insert(ANTHROPIC_VERSION, HeaderValue::from_static(VERSION));
+    }
     if let Some(key) = &configured.api_key {
-        headers.insert(AUTHORIZATION, secret("api_key", &format!("Bearer {}", key.expose()))?);
+        if anthropic {
+            headers.insert(X_API_KEY, secret("api_key", key.expose())?);
+        } else {
+            headers.insert(AUTHORIZATION, secret("api_key", &format!("Bearer {}", key.expose()))?);
+        }
     }
     for (name, value) in &configured.headers {
         let key = HeaderName::try_from(name).map_err(|_| ProviderError::HeaderName(name.clone()))?;
@@ -148,6 +168,8 @@ pub(super) fn template(configured: &Configured, base: &Uri) -> Result<HeaderMap,
     Ok(headers)
 }
 
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");

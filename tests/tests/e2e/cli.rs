@@ -50,7 +50,7 @@ routes:
             "\
 witgate.yaml:1:1: error: unknown key `sever`
   hint: did you mean `server`?
-witgate.yaml:3:19: error: providers.demo.dialect: expected one of `openai`, `ollama`, `demo`, found text \"dmeo\"
+witgate.yaml:3:19: error: providers.demo.dialect: expected one of `openai`, `ollama`, `anthropic`, `demo`, found text \"dmeo\"
   hint: did you mean `demo`?
 witgate.yaml:5:23: error: deployments.tiny@demo.weight: must be above 0, found -1
 witgate.yaml:7:23: error: routes.tiny.deployments: there is no deployment `tniy@demo`

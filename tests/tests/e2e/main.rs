@@ -17,6 +17,7 @@ mod failover;
 mod fuzz;
 mod hedge;
 mod limits;
+mod messages;
 mod models;
 mod operations;
 mod policy;

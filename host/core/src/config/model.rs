@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use crate::config::Secret;
 use crate::deployment::Deployment;
+use crate::dialect::OnLoss;
+use crate::dialect::anthropic::downstream::OutputLimit;
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -129,9 +131,10 @@ pub struct Provider {
     /// Its API's shape.
     pub dialect: Dialect,
     /// `http` or `https`, without a trailing slash, with the path that the endpoints are under (usually `/v1`).
-    /// Not used by the demo dialect; default of Ollama `http://127.0.0.1:11434/v1`.
+    /// Not used by the demo dialect; default of Ollama `http://127.0.0.1:11434/v1`, of Anthropic
+    /// `https://api.anthropic.com/v1`.
     pub base_url: String,
-    /// Sent as `Authorization: Bearer`.
+    /// Sent in the header that the dialect says.
     pub api_key: Option<Secret>,
     /// Sent with every request.
     pub headers: Vec<(String, Secret)>,
@@ -145,6 +148,11 @@ pub struct Provider {
     pub pool_idle_timeout: Duration,
     /// Unused connections kept. Default 256.
     pub pool_max_idle: usize,
+    /// What is done about what its dialect cannot say. Default: demands are refused, hints are left out.
+    pub on_loss: OnLoss,
+    /// What it calls the longest answer, where a request is made for it. Default: `max_completion_tokens` at OpenAI
+    /// itself, `max_tokens` anywhere else.
+    pub output_limit: OutputLimit,
     /// How the demo provider behaves; only for that dialect.
     pub demo: Option<Demo>,
 }
@@ -156,6 +164,8 @@ pub enum Dialect {
     OpenAi,
     /// Ollama's OpenAI-compatible `/v1`.
     Ollama,
+    /// Anthropic's Messages.
+    Anthropic,
     /// Built in: deterministic text, no network.
     Demo,
 }

@@ -136,17 +136,23 @@ pub(super) struct RawKey {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Provider")]
 pub(super) struct RawProvider {
-    /// Its API's shape: `openai` for OpenAI and everything compatible (vLLM, llama.cpp, LM Studio, ...), `ollama`, or
-    /// `demo`, which is built in and needs no network.
+    /// Its API's shape: `openai` for OpenAI and everything compatible (vLLM, llama.cpp, LM Studio, ...), `ollama`,
+    /// `anthropic` (Messages), or `demo`, which is built in and needs no network.
     #[schemars(required)]
     pub(super) dialect: Option<RawDialect>,
     /// With the path that the endpoints are under, usually `/v1`. `openai` needs it; `ollama` without it:
-    /// `http://127.0.0.1:11434/v1`.
+    /// `http://127.0.0.1:11434/v1`; `anthropic` without it: `https://api.anthropic.com/v1`.
     pub(super) base_url: Option<String>,
-    /// Sent as `Authorization: Bearer`.
+    /// Sent as `Authorization: Bearer`; by `anthropic` as `x-api-key`.
     pub(super) api_key: Option<SecretText>,
     /// Sent with every request.
     pub(super) headers: Option<Named<SecretText>>,
+    /// What happens when a request has to be translated for the provider and holds what its dialect cannot say. A
+    /// demand shapes the answer (several choices, log probabilities, audio), a hint does not (a seed, a penalty).
+    /// `refuse-demands` refuses demands with status 400 and leaves hints out, `refuse` refuses both, `drop` leaves both
+    /// out. What was left out is named in the answer's header `x-witgate-dropped`.
+    #[schemars(extend("default" = "refuse-demands"))]
+    pub(super) on_loss: Option<RawOnLoss>,
     /// For making a connection, TLS included.
     #[schemars(extend("default" = "5s"))]
     pub(super) connect_timeout: Option<DurationText>,
@@ -172,7 +178,17 @@ pub(super) struct RawProvider {
 pub(super) enum RawDialect {
     Openai,
     Ollama,
+    Anthropic,
     Demo,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "OnLoss", inline)]
+pub(super) enum RawOnLoss {
+    RefuseDemands,
+    Refuse,
+    Drop,
 }
 
 /// How a provider of the dialect `demo` behaves.

@@ -45,17 +45,25 @@ pub(super) fn input(scanner: &mut Scanner<'_>, visitor: &mut impl Visitor) -> Re
 
 fn message(scanner: &mut Scanner<'_>, visitor: &mut impl Visitor) -> Result<(), SyntaxError> {
     scanner.object(|inner, key| match (key.raw, inner.kind()?) {
-        ("content", Kind::String) => {
-            visitor.text(inner.string()?);
-            Ok(())
-        }
-        ("content", Kind::Array) => inner.array(|element| part(element, visitor)),
+        ("content", _) => content(inner, visitor),
         ("tool_calls" | "function_call", _) => {
             visitor.structure(inner.raw()?);
             Ok(())
         }
         _ => inner.skip(),
     })
+}
+
+/// The value of `content` or `system`: a text, or parts.
+pub(super) fn content(scanner: &mut Scanner<'_>, visitor: &mut impl Visitor) -> Result<(), SyntaxError> {
+    match scanner.kind()? {
+        Kind::String => {
+            visitor.text(scanner.string()?);
+            Ok(())
+        }
+        Kind::Array => scanner.array(|inner| part(inner, visitor)),
+        Kind::Null | Kind::Boolean | Kind::Number | Kind::Object => scanner.skip(),
+    }
 }
 
 fn part(scanner: &mut Scanner<'_>, visitor: &mut impl Visitor) -> Result<(), SyntaxError> {
@@ -68,6 +76,9 @@ fn part(scanner: &mut Scanner<'_>, visitor: &mut impl Visitor) -> Result<(), Syn
         match (key.raw, inner.kind()?) {
             ("text", Kind::String) => text = Some(inner.string()?),
             ("type", Kind::String) => kind = inner.string()?.raw,
+            // Anthropic's results and calls of tools
+            ("content", _) => content(inner, visitor)?,
+            ("input", Kind::Object) => visitor.structure(inner.raw()?),
             _ => {
                 inner.skip()?;
             }

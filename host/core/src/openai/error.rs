@@ -118,6 +118,17 @@ impl UpstreamError {
     }
 }
 
+impl From<ErrorBody> for UpstreamError {
+    fn from(body: ErrorBody) -> Self {
+        Self {
+            message: body.message.into_owned(),
+            kind: Some(body.kind.into_owned()),
+            code: body.code.map(Cow::into_owned),
+            param: body.param.map(Cow::into_owned),
+        }
+    }
+}
+
 /// A text as it is, null as nothing, anything else as JSON.
 fn text(value: &Value) -> Option<String> {
     match value {

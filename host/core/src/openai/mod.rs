@@ -34,11 +34,15 @@ pub enum Endpoint {
     Completions,
     /// `POST /v1/embeddings`
     Embeddings,
+    /// `POST /v1/messages`: Anthropic's dialect.
+    Messages,
+    /// `POST /v1/messages/count_tokens`: Anthropic's dialect.
+    CountTokens,
 }
 
 impl Endpoint {
     /// Every endpoint, in the order of [`Endpoint::index`].
-    pub const ALL: [Self; 3] = [Self::Chat, Self::Completions, Self::Embeddings];
+    pub const ALL: [Self; 5] = [Self::Chat, Self::Completions, Self::Embeddings, Self::Messages, Self::CountTokens];
 
     /// Below `/v1`.
     pub const fn path(self) -> &'static str {
@@ -46,6 +50,8 @@ impl Endpoint {
             Self::Chat => "/chat/completions",
             Self::Completions => "/completions",
             Self::Embeddings => "/embeddings",
+            Self::Messages => "/messages",
+            Self::CountTokens => "/messages/count_tokens",
         }
     }
 
@@ -55,13 +61,15 @@ impl Endpoint {
             Self::Chat => 0,
             Self::Completions => 1,
             Self::Embeddings => 2,
+            Self::Messages => 3,
+            Self::CountTokens => 4,
         }
     }
 
     /// The field that holds the prompt.
     pub const fn prompt_field(self) -> &'static str {
         match self {
-            Self::Chat => "messages",
+            Self::Chat | Self::Messages | Self::CountTokens => "messages",
             Self::Completions => "prompt",
             Self::Embeddings => "input",
         }
@@ -70,8 +78,16 @@ impl Endpoint {
     /// Whether an answer may be a stream.
     pub const fn streams(self) -> bool {
         match self {
-            Self::Chat | Self::Completions => true,
-            Self::Embeddings => false,
+            Self::Chat | Self::Completions | Self::Messages => true,
+            Self::Embeddings | Self::CountTokens => false,
+        }
+    }
+
+    /// Whether the client speaks Anthropic's dialect: errors and events are then of its shape.
+    pub const fn is_anthropic(self) -> bool {
+        match self {
+            Self::Messages | Self::CountTokens => true,
+            Self::Chat | Self::Completions | Self::Embeddings => false,
         }
     }
 }

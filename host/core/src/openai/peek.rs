@@ -20,6 +20,8 @@ pub struct Peek {
     pub model_span: Span,
     /// Where the value of `messages`, `prompt` or `input` is in the body.
     pub prompt_span: Span,
+    /// Where the value of `system` is, which Anthropic has beside the messages.
+    pub system_span: Option<Span>,
     /// Whether the client wants a stream.
     pub stream: bool,
     /// Whether it wants the usage at the end of the stream.
@@ -28,7 +30,7 @@ pub struct Peek {
     pub max_output_tokens: Option<u32>,
     /// `n`; 1 when not set.
     pub choices: u32,
-    /// What requests that belong together share: `prompt_cache_key`, else `user`.
+    /// What requests that belong together share: `prompt_cache_key`, else `user`, or Anthropic's `metadata.user_id`.
     pub session: Option<Box<str>>,
     /// Messages of a chat.
     pub messages: u32,
@@ -38,7 +40,7 @@ pub struct Peek {
     pub images: u32,
     /// Audio parts, plus 1 when audio output is asked for.
     pub audio: u32,
-    /// Whether `response_format` asks for a JSON schema.
+    /// Whether `response_format`, or Anthropic's `output_config`, asks for a JSON schema.
     pub json_schema: bool,
     /// Estimated length of the prompt, tools included; below 2^31.
     pub prompt_tokens: u32,
@@ -70,6 +72,7 @@ struct Fields {
     seen: u32,
     model: Option<(Box<str>, Span)>,
     prompt_span: Option<Span>,
+    system_span: Option<Span>,
     stream: bool,
     include_usage: bool,
     max_tokens: Option<u32>,
@@ -120,6 +123,7 @@ impl Fields {
             seen: 0,
             model: None,
             prompt_span: None,
+            system_span: None,
             stream: false,
             include_usage: false,
             max_tokens: None,
@@ -165,6 +169,9 @@ impl Fields {
             "tools" | "functions" if kind == Kind::Array => self.tools(scanner)?,
             "response_format" if kind == Kind::Object => self.response_format(scanner)?,
             "modalities" if kind == Kind::Array => self.modalities(scanner)?,
+            "system" if self.endpoint.is_anthropic() => self.system(scanner)?,
+            "metadata" if self.endpoint.is_anthropic() && kind == Kind::Object => self.metadata(scanner)?,
+            "output_config" if self.endpoint.is_anthropic() && kind == Kind::Object => self.output_config(scanner)?,
             // Not of this endpoint, or of a type that tells routing nothing and that the upstream may judge.
             _ => scanner.skip()?,
         }
@@ -175,11 +182,11 @@ impl Fields {
         let field = self.endpoint.prompt_field();
         let start = scanner.at();
         match (self.endpoint, got) {
-            (Endpoint::Chat, Kind::Array) => {
+            (Endpoint::Chat | Endpoint::Messages | Endpoint::CountTokens, Kind::Array) => {
                 self.counts.messages = content::messages(scanner, &mut self.counts)?;
                 self.counts.estimate.messages(self.counts.messages);
             }
-            (Endpoint::Chat, _) => {
+            (Endpoint::Chat | Endpoint::Messages | Endpoint::CountTokens, _) => {
                 return Err(RequestError::WrongType { field, expected: "an array of objects", got });
             }
             (Endpoint::Completions | Endpoint::Embeddings, Kind::String | Kind::Array) => {
@@ -230,20 +237,51 @@ impl Fields {
         })
     }
 
+    fn system(&mut self, scanner: &mut Scanner<'_>) -> Result<(), RequestError> {
+        let start = scanner.at();
+        content::content(scanner, &mut self.counts)?;
+        self.system_span = Some(start..scanner.at());
+        Ok(())
+    }
+
+    fn metadata(&mut self, scanner: &mut Scanner<'_>) -> Result<(), RequestError> {
+        scanner.object(|inner, key| {
+            if key.raw == "user_id" && inner.kind()? == Kind::String {
+                self.user = Some(inner.string()?.decode().into());
+                return Ok(());
+            }
+            inner.skip()?;
+            Ok(())
+        })
+    }
+
+    fn output_config(&mut self, scanner: &mut Scanner<'_>) -> Result<(), RequestError> {
+        scanner.object(|inner, key| {
+            self.json_schema |= key.raw == "format" && inner.kind()? == Kind::Object;
+            inner.skip()?;
+            Ok(())
+        })
+    }
+
     fn finish(self) -> Result<Peek, RequestError> {
         let (model, model_span) = self.model.ok_or(RequestError::Missing { field: "model" })?;
         if model.is_empty() {
             return Err(RequestError::EmptyModel);
         }
         let field = self.endpoint.prompt_field();
+        let max_output_tokens = self.max_completion_tokens.or(self.max_tokens);
+        if self.endpoint == Endpoint::Messages && max_output_tokens.is_none() {
+            return Err(RequestError::Missing { field: "max_tokens" });
+        }
         Ok(Peek {
             endpoint: self.endpoint,
             model,
             model_span,
             prompt_span: self.prompt_span.ok_or(RequestError::Missing { field })?,
+            system_span: self.system_span,
             stream: self.stream && self.endpoint.streams(),
             include_usage: self.include_usage,
-            max_output_tokens: self.max_completion_tokens.or(self.max_tokens),
+            max_output_tokens,
             choices: self.choices,
             session: self.cache_key.or(self.user),
             messages: self.counts.messages,
@@ -303,7 +341,7 @@ fn whole(scanner: &mut Scanner<'_>, field: &'static str, minimum: i64) -> Result
 }
 
 /// The fields that are read, each of them at most once.
-const READ: [&str; 15] = [
+const READ: [&str; 18] = [
     "model",
     "messages",
     "stream",
@@ -319,6 +357,9 @@ const READ: [&str; 15] = [
     "input",
     "functions",
     "modalities",
+    "system",
+    "metadata",
+    "output_config",
 ];
 
 #[cfg(test)]

@@ -55,11 +55,16 @@ impl Estimate {
 /// newlines. Meant for a body that was [peeked](super::peek) at; anything else gives what can be read of it.
 pub fn prompt_text(body: &[u8], peek: &Peek) -> String {
     let mut collect = Collect { text: String::new(), empty: true };
+    if let Some(Ok(system)) = peek.system_span.clone().and_then(|span| body.get(span)).map(str::from_utf8) {
+        let _ = content::content(&mut Scanner::new(system), &mut collect);
+    }
     if let Some(Ok(prompt)) = body.get(peek.prompt_span.clone()).map(str::from_utf8) {
         let mut scanner = Scanner::new(prompt);
         // Syntax was checked by `peek`; what was read before an error is all there is to give.
         let _ = match peek.endpoint {
-            Endpoint::Chat => content::messages(&mut scanner, &mut collect).map(drop),
+            Endpoint::Chat | Endpoint::Messages | Endpoint::CountTokens => {
+                content::messages(&mut scanner, &mut collect).map(drop)
+            }
             Endpoint::Completions | Endpoint::Embeddings => content::input(&mut scanner, &mut collect),
         };
     }

@@ -1,4 +1,5 @@
-//! Keeps count of a stream's events: tokens, how it ended, whether it reports an error.
+//! Keeps count of a stream's events: tokens, how it ended, whether it reports an error. Reads OpenAI's chunks and
+//! Anthropic's events.
 
 use super::json::{Kind, Scanner, SyntaxError};
 use super::usage::{Usage, read_timings, read_usage};
@@ -20,9 +21,11 @@ pub struct Tally {
 pub enum Seen {
     /// No data: a comment, blank lines, an empty `data`, a name or an id alone.
     Nothing,
+    /// Anthropic's `ping`: data that says nothing of the answer.
+    Ping,
     /// Data.
     Chunk,
-    /// `[DONE]`
+    /// `[DONE]`, or Anthropic's `message_stop`.
     Done,
     /// Data with an error in it.
     Error,
@@ -41,12 +44,21 @@ impl Tally {
             // What is not JSON is the client's to judge; what was read before the error counts.
             let _ = chunk.read(&mut Scanner::new(text));
         }
-        self.usage = chunk.usage.or(self.usage);
+        self.usage = match (chunk.usage, self.usage) {
+            (Some(now), Some(before)) => Some(now.over(before)),
+            (now, before) => now.or(before),
+        };
         self.timings = chunk.timings.or(self.timings);
         self.content_events = self.content_events.saturating_add(u32::from(chunk.content));
         self.finished |= chunk.finished;
         self.failed |= chunk.failed;
-        if chunk.failed { Seen::Error } else { Seen::Chunk }
+        self.done |= chunk.stopped;
+        match (chunk.failed, chunk.stopped, chunk.ping) {
+            (true, ..) => Seen::Error,
+            (_, true, _) => Seen::Done,
+            (.., true) => Seen::Ping,
+            _ => Seen::Chunk,
+        }
     }
 
     /// As the upstream counts.
@@ -84,12 +96,23 @@ struct Chunk {
     content: bool,
     finished: bool,
     failed: bool,
+    stopped: bool,
+    ping: bool,
 }
 
 impl Chunk {
     fn read(&mut self, scanner: &mut Scanner<'_>) -> Result<(), SyntaxError> {
         scanner.object(|inner, key| match (key.raw, inner.kind()?) {
             ("choices", Kind::Array) => inner.array(|choice| self.choice(choice)),
+            ("type", Kind::String) => {
+                let name = inner.string()?.raw;
+                self.stopped = name == "message_stop";
+                self.ping = name == "ping";
+                Ok(())
+            }
+            ("message", Kind::Object) => self.message(inner),
+            // The choice's is one level down.
+            ("delta", Kind::Object) => self.event_delta(inner),
             ("usage", Kind::Object) => {
                 self.usage = read_usage(inner)?;
                 Ok(())
@@ -130,6 +153,29 @@ impl Chunk {
                 Ok(())
             }
             (_, Kind::Null | Kind::Boolean | Kind::Number) => inner.skip(),
+        })
+    }
+
+    /// Anthropic's `message_start`.
+    fn message(&mut self, scanner: &mut Scanner<'_>) -> Result<(), SyntaxError> {
+        scanner.object(|inner, key| match (key.raw, inner.kind()?) {
+            ("usage", Kind::Object) => {
+                self.usage = read_usage(inner)?;
+                Ok(())
+            }
+            _ => inner.skip(),
+        })
+    }
+
+    /// Of Anthropic's `content_block_delta` or `message_delta`.
+    fn event_delta(&mut self, scanner: &mut Scanner<'_>) -> Result<(), SyntaxError> {
+        scanner.object(|inner, key| match (key.raw, inner.kind()?) {
+            ("text" | "thinking" | "partial_json", Kind::String) => self.text(inner),
+            ("stop_reason", kind) => {
+                self.finished |= kind != Kind::Null;
+                inner.skip()
+            }
+            _ => inner.skip(),
         })
     }
 
@@ -186,6 +232,22 @@ mod tests {
     fn completions_carry_text_beside_the_index() {
         let seen = tally(&["data: {\"choices\":[{\"text\":\"a\"}]}\n\n", "data: {\"choices\":[{\"text\":\"\"}]}\n\n"]);
         assert_eq!(seen.content_events(), 1);
+    }
+
+    #[test]
+    fn a_stream_of_anthropic_is_counted() {
+        let mut seen = tally(&[
+            "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":1,\"cache_read_input_tokens\":4,\"output_tokens\":1}}}\n\n",
+            "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"Hi\"}}\n\n",
+        ]);
+        assert_eq!((seen.content_events(), seen.complete()), (1, false));
+        let end = "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":3}}\n\n";
+        assert_eq!(seen.see(end.as_bytes()), Seen::Chunk);
+        let usage = Usage { prompt_tokens: Some(5), completion_tokens: Some(3), cached_tokens: Some(4) };
+        assert_eq!((seen.complete(), seen.done(), seen.usage()), (true, false, Some(usage)));
+        assert_eq!(seen.see(b"event: ping\ndata: {\"type\":\"ping\"}\n\n"), Seen::Ping);
+        assert_eq!(seen.see(b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"), Seen::Done);
+        assert!(seen.done() && !seen.failed());
     }
 
     #[test]

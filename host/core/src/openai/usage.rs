@@ -15,6 +15,18 @@ pub struct Usage {
     pub cached_tokens: Option<u32>,
 }
 
+impl Usage {
+    /// What is not said here is as it was `before`.
+    #[must_use]
+    pub(super) fn over(self, before: Self) -> Self {
+        Self {
+            prompt_tokens: self.prompt_tokens.or(before.prompt_tokens),
+            completion_tokens: self.completion_tokens.or(before.completion_tokens),
+            cached_tokens: self.cached_tokens.or(before.cached_tokens),
+        }
+    }
+}
+
 /// The usage of a whole answer: the last `"usage"` in it that is an object, else llama.cpp's `"timings"`.
 ///
 /// Both texts with their quotes cannot be part of a JSON string, where a quote is escaped.
@@ -65,8 +77,13 @@ pub(super) fn read_usage(scanner: &mut Scanner<'_>) -> Result<Option<Usage>, Syn
         return Ok(None);
     }
     let mut usage = Usage::default();
+    // Anthropic counts cached tokens beside those of the input.
+    let (mut input, mut read, mut written) = (None, None, None);
     scanner.object(|inner, key| match (key.raw, inner.kind()?) {
-        ("prompt_tokens" | "input_tokens", Kind::Number) => store(inner, &mut usage.prompt_tokens),
+        ("prompt_tokens", Kind::Number) => store(inner, &mut usage.prompt_tokens),
+        ("input_tokens", Kind::Number) => store(inner, &mut input),
+        ("cache_read_input_tokens", Kind::Number) => store(inner, &mut read),
+        ("cache_creation_input_tokens", Kind::Number) => store(inner, &mut written),
         ("completion_tokens" | "output_tokens", Kind::Number) => store(inner, &mut usage.completion_tokens),
         ("prompt_tokens_details" | "input_tokens_details", Kind::Object) => {
             inner.object(|detail, key| match (key.raw, detail.kind()?) {
@@ -76,6 +93,12 @@ pub(super) fn read_usage(scanner: &mut Scanner<'_>) -> Result<Option<Usage>, Syn
         }
         _ => inner.skip(),
     })?;
+    if usage.prompt_tokens.is_none()
+        && let Some(input) = input
+    {
+        usage.prompt_tokens = Some(u32::saturating_add(input, read.unwrap_or(0)).saturating_add(written.unwrap_or(0)));
+        usage.cached_tokens = usage.cached_tokens.or(read);
+    }
     Ok(Some(usage))
 }
 
@@ -137,6 +160,15 @@ mod tests {
         assert_eq!(of_answer(vllm.as_bytes()), Some(Usage { cached_tokens: None, ..USAGE }));
         let embedding = r#"{"usage":{"prompt_tokens":5,"total_tokens":5},"data":[{"embedding":[0.1,2e-3]}]}"#;
         assert_eq!(of_answer(embedding.as_bytes()), Some(Usage { prompt_tokens: Some(5), ..Usage::default() }));
+    }
+
+    #[test]
+    fn anthropic_counts_cached_tokens_apart() {
+        let usage = r#"{"usage":{"input_tokens":1,"cache_creation_input_tokens":2,"cache_read_input_tokens":4,"output_tokens":3}}"#;
+        assert_eq!(of_answer(usage.as_bytes()), Some(Usage { prompt_tokens: Some(7), ..USAGE }));
+        // Some tell both ways at once; OpenAI's has all of them in it.
+        let both = r#"{"usage":{"prompt_tokens":5,"input_tokens":1,"completion_tokens":3,"cache_read_input_tokens":4,"prompt_tokens_details":{"cached_tokens":4}}}"#;
+        assert_eq!(of_answer(both.as_bytes()), Some(USAGE));
     }
 
     #[test]

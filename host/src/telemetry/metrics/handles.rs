@@ -109,6 +109,8 @@ const fn endpoint_label(endpoint: Endpoint) -> &'static str {
         Endpoint::Chat => "chat",
         Endpoint::Completions => "completions",
         Endpoint::Embeddings => "embeddings",
+        Endpoint::Messages => "messages",
+        Endpoint::CountTokens => "count_tokens",
     }
 }
 

@@ -45,7 +45,8 @@ impl<'a> Text<'a> {
                 "logprobs": null,
                 "finish_reason": self.finish_reason,
             }),
-            Endpoint::Completions | Endpoint::Embeddings => {
+            // Requests in Anthropic's dialect come translated.
+            Endpoint::Completions | Endpoint::Embeddings | Endpoint::Messages | Endpoint::CountTokens => {
                 json!({"index": index, "text": text, "logprobs": null, "finish_reason": self.finish_reason})
             }
         });
@@ -85,7 +86,7 @@ impl<'a> Text<'a> {
                 Endpoint::Chat => json!({
                     "index": index, "delta": delta, "logprobs": null, "finish_reason": finish_reason,
                 }),
-                Endpoint::Completions | Endpoint::Embeddings => json!({
+                Endpoint::Completions | Endpoint::Embeddings | Endpoint::Messages | Endpoint::CountTokens => json!({
                     "index": index,
                     "text": delta.get("content").and_then(Value::as_str).unwrap_or_default(),
                     "logprobs": null,

@@ -1,6 +1,7 @@
 //! Attempts against real sockets: servers that are scripted to the packet.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod anthropic;
 mod demo;
 mod discover;
 mod failures;
@@ -14,7 +15,9 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http::HeaderMap;
 use witgate_core::config::{Dialect, Provider as Configured, Secret};
-use witgate_core::openai::{Endpoint, ModelLiteral, peek};
+use witgate_core::dialect::OnLoss;
+use witgate_core::dialect::anthropic::downstream::OutputLimit;
+use witgate_core::openai::{Endpoint, peek};
 use witgate_core::vocabulary::FailureKind;
 
 use super::provider::Provider;
@@ -33,6 +36,8 @@ fn provider(address: std::net::SocketAddr) -> Configured {
         idle_timeout: Duration::from_secs(2),
         pool_idle_timeout: Duration::from_secs(2),
         pool_max_idle: 4,
+        on_loss: OnLoss::default(),
+        output_limit: OutputLimit::default(),
         demo: None,
     }
 }
@@ -41,7 +46,7 @@ fn provider(address: std::net::SocketAddr) -> Configured {
 fn upstreams(configured: &Configured) -> Upstreams {
     Upstreams {
         providers: vec![Provider::new(configured, &[])],
-        deployments: vec![Deployment { provider: 0, model: Some(ModelLiteral::new("theirs")) }],
+        deployments: vec![Deployment { provider: 0, model: Some(Model::new("theirs")), max_tokens: None }],
     }
 }
 

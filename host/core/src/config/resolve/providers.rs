@@ -8,10 +8,13 @@ use crate::config::findings::Findings;
 use crate::config::interpolate::Lookup;
 use crate::config::model::{Demo, Dialect, Provider};
 use crate::config::problem::KeyPath;
-use crate::config::raw::{RawDemo, RawDialect, RawProvider};
+use crate::config::raw::{RawDemo, RawDialect, RawOnLoss, RawProvider};
 use crate::config::shapes::{Named, SecretText};
+use crate::dialect::OnLoss;
+use crate::dialect::anthropic::downstream::OutputLimit;
 
 const OLLAMA: &str = "http://127.0.0.1:11434/v1";
+const ANTHROPIC: &str = "https://api.anthropic.com/v1";
 /// What the gateway itself sets on every request, or must not pass on.
 const OWN_HEADERS: [&str; 8] =
     ["connection", "content-length", "content-type", "host", "keep-alive", "te", "transfer-encoding", "upgrade"];
@@ -39,6 +42,7 @@ fn provider(
     let dialect = match raw.dialect? {
         RawDialect::Openai => Dialect::OpenAi,
         RawDialect::Ollama => Dialect::Ollama,
+        RawDialect::Anthropic => Dialect::Anthropic,
         RawDialect::Demo => Dialect::Demo,
     };
     let mut time = |key: &str, value, default| {
@@ -58,7 +62,13 @@ fn provider(
     Some(Provider {
         name: name.into(),
         dialect,
+        output_limit: output_limit(base_url.as_deref().unwrap_or_default()),
         base_url: base_url.unwrap_or_default(),
+        on_loss: match raw.on_loss {
+            Some(RawOnLoss::Refuse) => OnLoss::Refuse,
+            Some(RawOnLoss::Drop) => OnLoss::Drop,
+            Some(RawOnLoss::RefuseDemands) | None => OnLoss::RefuseDemands,
+        },
         api_key,
         headers,
         connect_timeout,
@@ -68,6 +78,16 @@ fn provider(
         pool_max_idle: raw.pool_max_idle.and_then(|count| usize::try_from(count).ok()).unwrap_or(256),
         demo: (dialect == Dialect::Demo).then(|| demo(raw.demo.unwrap_or_default(), &path.key("demo"), findings)),
     })
+}
+
+/// OpenAI's own reasoning models refuse `max_tokens`; many others know nothing else.
+fn output_limit(base_url: &str) -> OutputLimit {
+    let openai = ["https://api.openai.com/", "https://eu.api.openai.com/", "https://us.api.openai.com/"];
+    if openai.iter().any(|own| base_url.starts_with(own)) {
+        OutputLimit::MaxCompletionTokens
+    } else {
+        OutputLimit::MaxTokens
+    }
 }
 
 fn demo(raw: RawDemo, path: &KeyPath, findings: &mut Findings<'_>) -> Demo {
@@ -90,7 +110,7 @@ fn address(raw: Option<String>, dialect: Dialect, path: &KeyPath, findings: &mut
             findings.error(&at, "a provider of the dialect `demo` has no address", "remove it");
             None
         }
-        (Dialect::OpenAi | Dialect::Ollama, Some(url)) => match check_url(&url) {
+        (Dialect::OpenAi | Dialect::Ollama | Dialect::Anthropic, Some(url)) => match check_url(&url) {
             Ok(url) => {
                 if !url[url.find("://").map_or(0, |at| at + 3)..].contains('/') {
                     let message = "the address has no path, and the endpoints are usually under `/v1`";
@@ -104,6 +124,7 @@ fn address(raw: Option<String>, dialect: Dialect, path: &KeyPath, findings: &mut
             }
         },
         (Dialect::Ollama, None) => Some(OLLAMA.to_owned()),
+        (Dialect::Anthropic, None) => Some(ANTHROPIC.to_owned()),
         (Dialect::OpenAi, None) => {
             if !findings.written(&at) {
                 let hint =

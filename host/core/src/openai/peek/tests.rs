@@ -48,6 +48,7 @@ fn a_full_request_is_read() {
             model: "gpt-4o".into(),
             model_span: peeked.model_span.clone(),
             prompt_span: peeked.prompt_span.clone(),
+            system_span: None,
             stream: true,
             include_usage: true,
             max_output_tokens: Some(7),
@@ -183,4 +184,32 @@ fn a_field_that_routing_reads_is_there_once() {
     );
     // others are the upstream's to judge
     assert!(chat(r#"{"model":"m","messages":[],"seed":1,"seed":2}"#).is_ok());
+}
+
+#[test]
+fn messages_are_anthropic_s() {
+    let body = r#"{"model":"m","max_tokens":64,"system":[{"type":"text","text":"Be brief, please."}],"messages":[
+        {"role":"user","content":[{"type":"text","text":"abcd"},{"type":"image","source":{"type":"base64","data":"AAAA"}}]},
+        {"role":"assistant","content":[{"type":"tool_use","id":"t","name":"f","input":{"city":"Paris"}}]},
+        {"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"rain"}]}]}
+    ],"tools":[{"name":"f"}],"metadata":{"user_id":"ann"},"output_config":{"format":{"type":"json_schema"}},"stream":true}"#;
+    let peeked = peek(body.as_bytes(), Endpoint::Messages).unwrap();
+    assert_eq!(
+        (peeked.messages, peeked.tools, peeked.images, peeked.json_schema, peeked.stream),
+        (3, 1, 1, true, true)
+    );
+    assert_eq!((peeked.session.as_deref(), peeked.max_output_tokens), (Some("ann"), Some(64)));
+    let text = 17 + 4 + r#"{"city":"Paris"}"#.len() as u32 + 4 + r#"{"name":"f"}"#.len() as u32;
+    assert_eq!(peeked.prompt_tokens, text.div_ceil(4) + 3 * 4 + 765);
+    assert_eq!(crate::openai::prompt_text(body.as_bytes(), &peeked), "Be brief, please.\nabcd\nrain");
+    // a chat has its system prompt among the messages, and `system` is a field like any other
+    assert_eq!(peek(body.as_bytes(), Endpoint::Chat).unwrap().system_span, None);
+}
+
+#[test]
+fn messages_need_a_limit_and_counting_does_not() {
+    let body = br#"{"model":"m","messages":[]}"#;
+    let error = peek(body, Endpoint::Messages).unwrap_err();
+    assert_eq!(error.to_string(), "Missing required parameter: 'max_tokens'.");
+    assert!(peek(body, Endpoint::CountTokens).is_ok());
 }

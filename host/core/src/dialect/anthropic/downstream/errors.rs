@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::dialect::json::Object;
+use crate::dialect::json::{Members, Object};
 use crate::openai::UpstreamError;
 
 /// `{"type": "error", "error": {"type", "message"}}`. Without a status, as in a stream, the type is what the error says
@@ -14,6 +14,14 @@ pub fn error(told: &UpstreamError, status: Option<u16>) -> String {
     };
     let error = Object::of_type(kind).text("message", &told.message).finish();
     Object::of_type("error").raw("error", &error).finish()
+}
+
+/// Whether a body is an error of this shape already.
+pub fn is_error(body: &[u8]) -> bool {
+    let body = str::from_utf8(body).ok().and_then(Members::parse);
+    body.is_some_and(|body| {
+        body.text("type").as_deref() == Some("error") && body.object("error").text("type").is_some()
+    })
 }
 
 /// An error's JSON as the event that ends a stream.

@@ -6,7 +6,7 @@ mod request;
 mod response;
 mod stream;
 
-pub use errors::{error, error_event};
+pub use errors::{error, error_event, is_error};
 pub use request::{OutputLimit, Target, request};
 pub use response::{NotACompletion, response};
 pub use stream::ToEvents;
