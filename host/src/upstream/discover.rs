@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, Uri};
 use serde::Deserialize;
-use witgate_core::config::Provider as Configured;
+use witgate_core::config::{Dialect, Provider as Configured};
 
 use super::connect::{ConnectorError, chain, tls_config};
 use super::provider::{self, ProviderError};
@@ -55,12 +55,20 @@ pub async fn discover(base_url: &str, timeout: Duration) -> Result<Vec<String>, 
 /// # Errors
 /// Whatever kept the list from being read within `timeout`.
 pub async fn models_of(configured: &Configured, timeout: Duration) -> Result<Vec<String>, DiscoverError> {
-    let base: Uri = configured.base_url.parse().map_err(ProviderError::from)?;
+    let base: Uri = asked_for_all(configured).parse().map_err(ProviderError::from)?;
     let mut headers = provider::template(configured, &base)?;
     // reqwest says where it goes, and there is no body.
     headers.remove(HOST);
     headers.remove(CONTENT_TYPE);
     ask(&base, headers, timeout).await
+}
+
+/// The base address with what makes the list whole: Anthropic gives twenty models unless it is asked for more.
+fn asked_for_all(configured: &Configured) -> String {
+    match configured.dialect {
+        Dialect::Anthropic => format!("{}?limit=1000", configured.base_url),
+        Dialect::OpenAi | Dialect::Ollama | Dialect::Demo => configured.base_url.clone(),
+    }
 }
 
 async fn ask(base: &Uri, headers: HeaderMap, timeout: Duration) -> Result<Vec<String>, DiscoverError> {

@@ -20,6 +20,8 @@ pub(super) struct Manners {
     pub(super) dialect: Dialect,
     pub(super) on_loss: OnLoss,
     pub(super) output_limit: OutputLimit,
+    /// Endpoints that it does not have.
+    pub(super) lacks: &'static [Endpoint],
 }
 
 /// One call's way.
@@ -46,6 +48,9 @@ impl Passage {
     /// # Errors
     /// When there is none.
     pub(super) fn find(asked: Endpoint, manners: Manners) -> Result<Self, AttemptFailure> {
+        if manners.lacks.contains(&asked) {
+            return Err(not_served(asked));
+        }
         let way = match (manners.dialect, asked) {
             (Dialect::Anthropic, Endpoint::Messages | Endpoint::CountTokens) => Way::Same,
             (Dialect::Anthropic, Endpoint::Chat) => Way::ToMessages,
@@ -56,8 +61,7 @@ impl Passage {
             ) => Way::Same,
             (Dialect::Anthropic, Endpoint::Completions | Endpoint::Embeddings)
             | (Dialect::OpenAi | Dialect::Ollama | Dialect::Demo, Endpoint::CountTokens) => {
-                let message = format!("this model's provider does not serve {}.", asked.path());
-                return Err(unsupported(&ErrorBody::invalid(message).with_code("unsupported_endpoint")));
+                return Err(not_served(asked));
             }
         };
         Ok(Self { way, asked, manners })
@@ -144,6 +148,11 @@ impl Passage {
             told.into_body("server_error").to_event()
         }
     }
+}
+
+fn not_served(asked: Endpoint) -> AttemptFailure {
+    let message = format!("This model's provider does not serve {}; ask for another model.", asked.path());
+    unsupported(&ErrorBody::invalid(message).with_param("model").with_code("unsupported_endpoint"))
 }
 
 /// A call that is not sent because it could only fail. The client is told in its words.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-use witgate_core::config::{Dialect, Provider as Configured};
+use witgate_core::config::{Dialect, KeyHeader, Provider as Configured};
 use witgate_core::dialect::anthropic::VERSION;
 use witgate_core::openai::{Endpoint, RequestBody};
 
@@ -71,8 +71,12 @@ impl Provider {
                 }
             },
         };
-        let manners =
-            Manners { dialect: configured.dialect, on_loss: configured.on_loss, output_limit: configured.output_limit };
+        let manners = Manners {
+            dialect: configured.dialect,
+            on_loss: configured.on_loss,
+            output_limit: configured.output_limit,
+            lacks: configured.lacks,
+        };
         Self {
             manners,
             first_byte_timeout: configured.first_byte_timeout,
@@ -150,16 +154,15 @@ pub(super) fn template(configured: &Configured, base: &Uri) -> Result<HeaderMap,
     headers.insert(CONTENT_TYPE, JSON);
     headers.insert(ACCEPT_ENCODING, IDENTITY);
     headers.insert(USER_AGENT, OURSELVES);
-    let anthropic = configured.dialect == Dialect::Anthropic;
-    if anthropic {
+    if configured.dialect == Dialect::Anthropic {
         headers.insert(ANTHROPIC_VERSION, HeaderValue::from_static(VERSION));
     }
     if let Some(key) = &configured.api_key {
-        if anthropic {
-            headers.insert(X_API_KEY, secret("api_key", key.expose())?);
-        } else {
-            headers.insert(AUTHORIZATION, secret("api_key", &format!("Bearer {}", key.expose()))?);
-        }
+        let value = match configured.key_header {
+            KeyHeader::Bearer => secret("api_key", &format!("Bearer {}", key.expose())),
+            KeyHeader::ApiKey | KeyHeader::XApiKey => secret("api_key", key.expose()),
+        };
+        headers.insert(HeaderName::from_static(configured.key_header.name()), value?);
     }
     for (name, value) in &configured.headers {
         let key = HeaderName::try_from(name).map_err(|_| ProviderError::HeaderName(name.clone()))?;
@@ -169,7 +172,6 @@ pub(super) fn template(configured: &Configured, base: &Uri) -> Result<HeaderMap,
 }
 
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");

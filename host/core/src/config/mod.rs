@@ -16,6 +16,7 @@ mod lint;
 mod merge;
 mod model;
 mod outline;
+pub mod presets;
 mod problem;
 mod raw;
 mod reference;

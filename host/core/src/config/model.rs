@@ -12,6 +12,7 @@ use crate::config::Secret;
 use crate::deployment::Deployment;
 use crate::dialect::OnLoss;
 use crate::dialect::anthropic::downstream::OutputLimit;
+use crate::openai::Endpoint;
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -134,7 +135,7 @@ pub struct Provider {
     /// Not used by the demo dialect; default of Ollama `http://127.0.0.1:11434/v1`, of Anthropic
     /// `https://api.anthropic.com/v1`.
     pub base_url: String,
-    /// Sent in the header that the dialect says.
+    /// Sent in the header that `key_header` says.
     pub api_key: Option<Secret>,
     /// Sent with every request.
     pub headers: Vec<(String, Secret)>,
@@ -148,6 +149,10 @@ pub struct Provider {
     pub pool_idle_timeout: Duration,
     /// Unused connections kept. Default 256.
     pub pool_max_idle: usize,
+    /// How the key is sent. Default: by dialect.
+    pub key_header: KeyHeader,
+    /// Endpoints that the service is known not to have; requests for them are not sent.
+    pub lacks: &'static [Endpoint],
     /// What is done about what its dialect cannot say. Default: demands are refused, hints are left out.
     pub on_loss: OnLoss,
     /// What it calls the longest answer, where a request is made for it. Default: `max_completion_tokens` at OpenAI
@@ -168,6 +173,28 @@ pub enum Dialect {
     Anthropic,
     /// Built in: deterministic text, no network.
     Demo,
+}
+
+/// The header that a provider's key is sent in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyHeader {
+    /// `Authorization: Bearer`
+    Bearer,
+    /// `api-key`: Azure.
+    ApiKey,
+    /// `x-api-key`: Anthropic.
+    XApiKey,
+}
+
+impl KeyHeader {
+    /// Its name, in small letters.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bearer => "authorization",
+            Self::ApiKey => "api-key",
+            Self::XApiKey => "x-api-key",
+        }
+    }
 }
 
 /// How the demo provider behaves.

@@ -137,13 +137,16 @@ pub(super) struct RawKey {
 #[schemars(rename = "Provider")]
 pub(super) struct RawProvider {
     /// Its API's shape: `openai` for OpenAI and everything compatible (vLLM, llama.cpp, LM Studio, ...), `ollama`,
-    /// `anthropic` (Messages), or `demo`, which is built in and needs no network.
-    #[schemars(required)]
+    /// `anthropic` (Messages), or `demo`, which is built in and needs no network. Needed without a `preset`.
     pub(super) dialect: Option<RawDialect>,
-    /// With the path that the endpoints are under, usually `/v1`. `openai` needs it; `ollama` without it:
+    /// A service that is known by name: dialect, address, and the variable that the key is in. `docs/providers.md`
+    /// lists them.
+    pub(super) preset: Option<RawPreset>,
+    /// With the path that the endpoints are under, usually `/v1`. Without it: the preset's. `openai` needs it; `ollama` without it:
     /// `http://127.0.0.1:11434/v1`; `anthropic` without it: `https://api.anthropic.com/v1`.
     pub(super) base_url: Option<String>,
-    /// Sent as `Authorization: Bearer`; by `anthropic` as `x-api-key`.
+    /// Sent as `Authorization: Bearer`; by `anthropic` as `x-api-key`. Without it: the environment variable of the
+    /// preset.
     pub(super) api_key: Option<SecretText>,
     /// Sent with every request.
     pub(super) headers: Option<Named<SecretText>>,
@@ -180,6 +183,27 @@ pub(super) enum RawDialect {
     Ollama,
     Anthropic,
     Demo,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Preset", inline)]
+pub(super) enum RawPreset {
+    Openai,
+    Anthropic,
+    Azure,
+    Gemini,
+    Mistral,
+    Groq,
+    Deepseek,
+    Together,
+    Openrouter,
+    Huggingface,
+    Ollama,
+    LlamaCpp,
+    Vllm,
+    Sglang,
+    Lmstudio,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -24,7 +24,11 @@ async fn watched(answer: String) -> (Server, UnboundedReceiver<String>) {
 }
 
 fn anthropic(server: &Server) -> Upstreams {
-    upstreams(&Configured { dialect: Dialect::Anthropic, ..provider(server.address) })
+    upstreams(&configured(server))
+}
+
+fn configured(server: &Server) -> Configured {
+    Configured { dialect: Dialect::Anthropic, key_header: KeyHeader::XApiKey, ..provider(server.address) }
 }
 
 fn openai(server: &Server) -> Upstreams {
@@ -136,13 +140,55 @@ async fn what_cannot_be_said_is_not_sent() {
 
     let embedding = Ask { endpoint: Endpoint::Embeddings, ..ask(r#"{"model":"mine","input":"x"}"#) };
     let failure = embedding.failure(&anthropic(&server)).await;
-    assert_eq!(failure.message, "this model's provider does not serve /embeddings.");
+    assert_eq!(failure.message, "This model's provider does not serve /embeddings; ask for another model.");
     assert_eq!(server.connections(), 0);
 
-    let dropping = Configured { dialect: Dialect::Anthropic, on_loss: OnLoss::Drop, ..provider(server.address) };
+    let dropping = Configured { on_loss: OnLoss::Drop, ..configured(&server) };
     let failure = ask(r#"{"model":"mine","messages":[],"n":2}"#).failure(&upstreams(&dropping)).await;
     assert_ne!(failure.status, 400);
     assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_service_is_not_asked_for_what_it_does_not_have() {
+    let (server, mut seen) = watched(json("200 OK", &given(COMPLETION))).await;
+    let azure =
+        Configured { key_header: KeyHeader::ApiKey, lacks: &[Endpoint::Embeddings], ..provider(server.address) };
+    let embedding = Ask { endpoint: Endpoint::Embeddings, ..ask(r#"{"model":"mine","input":"x"}"#) };
+    let failure = embedding.failure(&upstreams(&azure)).await;
+    assert_eq!((failure.kind, server.connections()), (FailureKind::BadRequest, 0));
+    chat().whole(&upstreams(&azure)).await;
+    let asked = seen.recv().await.unwrap();
+    assert!(asked.contains("api-key: sk-ours\r\n") && !asked.contains("authorization"), "{asked}");
+}
+
+#[tokio::test]
+async fn all_of_anthropic_s_models_are_listed() {
+    // Anthropic API reference, List Models
+    let page = value!({
+        "data": [{"type": "model", "id": "claude-opus-5-5", "display_name": "Claude Opus 5.5", "created_at": "2026-10-01T00:00:00Z"}],
+        "has_more": false, "first_id": "claude-opus-5-5", "last_id": "claude-opus-5-5",
+    });
+    let (server, mut seen) = watched(json("200 OK", &page.to_string())).await;
+    let models = models_of(&configured(&server), Duration::from_secs(2)).await.unwrap();
+    assert_eq!(models, ["claude-opus-5-5"]);
+    let asked = seen.recv().await.unwrap();
+    assert!(
+        asked.starts_with("GET /v1/models?limit=1000 HTTP/1.1\r\n") && asked.contains("x-api-key: sk-ours"),
+        "{asked}"
+    );
+}
+
+#[tokio::test]
+async fn the_demo_provider_answers_messages() {
+    let demo = upstreams(&Configured { dialect: Dialect::Demo, ..provider("127.0.0.1:9".parse().unwrap()) });
+    let answer: Value = serde_json::from_str(&text(messages("").whole(&demo).await.body)).unwrap();
+    assert_eq!((&answer["type"], &answer["content"][0]["type"]), (&value!("message"), &value!("text")));
+    let (text, failure) = drain(messages(r#","stream":true"#).events(&demo).await).await;
+    assert!(
+        text.ends_with("event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n") && failure.is_none(),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http::HeaderMap;
-use witgate_core::config::{Dialect, Provider as Configured, Secret};
+use witgate_core::config::{Dialect, KeyHeader, Provider as Configured, Secret};
 use witgate_core::dialect::OnLoss;
 use witgate_core::dialect::anthropic::downstream::OutputLimit;
 use witgate_core::openai::{Endpoint, peek};
@@ -36,6 +36,8 @@ fn provider(address: std::net::SocketAddr) -> Configured {
         idle_timeout: Duration::from_secs(2),
         pool_idle_timeout: Duration::from_secs(2),
         pool_max_idle: 4,
+        key_header: KeyHeader::Bearer,
+        lacks: &[],
         on_loss: OnLoss::default(),
         output_limit: OutputLimit::default(),
         demo: None,

@@ -6,10 +6,11 @@ use super::values::{DAY, MILLISECOND, duration, is_name, secret};
 use crate::config::Secret;
 use crate::config::findings::Findings;
 use crate::config::interpolate::Lookup;
-use crate::config::model::{Demo, Dialect, Provider};
+use crate::config::model::{Demo, Dialect, KeyHeader, Provider};
+use crate::config::presets::Preset;
 use crate::config::problem::KeyPath;
-use crate::config::raw::{RawDemo, RawDialect, RawOnLoss, RawProvider};
-use crate::config::shapes::{Named, SecretText};
+use crate::config::raw::{RawDemo, RawDialect, RawOnLoss, RawPreset, RawProvider};
+use crate::config::shapes::{Named, SecretSource, SecretText};
 use crate::dialect::OnLoss;
 use crate::dialect::anthropic::downstream::OutputLimit;
 
@@ -39,12 +40,8 @@ fn provider(
     findings: &mut Findings<'_>,
     lookup: &dyn Lookup,
 ) -> Option<Provider> {
-    let dialect = match raw.dialect? {
-        RawDialect::Openai => Dialect::OpenAi,
-        RawDialect::Ollama => Dialect::Ollama,
-        RawDialect::Anthropic => Dialect::Anthropic,
-        RawDialect::Demo => Dialect::Demo,
-    };
+    let preset = raw.preset.map(RawPreset::row);
+    let dialect = dialect(raw.dialect, preset, path, findings)?;
     let mut time = |key: &str, value, default| {
         duration(value, &path.key(key), MILLISECOND..=DAY, findings).unwrap_or(Duration::from_secs(default))
     };
@@ -52,17 +49,28 @@ fn provider(
     let first_byte_timeout = time("first_byte_timeout", raw.first_byte_timeout, 300);
     let idle_timeout = time("idle_timeout", raw.idle_timeout, 60);
     let pool_idle_timeout = time("pool_idle_timeout", raw.pool_idle_timeout, 4);
-    let base_url = address(raw.base_url, dialect, path, findings);
-    let has_key = raw.api_key.is_some();
-    let api_key = secret(raw.api_key, &path.key("api_key"), findings, lookup);
-    let headers = headers(raw.headers.unwrap_or_default(), has_key, &path.key("headers"), findings, lookup);
+    let elsewhere = raw.base_url.is_some();
+    let base_url = address(raw.base_url, dialect, preset, path, findings);
+    let key_header = key_header(dialect, preset);
+    let raw_headers = raw.headers.unwrap_or_default();
+    let own_key = raw_headers.0.iter().any(|(name, _)| name.eq_ignore_ascii_case(key_header.name()));
+    let key = match raw.api_key {
+        None if !own_key => usual_key(preset, elsewhere, path, findings, lookup),
+        key => key,
+    };
+    let own_header = key.is_some().then(|| key_header.name());
+    let api_key = secret(key, &path.key("api_key"), findings, lookup);
+    let headers = headers(raw_headers, own_header, &path.key("headers"), findings, lookup);
     if dialect != Dialect::Demo && findings.written(&path.key("demo")) {
         findings.error(&path.key("demo"), "only a provider of the dialect `demo` behaves like one", "remove it");
     }
     Some(Provider {
         name: name.into(),
         dialect,
-        output_limit: output_limit(base_url.as_deref().unwrap_or_default()),
+        key_header,
+        lacks: preset.map_or(&[], |preset| preset.lacks),
+        output_limit: preset
+            .map_or_else(|| output_limit(base_url.as_deref().unwrap_or_default()), |preset| preset.output_limit),
         base_url: base_url.unwrap_or_default(),
         on_loss: match raw.on_loss {
             Some(RawOnLoss::Refuse) => OnLoss::Refuse,
@@ -102,7 +110,80 @@ fn demo(raw: RawDemo, path: &KeyPath, findings: &mut Findings<'_>) -> Demo {
     }
 }
 
-fn address(raw: Option<String>, dialect: Dialect, path: &KeyPath, findings: &mut Findings<'_>) -> Option<String> {
+fn dialect(
+    raw: Option<RawDialect>,
+    preset: Option<&Preset>,
+    path: &KeyPath,
+    findings: &mut Findings<'_>,
+) -> Option<Dialect> {
+    let said = raw.map(|raw| match raw {
+        RawDialect::Openai => Dialect::OpenAi,
+        RawDialect::Ollama => Dialect::Ollama,
+        RawDialect::Anthropic => Dialect::Anthropic,
+        RawDialect::Demo => Dialect::Demo,
+    });
+    match (said, preset) {
+        (Some(said), Some(preset)) if said != preset.dialect => {
+            let message = format!("the preset `{}` has another dialect", preset.name);
+            findings.error(&path.key("dialect"), message, "remove one of the two");
+            None
+        }
+        (_, Some(preset)) => Some(preset.dialect),
+        (said, None) => {
+            let written = |key| findings.written(&path.key(key));
+            if said.is_none() && !written("dialect") && !written("preset") {
+                let hint = "for a known service write `preset`, for example `preset: groq`; else `dialect: openai` and \
+                            its `base_url`";
+                findings.error(path, "`dialect` is missing", hint);
+            }
+            said
+        }
+    }
+}
+
+fn key_header(dialect: Dialect, preset: Option<&Preset>) -> KeyHeader {
+    let usual = if dialect == Dialect::Anthropic { KeyHeader::XApiKey } else { KeyHeader::Bearer };
+    preset.map_or(usual, |preset| preset.key_header)
+}
+
+/// The key out of the variable that it is usually in. Where the address is another, the service may be another too,
+/// and need none.
+fn usual_key(
+    preset: Option<&Preset>,
+    elsewhere: bool,
+    path: &KeyPath,
+    findings: &mut Findings<'_>,
+    lookup: &dyn Lookup,
+) -> Option<SecretText> {
+    let preset = preset?;
+    let variable = preset.key?;
+    match lookup.variable(variable).filter(|value| !value.is_empty()) {
+        Some(value) => Some(SecretText(SecretSource::Text(value))),
+        None => {
+            let needed = !elsewhere || preset.base_url.is_none();
+            if needed && !findings.written(&path.key("api_key")) {
+                let message = format!("the key of {} is missing", preset.title);
+                findings.error(path, message, format!("set the environment variable `{variable}`, or `api_key`"));
+            }
+            None
+        }
+    }
+}
+
+fn address(
+    raw: Option<String>,
+    dialect: Dialect,
+    preset: Option<&Preset>,
+    path: &KeyPath,
+    findings: &mut Findings<'_>,
+) -> Option<String> {
+    if let (None, Some(preset)) = (&raw, preset) {
+        if preset.base_url.is_none() && !findings.written(&path.key("base_url")) {
+            let message = format!("`base_url` is missing: {} has no address that is the same for all", preset.title);
+            findings.error(path, message, format!("write `{}` with your own", preset.address));
+        }
+        return preset.base_url.map(str::to_owned);
+    }
     let at = path.key("base_url");
     match (dialect, raw) {
         (Dialect::Demo, None) => None,
@@ -161,7 +242,7 @@ fn check_url(url: &str) -> Result<&str, (&'static str, &'static str)> {
 
 fn headers(
     raw: Named<SecretText>,
-    has_key: bool,
+    own_header: Option<&str>,
     path: &KeyPath,
     findings: &mut Findings<'_>,
     lookup: &dyn Lookup,
@@ -174,7 +255,7 @@ fn headers(
             findings.error(&path, format!("{name:?} cannot be the name of a header"), "");
         } else if OWN_HEADERS.contains(&&*lower) {
             findings.error(&path, format!("the gateway itself sets `{lower}`"), "remove it");
-        } else if lower == "authorization" && has_key {
+        } else if own_header == Some(&*lower) {
             findings.error(&path, "`api_key` sets this header too", "keep one of the two");
         } else if headers.iter().any(|(known, _)| *known == lower) {
             findings.error(&path, format!("`{lower}` is given twice"), "names of headers are the same in any case");

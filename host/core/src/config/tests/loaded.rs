@@ -6,6 +6,8 @@ use serde_json::json;
 
 use super::*;
 use crate::deployment::{Price, UpstreamModel};
+use crate::dialect::OnLoss;
+use crate::openai::Endpoint;
 
 const GOOD: &str = r#"
 server: {listen: "127.0.0.1:80", body_limit: 1MB, workers: 2, max_attempts: "${NUMBER}"}
@@ -153,4 +155,46 @@ fn the_code_cache_is_in_the_users_cache_folder() {
     assert_eq!(elsewhere.policies.revisions.as_deref(), Some(Path::new("/var/lib/witgate")));
     let files = [SourceFile::new("witgate.yaml", good(""))];
     assert_eq!(load(&files, &NoLookup).unwrap().config.policies.code_cache, None);
+}
+
+#[test]
+fn a_preset_fills_in_what_is_not_said() {
+    struct Keys;
+    impl Lookup for Keys {
+        fn variable(&self, name: &str) -> Option<String> {
+            matches!(name, "GROQ_API_KEY" | "ANTHROPIC_API_KEY").then(|| format!("from {name}"))
+        }
+
+        fn file(&self, _: &str) -> Result<String, String> {
+            Err("no such file".to_owned())
+        }
+    }
+    let text = "
+providers:
+  groq: {preset: groq}
+  claude: {preset: anthropic, api_key: mine, on_loss: drop, idle_timeout: 2m}
+  azure: {preset: azure, base_url: \"https://r.openai.azure.com/openai/v1\", headers: {api-key: mine}}
+  elsewhere: {preset: openai, base_url: \"http://127.0.0.1:9/v1/\"}
+  here: {preset: vllm}
+  plain: {dialect: openai, base_url: \"https://api.openai.com/v1\", api_key: mine}
+deployments: {a@groq: , b@claude: , c@azure: , d@elsewhere: , e@here: , f@plain: }
+routes: {m: {deployments: \"*\"}}
+";
+    let loaded = load(&[SourceFile::new("witgate.yaml", text)], &Keys).unwrap();
+    let of = |name: &str| loaded.config.providers.iter().find(|provider| &*provider.name == name).unwrap();
+    let key = |name: &str| of(name).api_key.as_ref().map(Secret::expose);
+    let groq = of("groq");
+    assert_eq!((groq.dialect, &*groq.base_url), (Dialect::OpenAi, "https://api.groq.com/openai/v1"));
+    assert_eq!((key("groq"), groq.key_header), (Some("from GROQ_API_KEY"), KeyHeader::Bearer));
+    assert!(groq.lacks.contains(&Endpoint::Embeddings) && !groq.lacks.contains(&Endpoint::Chat));
+    let claude = of("claude");
+    assert_eq!((claude.dialect, &*claude.base_url), (Dialect::Anthropic, "https://api.anthropic.com/v1"));
+    assert_eq!((key("claude"), claude.key_header, claude.on_loss), (Some("mine"), KeyHeader::XApiKey, OnLoss::Drop));
+    assert_eq!(claude.idle_timeout, Duration::from_secs(120));
+    // The key may be given as a header, and somewhere else there may be none.
+    assert_eq!((key("azure"), key("elsewhere"), key("here")), (None, None, None));
+    assert_eq!(of("elsewhere").base_url, "http://127.0.0.1:9/v1");
+    assert_eq!(of("here").base_url, "http://127.0.0.1:8000/v1");
+    let limits = ["groq", "azure", "elsewhere", "plain"].map(|name| of(name).output_limit.field());
+    assert_eq!(limits, ["max_tokens", "max_completion_tokens", "max_completion_tokens", "max_completion_tokens"]);
 }

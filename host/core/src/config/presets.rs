@@ -1,0 +1,303 @@
+//! Services that are known by name: what `preset` in a provider stands for. One row for each, with its source;
+//! `docs/providers.md` is written from them.
+
+use std::fmt::Write as _;
+
+use super::model::{Dialect, KeyHeader};
+use super::raw::RawPreset;
+use crate::dialect::anthropic::downstream::OutputLimit;
+use crate::openai::Endpoint;
+
+/// A service.
+#[derive(Clone, Copy, Debug)]
+pub struct Preset {
+    /// What a provider says in `preset`.
+    pub name: &'static str,
+    /// What people call it.
+    pub title: &'static str,
+    /// Its API's shape.
+    pub dialect: Dialect,
+    /// Where it is; `None` where everybody has an address of their own.
+    pub base_url: Option<&'static str>,
+    /// For messages and the documentation: what an address looks like.
+    pub address: &'static str,
+    /// The environment variable that its key is usually in; `None` where it needs none.
+    pub key: Option<&'static str>,
+    /// The header that the key is sent in.
+    pub key_header: KeyHeader,
+    /// What it calls the longest answer.
+    pub output_limit: OutputLimit,
+    /// Endpoints that it does not have.
+    pub lacks: &'static [Endpoint],
+    /// What else to know.
+    pub note: &'static str,
+    /// Where this is from.
+    pub source: &'static str,
+}
+
+impl RawPreset {
+    /// Its row.
+    pub(super) fn row(self) -> &'static Preset {
+        &PRESETS[self as usize]
+    }
+}
+
+/// A hosted service with OpenAI's dialect, from which the others differ.
+const HOSTED: Preset = Preset {
+    name: "",
+    title: "",
+    dialect: Dialect::OpenAi,
+    base_url: None,
+    address: "",
+    key: None,
+    key_header: KeyHeader::Bearer,
+    output_limit: OutputLimit::MaxTokens,
+    lacks: &[],
+    note: "",
+    source: "",
+};
+
+/// A server that one runs oneself.
+const fn local(
+    name: &'static str,
+    title: &'static str,
+    base_url: &'static str,
+    note: &'static str,
+    source: &'static str,
+) -> Preset {
+    Preset { name, title, base_url: Some(base_url), address: base_url, note, source, ..HOSTED }
+}
+
+/// Every preset, in the order of [`RawPreset`].
+pub static PRESETS: [Preset; 15] = [
+    Preset {
+        name: "openai",
+        title: "OpenAI",
+        base_url: Some("https://api.openai.com/v1"),
+        address: "https://api.openai.com/v1",
+        key: Some("OPENAI_API_KEY"),
+        output_limit: OutputLimit::MaxCompletionTokens,
+        source: "platform.openai.com/docs/api-reference",
+        ..HOSTED
+    },
+    Preset {
+        name: "anthropic",
+        title: "Anthropic",
+        dialect: Dialect::Anthropic,
+        base_url: Some("https://api.anthropic.com/v1"),
+        address: "https://api.anthropic.com/v1",
+        key: Some("ANTHROPIC_API_KEY"),
+        key_header: KeyHeader::XApiKey,
+        lacks: &[Endpoint::Completions, Endpoint::Embeddings],
+        note: "Chat completions are translated.",
+        source: "platform.claude.com/docs/en/api/messages",
+        ..HOSTED
+    },
+    Preset {
+        name: "azure",
+        title: "Azure OpenAI",
+        address: "https://RESOURCE.openai.azure.com/openai/v1",
+        key: Some("AZURE_OPENAI_API_KEY"),
+        key_header: KeyHeader::ApiKey,
+        output_limit: OutputLimit::MaxCompletionTokens,
+        note: "The v1 API: `model` is the name of your deployment at Azure.",
+        source: "learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle",
+        ..HOSTED
+    },
+    Preset {
+        name: "gemini",
+        title: "Google Gemini",
+        base_url: Some("https://generativelanguage.googleapis.com/v1beta/openai"),
+        address: "https://generativelanguage.googleapis.com/v1beta/openai",
+        key: Some("GEMINI_API_KEY"),
+        lacks: &[Endpoint::Completions],
+        note: "The OpenAI-compatible endpoint.",
+        source: "ai.google.dev/gemini-api/docs/openai",
+        ..HOSTED
+    },
+    Preset {
+        name: "mistral",
+        title: "Mistral",
+        base_url: Some("https://api.mistral.ai/v1"),
+        address: "https://api.mistral.ai/v1",
+        key: Some("MISTRAL_API_KEY"),
+        lacks: &[Endpoint::Completions],
+        note: "`seed` is called `random_seed`.",
+        source: "docs.mistral.ai/api",
+        ..HOSTED
+    },
+    Preset {
+        name: "groq",
+        title: "Groq",
+        base_url: Some("https://api.groq.com/openai/v1"),
+        address: "https://api.groq.com/openai/v1",
+        key: Some("GROQ_API_KEY"),
+        lacks: &[Endpoint::Completions, Endpoint::Embeddings],
+        note: "Refuses `logprobs`, `top_logprobs`, `logit_bias`, `messages[].name` and `n` above 1.",
+        source: "console.groq.com/docs/openai",
+        ..HOSTED
+    },
+    Preset {
+        name: "deepseek",
+        title: "DeepSeek",
+        base_url: Some("https://api.deepseek.com"),
+        address: "https://api.deepseek.com",
+        key: Some("DEEPSEEK_API_KEY"),
+        lacks: &[Endpoint::Completions, Endpoint::Embeddings],
+        note: "Completions are under `/beta` alone.",
+        source: "api-docs.deepseek.com",
+        ..HOSTED
+    },
+    Preset {
+        name: "together",
+        title: "Together AI",
+        base_url: Some("https://api.together.xyz/v1"),
+        address: "https://api.together.xyz/v1",
+        key: Some("TOGETHER_API_KEY"),
+        source: "docs.together.ai/docs/openai-api-compatibility",
+        ..HOSTED
+    },
+    Preset {
+        name: "openrouter",
+        title: "OpenRouter",
+        base_url: Some("https://openrouter.ai/api/v1"),
+        address: "https://openrouter.ai/api/v1",
+        key: Some("OPENROUTER_API_KEY"),
+        note: "Which parameters work depends on the model.",
+        source: "openrouter.ai/docs/api-reference/overview",
+        ..HOSTED
+    },
+    Preset {
+        name: "huggingface",
+        title: "Hugging Face Inference Providers",
+        base_url: Some("https://router.huggingface.co/v1"),
+        address: "https://router.huggingface.co/v1",
+        key: Some("HF_TOKEN"),
+        lacks: &[Endpoint::Completions, Endpoint::Embeddings],
+        note: "The router; an endpoint of your own has its own address.",
+        source: "huggingface.co/docs/inference-providers",
+        ..HOSTED
+    },
+    Preset {
+        dialect: Dialect::Ollama,
+        ..local("ollama", "Ollama", "http://127.0.0.1:11434/v1", "", "docs.ollama.com/openai")
+    },
+    local(
+        "llama-cpp",
+        "llama.cpp",
+        "http://127.0.0.1:8080/v1",
+        "Embeddings need `--embeddings`.",
+        "github.com/ggml-org/llama.cpp/tree/master/tools/server",
+    ),
+    local(
+        "vllm",
+        "vLLM",
+        "http://127.0.0.1:8000/v1",
+        "Serves one task: a generating model has no embeddings.",
+        "docs.vllm.ai/en/stable/serving/openai_compatible_server",
+    ),
+    local("sglang", "SGLang", "http://127.0.0.1:30000/v1", "", "docs.sglang.ai/basic_usage/openai_api"),
+    local("lmstudio", "LM Studio", "http://127.0.0.1:1234/v1", "", "lmstudio.ai/docs/app/api/endpoints/openai"),
+];
+
+/// The text of `docs/providers.md`.
+pub fn markdown() -> String {
+    let mut text = String::from(INTRODUCTION);
+    for preset in &PRESETS {
+        let key = preset.key.map_or_else(|| "none".to_owned(), |key| format!("`{key}`"));
+        let served = |endpoint| if preset.lacks.contains(&endpoint) { "no" } else { "yes" };
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | `{}` | {key} | {} | {} | {} | [source](https://{}) |",
+            preset.name,
+            preset.title,
+            preset.address,
+            served(Endpoint::Completions),
+            served(Endpoint::Embeddings),
+            preset.note,
+            preset.source
+        );
+    }
+    text.push_str(TRANSLATION);
+    text
+}
+
+const INTRODUCTION: &str = "\
+# Providers
+
+This page is generated from `host/core/src/config/presets.rs`.
+
+A provider is one service that the gateway calls. It says either its `dialect` and address, or a `preset` that knows \
+both:
+
+```yaml
+providers:
+  groq: {preset: groq}                # key from GROQ_API_KEY
+  claude: {preset: anthropic, api_key: {file: /run/secrets/anthropic}}
+  azure: {preset: azure, base_url: \"https://RESOURCE.openai.azure.com/openai/v1\"}
+  here: {dialect: openai, base_url: \"http://127.0.0.1:8080/v1\"}
+```
+
+What a preset fills in can be said otherwise: `base_url`, `api_key`, and every timeout. Without `api_key` the key is \
+taken from the environment variable in the table; that it is not set is an error, unless `base_url` leads somewhere \
+else. A request for an endpoint that the service does not have is refused without being sent.
+
+## Presets
+
+All serve chat completions. Clients may ask any of them in OpenAI's or in Anthropic's dialect.
+
+| preset | service | address | key | completions | embeddings | note | |
+|---|---|---|---|---|---|---|---|
+";
+
+const TRANSLATION: &str = "
+## Two dialects
+
+A client asks in OpenAI's dialect (`/v1/chat/completions`) or in Anthropic's (`/v1/messages`, \
+`/v1/messages/count_tokens`), whatever the provider speaks. Where both speak the same, the client's bytes are sent with \
+only `model` replaced, and the answer's bytes come back. Else the request is translated, and so are answer, stream and \
+errors.
+
+Translated are: system prompts, texts, images, PDF files, tools and parallel tool calls with their results, tool choice, \
+JSON schemas, stop words, the effort of reasoning, usage with cached and reasoning tokens, and reasons for the end. \
+Anthropic's thinking is `reasoning_content` for a client of OpenAI's dialect, and `thinking_blocks` with their \
+signatures, which the client should send back with the results of tools.
+
+What a dialect cannot say is never left out in silence: `on_loss` of the provider says whether it is refused with status \
+400 or left out and named in the header `x-witgate-dropped`. Fields that neither dialect knows are sent as they are: \
+the provider judges.
+
+| lost on the way | to Anthropic | to OpenAI's dialect |
+|---|---|---|
+| demands | `n`, `logprobs`, `top_logprobs`, audio, `response_format: json_object`, `functions`, custom tools, \
+`allowed_tools`, `web_search_options`, files by id | tools that Anthropic runs itself, `container`, `mcp_servers`, \
+`context_management`, `inference_geo`, files by id |
+| hints | `seed`, penalties, `logit_bias`, `temperature` above 1 (sent as 1), `store`, `metadata`, `prediction`, \
+`verbosity`, `service_tier`, names of messages, the place of a late system message, `reasoning_content` without its \
+signature | `thinking`, `cache_control`, `speed`, `is_error`, thinking of earlier turns |
+
+Anthropic requires `max_tokens`: where the client says none, it is the deployment's `max_output_tokens`, else 8192. \
+`count_tokens` is answered by the provider where it is Anthropic, else by estimate; the header `x-witgate-counted-by` \
+says which.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_page_is_the_table() {
+        crate::golden::hold("docs/providers.md", &markdown());
+    }
+
+    #[test]
+    fn every_row_is_whole() {
+        for preset in &PRESETS {
+            let named: Result<RawPreset, _> = serde_json::from_value(preset.name.into());
+            assert!(named.is_ok_and(|named| std::ptr::eq(named.row(), preset)), "{}", preset.name);
+            assert!(!preset.title.is_empty() && !preset.source.is_empty(), "{}", preset.name);
+            assert_eq!(preset.base_url.unwrap_or(preset.address), preset.address, "{}", preset.name);
+            assert!(preset.address.parse::<http::Uri>().is_ok_and(|uri| uri.host().is_some()), "{}", preset.name);
+        }
+    }
+}
