@@ -97,6 +97,12 @@ fn speaks(version: &str) -> bool {
     compatible(version).is_some_and(|theirs| Some(theirs) == compatible(VERSION))
 }
 
+/// Whether a version that we speak has more than ours.
+pub(crate) fn is_newer(version: &str) -> bool {
+    let parts = |version: &str| version.split('.').map(|part| part.parse::<u64>().unwrap_or(0)).collect::<Vec<_>>();
+    parts(version) > parts(VERSION)
+}
+
 fn compatible(version: &str) -> Option<(u64, u64)> {
     let mut parts = version.split(['.', '-', '+']);
     let major: u64 = parts.next()?.parse().ok()?;
@@ -111,6 +117,7 @@ mod tests {
 
     #[test]
     fn versions_match_as_in_semver() {
+        assert_eq!(["0.1.0", "0.1.1", "0.1.10", "0.0.9"].map(is_newer), [false, true, true, false]);
         assert_eq!(["0.1.0", "0.1.7"].map(speaks), [true, true]);
         assert_eq!(["0.2.0", "1.0.0", "(none)", ""].map(speaks), [false; 4]);
         assert_eq!(compatible("1.4.2"), compatible("1.0.0"));

@@ -32,6 +32,7 @@ mod logbook;
 mod meter;
 mod policy;
 mod pool;
+mod preview1;
 mod private_folder;
 mod recent;
 mod replace;

@@ -15,14 +15,14 @@ use crate::code_cache::{CodeCache, hex};
 use crate::component::{Component, PolicyInfo};
 use crate::engine::{Engine, Inner};
 use crate::failure::FailureCause;
-use crate::inspect::{Outside, inspect};
+use crate::inspect::{Outside, inspect, is_newer};
 use crate::instance::{Exports, Instance};
 use crate::load_error::{LoadError, LoadProblem};
 use crate::logbook::{Logbook, printable};
 use crate::settings::Schema;
 use crate::sniff::{Kind, sniff};
 use crate::state::{FleetCells, State, Surroundings};
-use crate::wasi;
+use crate::{preview1, wasi};
 
 /// Largest file, bytes. CPython with its library is 40 MB.
 const MAX_FILE: usize = 64 << 20;
@@ -60,7 +60,13 @@ impl Inner {
         let (code, from_cache) = self.code(kind, bytes, &digest)?;
         let Outside { hooks, imports, version } = inspect(&self.wasm, &code.component_type())?;
 
-        let mismatch = |error: wasmtime::Error| LoadProblem::Mismatch { version: VERSION, text: chain(&error) };
+        let mismatch = |error: wasmtime::Error| {
+            let text = chain(&error);
+            if is_newer(&version) {
+                return LoadProblem::NewerContract { theirs: version.clone(), ours: VERSION, text };
+            }
+            LoadProblem::Mismatch { version: VERSION, text }
+        };
         let pre = if imports.wasi {
             let mut linker: Linker<State> = self.linker.clone();
             wasi::link(&mut linker, &self.wasm, &code).map_err(mismatch)?;
@@ -136,13 +142,14 @@ impl Inner {
     }
 }
 
+/// Makes a component of a core module. What it imports of WASI 0.1 is answered within the component, so that nothing
+/// is left to ask the host for.
 fn wrap(module: &[u8]) -> Result<Vec<u8>, LoadProblem> {
-    let problem = |error: anyhow::Error| LoadProblem::NotWrapped(format!("{error:#}"));
-    wit_component::ComponentEncoder::default()
-        .validate(true)
-        .module(module)
-        .and_then(wit_component::ComponentEncoder::encode)
-        .map_err(problem)
+    let encode = || {
+        let mut encoder = wit_component::ComponentEncoder::default();
+        encoder.validate(true).module(module)?.adapter(preview1::MODULE, preview1::ADAPTER)?.encode()
+    };
+    encode().map_err(|error: anyhow::Error| LoadProblem::NotWrapped(format!("{error:#}")))
 }
 
 /// Lets every other thread go first. On Linux the priority belongs to the thread.

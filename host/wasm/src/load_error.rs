@@ -93,6 +93,20 @@ pub enum LoadProblem {
         /// What does not fit.
         text: String,
     },
+    /// Built for a newer version of the contract, with something in it that is not here.
+    #[error(
+        "it was built for version {theirs} of the contract `witgate:policy` and uses something of it that this gateway, \
+         which speaks {ours}, does not have: {text}; update the gateway, or build it against this gateway's \
+         `wit/policy.wit`"
+    )]
+    NewerContract {
+        /// The policy's.
+        theirs: String,
+        /// The host's.
+        ours: &'static str,
+        /// What does not fit.
+        text: String,
+    },
     /// It cannot be instantiated.
     #[error("it cannot be started: {0}")]
     Start(FailureCause),

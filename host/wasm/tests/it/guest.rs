@@ -16,10 +16,12 @@ const FED: &str = "(param $candidates i32) (param $count i32) (param $signals i3
 /// A policy to be made.
 pub(crate) struct Guest {
     version: &'static str,
+    contract: String,
     hooks: Vec<(&'static str, String)>,
     imports: Vec<&'static str>,
     wit: &'static str,
     code: String,
+    allocation: String,
     configure: String,
     describe: String,
     schema: String,
@@ -32,10 +34,12 @@ pub(crate) struct Guest {
 pub(crate) fn guest() -> Guest {
     Guest {
         version: "0.1.0",
+        contract: include_str!("../../../../wit/policy.wit").to_owned(),
         hooks: Vec::new(),
         imports: Vec::new(),
         wit: "",
         code: String::new(),
+        allocation: String::new(),
         configure: "i32.const 64".to_owned(),
         describe: "i32.const 16".to_owned(),
         schema: String::new(),
@@ -62,8 +66,14 @@ impl Guest {
 
     /// Built for another version of the contract.
     pub(crate) fn version(mut self, version: &'static str) -> Self {
+        self.contract = self.contract.replace("policy@0.1.0", &format!("policy@{version}"));
         self.version = version;
         self
+    }
+
+    /// Built for this text of the contract, which is of this version.
+    pub(crate) fn contract(self, contract: String, version: &'static str) -> Self {
+        Self { contract, version, ..self }
     }
 
     /// Imports an interface of the contract, for example `cells`.
@@ -81,6 +91,12 @@ impl Guest {
     /// Imports, functions, data and globals of the module.
     pub(crate) fn code(mut self, code: &str) -> Self {
         self.code = code.to_owned();
+        self
+    }
+
+    /// Instructions that are carried out whenever the host asks for memory.
+    pub(crate) fn allocation(mut self, body: &str) -> Self {
+        self.allocation = body.to_owned();
         self
     }
 
@@ -130,10 +146,8 @@ impl Guest {
     }
 
     fn world(&self) -> (Resolve, wit_parser::WorldId) {
-        let contract =
-            include_str!("../../../../wit/policy.wit").replace("policy@0.1.0", &format!("policy@{}", self.version));
         let mut resolve = Resolve::default();
-        resolve.push_str("policy.wit", &contract).unwrap();
+        resolve.push_str("policy.wit", &self.contract).unwrap();
         if !self.wit.is_empty() {
             resolve.push_str("others.wit", self.wit).unwrap();
         }
@@ -181,6 +195,7 @@ impl Guest {
                     ("after-failure", format!("{QUESTION} (param $failures i32) (param $failure-count i32) {FED}"))
                 }
                 "observer" => ("observe", "(param $rows i32) (param $columns i32) (param $value-count i32)".to_owned()),
+                "ticker" => ("tick", "(param $now f64)".to_owned()),
                 other => panic!("no hook `{other}`"),
             };
             let name = export(hook, function);
@@ -196,6 +211,7 @@ impl Guest {
                 (global $heap (mut i32) (i32.const 65536))
                 (data (i32.const 0) "{data}")
                 (func (export "cabi_realloc") (param i32 i32 i32) (param $size i32) (result i32) (local $at i32)
+                    {allocation}
                     (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
                     (global.set $heap (i32.add (local.get $at) (local.get $size)))
                     (local.get $at))
@@ -231,6 +247,7 @@ impl Guest {
                 (func (export "{configure}") {configure_params} (result i32) {configure_body})
                 {hooks})"#,
             code = self.code,
+            allocation = self.allocation,
             data = data.escaped(),
             oops_at = oops[0],
             oops_len = oops[1],

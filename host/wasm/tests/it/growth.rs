@@ -1,0 +1,107 @@
+//! The contract grows by patch versions. A guest of 0.1.0 runs unchanged on a gateway of 0.1.1; a guest of 0.1.1 runs here
+//! as long as it uses nothing that came with it, and is told so when it does.
+
+use wasmtime::component::{Component, Linker, Val};
+use wasmtime::{Engine, Store};
+use wit_parser::{Resolve, WorldItem};
+
+use crate::guest::{guest, router};
+use crate::world::world;
+
+const PICK: &str = "(call $pick (i32.load (local.get $candidates)))";
+const CONTRACT: &str = include_str!("../../../../wit/policy.wit");
+
+/// Today's contract with a function, a capability and a hook more.
+fn grown() -> String {
+    let grow = |text: &str, at: &str, more: &str| {
+        assert!(text.contains(at), "the contract has no `{at}` any more");
+        text.replacen(at, &format!("{at}{more}"), 1)
+    };
+    let text = CONTRACT.replace("policy@0.1.0", "policy@0.1.1");
+    let text = grow(&text, "interface cells {\n", "  oldest: func(table: u32) -> f64;\n");
+    let text = grow(&text, "world everything {\n", "  import blobs;\n  export ticker;\n");
+    text + "interface blobs { length: func() -> u32; }\ninterface ticker { tick: func(now-ms: f64) -> result<_, string>; }\n"
+}
+
+/// Offers everything that the world `everything` of a contract imports; nothing behind it can be called.
+fn offering(engine: &Engine, contract: &str) -> Linker<()> {
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("policy.wit", contract).unwrap();
+    let everything = resolve.select_world(&[package], Some("everything")).unwrap();
+    let mut linker = Linker::new(engine);
+    for item in resolve.worlds[everything].imports.values() {
+        let WorldItem::Interface { id, .. } = item else { continue };
+        let mut instance = linker.instance(&resolve.id_of(*id).unwrap()).unwrap();
+        for name in resolve.interfaces[*id].functions.keys() {
+            instance.func_new(name, |_, _, _, _| Err(wasmtime::Error::msg("nothing behind it"))).unwrap();
+        }
+    }
+    linker
+}
+
+#[test]
+fn a_guest_of_today_runs_unchanged_when_the_contract_has_grown() {
+    let load = r#"(import "witgate:policy/cells@0.1.0" "load" (func $load (param i32 i32) (result f64)))"#;
+    let guest = router(&format!(
+        "(if (f64.lt (local.get $now) (f64.const 0)) (then (drop (call $load (i32.const 0) (i32.const 0))))) {PICK}"
+    ));
+    let engine = Engine::default();
+    let component = Component::new(&engine, guest.imports("cells").code(load).component()).unwrap();
+    let mut store = Store::new(&engine, ());
+    let instance = offering(&engine, &grown()).instantiate(&mut store, &component).unwrap();
+    let router = instance.get_export_index(&mut store, None, "witgate:policy/router@0.1.1").unwrap();
+    let route = instance.get_export_index(&mut store, Some(&router), "route").unwrap();
+    let route = instance.get_func(&mut store, route).unwrap();
+    let request = Val::Record(vec![
+        ("decision".to_owned(), Val::U32(1)),
+        ("attempt".to_owned(), Val::U32(0)),
+        ("seed".to_owned(), Val::U32(1)),
+        ("now-ms".to_owned(), Val::Float64(0.0)),
+    ]);
+    let candidates = Val::List(vec![Val::U32(6), Val::U32(7)]);
+    let mut answer = [Val::Bool(false)];
+    route.call(&mut store, &[request, candidates, Val::List(Vec::new()), Val::List(Vec::new())], &mut answer).unwrap();
+    let pick = Val::Variant("pick".to_owned(), Some(Box::new(Val::U32(6))));
+    assert_eq!(answer, [Val::Result(Ok(Some(Box::new(pick))))]);
+}
+
+#[test]
+fn a_newer_guest_is_taken_when_it_uses_nothing_new() {
+    let component = world().load(&router(PICK).contract(grown(), "0.1.1").module()).unwrap();
+    assert_eq!(component.contract(), "0.1.1");
+}
+
+#[test]
+fn a_newer_hook_is_not_called_and_does_not_harm() {
+    let component =
+        world().load(&router(PICK).contract(grown(), "0.1.1").hook("ticker", "i32.const 0").module()).unwrap();
+    assert_eq!(component.hooks().iter().map(|hook| hook.to_string()).collect::<Vec<_>>(), ["router"]);
+}
+
+#[test]
+fn a_newer_guest_that_needs_what_is_not_here_is_told_so() {
+    let oldest = r#"(import "witgate:policy/cells@0.1.1" "oldest" (func (param i32) (result f64)))"#;
+    let length = r#"(import "witgate:policy/blobs@0.1.1" "length" (func (result i32)))"#;
+    let refusal = |interface, code: &str| {
+        let guest = router(PICK).contract(grown(), "0.1.1").imports(interface).code(code);
+        world().load(&guest.module()).unwrap_err().to_string()
+    };
+    assert_eq!(
+        refusal("cells", oldest),
+        "policy `test`: it was built for version 0.1.1 of the contract `witgate:policy` and uses something of it that this \
+         gateway, which speaks 0.1.0, does not have: component imports instance `witgate:policy/cells@0.1.1`, but a \
+         matching implementation was not found in the linker: instance export `oldest` has the wrong type: function \
+         implementation is missing; update the gateway, or build it against this gateway's `wit/policy.wit`"
+    );
+    assert_eq!(
+        refusal("blobs", length),
+        "policy `test`: it imports `witgate:policy/blobs@0.1.1`, which this gateway does not offer; a policy may import \
+         `log`, `cells`, `names`, `headers` and `prompt` of `witgate:policy`"
+    );
+}
+
+#[test]
+fn a_guest_with_newer_hooks_alone_has_none_here() {
+    let message = world().load(&guest().contract(grown(), "0.1.1").hook("ticker", "i32.const 0").module()).unwrap_err();
+    assert!(message.to_string().contains("but no hook"), "{message}");
+}
