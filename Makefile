@@ -5,11 +5,17 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-# Tools of target/venv and target/npm come first, in their pinned versions.
-export PATH := $(CURDIR)/target/venv/bin:$(CURDIR)/target/npm/node_modules/.bin:$(PATH)
+# Tools under target/ come first, in their pinned versions.
+export PATH := $(CURDIR)/target/venv/bin:$(CURDIR)/target/toolchains/bin:$(CURDIR)/target/npm/node_modules/.bin:$(PATH)
 setup := tests/scripts/setup.sh
-languages := rust c javascript python
-standalone := examples/policies/rust examples/policies/c/bindings
+guests := $(CURDIR)/target/guests-extra
+# The same minimal policy in each, and one policy of real use in each: language/folder.
+languages := rust c cpp zig go javascript typescript python
+policies := rust/budget-guard c/consistent-hash cpp/weighted-score zig/time-of-day javascript/prompt-language \
+	typescript/ab-split python/tenant-tiers
+# What helpers must turn into declared errors, for the tests.
+helpers := python/python-errors javascript/javascript-errors
+standalone := examples/policies/rust examples/policies/rust/budget-guard examples/policies/bindings
 # Always all of the workspace with its tests: a part of it would need its dependencies with other features, and
 # compile wasmtime once more.
 build := cargo build --workspace --all-targets --locked
@@ -26,7 +32,7 @@ run: ## Build and start the gateway, with the demo provider and the model server
 	cargo run --release --locked -- serve $(ARGS)
 
 .PHONY: test
-test: test-rust test-clients ## All tests: Rust, policies in four languages, the OpenAI SDK against real llama.cpp servers
+test: test-rust test-languages test-clients ## All tests: Rust, policies in eight languages, the OpenAI SDK against real llama.cpp servers
 
 .PHONY: test-rust
 test-rust: ## The Rust tests
@@ -34,6 +40,14 @@ test-rust: ## The Rust tests
 	$(build)
 	cargo nextest run --workspace --locked
 	cargo test --workspace --locked --doc
+
+.PHONY: test-languages
+test-languages: guests-extra ## Every example policy in the real engine, and the unit tests of the one in Rust
+	@$(setup) checks
+	CARGO_TARGET_DIR=$(guests)/cargo cargo test --quiet --locked --manifest-path examples/policies/rust/budget-guard/Cargo.toml
+	$(build)
+	cargo nextest run --workspace --locked --run-ignored only $(ARGS) \
+	  -E 'package(witgate-languages) and not test(/million|cargo_component/)'
 
 .PHONY: test-clients
 test-clients: guests-extra ## The Python tests: SDK, real upstreams, policies dropped into a running gateway
@@ -61,11 +75,24 @@ bench: guests-extra ## Measure decisions, throughput, added latency and swaps, b
 	target/release/witgate-bench all $(ARGS)
 
 .PHONY: test-all
-test-all: lint test ## Everything that can be checked on this machine: lint, test, and a quick round of bench
+test-all: lint test cargo-component ## Everything that can be checked on this machine: lint, test, slow tests, a quick round of bench
+	cargo nextest run --workspace --locked --run-ignored only \
+	  -E 'package(witgate-languages) and test(/million|cargo_component/)'
 	$(MAKE) bench ARGS=--quick
 
 .PHONY: guests-extra
-guests-extra: $(languages:%=target/guests-extra/%.wasm) ## Build the example policies in Rust, C, JavaScript and Python
+guests-extra: $(languages:%=$(guests)/%.wasm) $(guests)/rust-wasip2.wasm $(foreach policy,$(policies) $(helpers),$(guests)/$(notdir $(policy)).wasm) ## Build the example policies in eight languages
+
+# `cargo component` takes seven minutes of one core to install, so only test-all does. It makes a component itself, where
+# plain cargo leaves that to the gateway.
+.PHONY: cargo-component
+cargo-component: ## Build the example policy in Rust by cargo component as well
+	@$(setup) rust
+	[ -x target/cargo-component/bin/cargo-component ] || CARGO_TARGET_DIR=$(guests)/cargo-component \
+	  cargo install --locked --debug --root target/cargo-component cargo-component@0.21.1
+	CARGO_TARGET_DIR=$(guests)/component PATH=$(CURDIR)/target/cargo-component/bin:$$PATH cargo component build \
+	  --locked --release --target wasm32-unknown-unknown --manifest-path examples/policies/rust/Cargo.toml
+	cp $(guests)/component/wasm32-unknown-unknown/release/least_busy_rust.wasm $(guests)/rust-component.wasm
 
 .PHONY: policies
 policies: ## Build the shipped policies alone
@@ -82,16 +109,31 @@ clean: ## Remove everything that was built or installed under target/
 	rm -rf target
 
 # Built again when the policy, its helper or the contract has changed.
-sources = $(shell find examples/policies/$(1) -type f -not -path '*/target/*' -not -path '*/node_modules/*' -not -name '*.pyc' -not -name '*.md' -not -name '*.wasm')
+sources = $(shell find $(1) -type f -not -path '*/target/*' -not -path '*/node_modules/*' -not -name '*.pyc' -not -name '*.md' -not -name '*.wasm')
 contract := $(wildcard wit/*.wit)
+bindings := $(call sources,examples/policies/bindings)
 
-target/guests-extra/rust.wasm: $(call sources,rust) $(shell find policies/sdk -type f)
-target/guests-extra/c.wasm: $(call sources,c)
-target/guests-extra/javascript.wasm: $(call sources,javascript)
-target/guests-extra/python.wasm: $(call sources,python) tests/requirements.txt
+# Of a language: what its build reads besides the contract.
+inputs_rust := $(call sources,examples/policies/rust policies/sdk)
+inputs_c := $(call sources,examples/policies/c) $(bindings)
+inputs_cpp := $(call sources,examples/policies/cpp) $(bindings)
+inputs_zig := $(call sources,examples/policies/zig) $(bindings) tests/toolchains.txt
+inputs_go := $(call sources,examples/policies/go) $(bindings) tests/toolchains.txt
+inputs_javascript := $(call sources,examples/policies/javascript)
+inputs_typescript := $(call sources,examples/policies/typescript examples/policies/javascript)
+inputs_python := $(call sources,examples/policies/python) tests/requirements.txt
 
-target/guests-extra/%.wasm: $(contract)
+# File, language, folder with the policy.
+define guest
+$(guests)/$(1).wasm: $(inputs_$(2)) $(call sources,$(3)) $(contract)
 	@$(setup) guests
-	@mkdir -p $(@D)
-	CARGO_TARGET_DIR=$(CURDIR)/target/guests-extra/cargo examples/policies/$*/build.sh $@
-	@touch $@
+	@mkdir -p $(guests)
+	CARGO_TARGET_DIR=$(guests)/cargo ZIG_GLOBAL_CACHE_DIR=$(guests)/zig GOCACHE=$(guests)/go \
+	  examples/policies/$(2)/build.sh $$@ $(3)
+	@touch $$@
+endef
+$(eval $(call guest,rust-wasip2,rust,examples/policies/rust))
+$(guests)/rust-wasip2.wasm: export WASM_TARGET := wasm32-wasip2
+$(foreach language,$(languages),$(eval $(call guest,$(language),$(language),examples/policies/$(language))))
+$(foreach policy,$(policies),$(eval $(call guest,$(notdir $(policy)),$(patsubst %/,%,$(dir $(policy))),examples/policies/$(policy))))
+$(foreach policy,$(helpers),$(eval $(call guest,$(notdir $(policy)),$(patsubst %/,%,$(dir $(policy))),tests/fixtures/languages/$(notdir $(policy)))))

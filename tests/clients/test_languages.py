@@ -7,7 +7,7 @@ import pytest
 from gateway import ask_raw
 from processes import REPOSITORY, eventually
 
-LANGUAGES = ["rust", "c", "javascript", "python"]
+LANGUAGES = ["rust", "c", "cpp", "zig", "go", "javascript", "typescript", "python"]
 GUESTS = REPOSITORY / "target" / "guests-extra"
 # Compiling CPython takes some ten seconds of one core.
 COMPILED_WITHIN = 120

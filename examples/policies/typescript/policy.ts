@@ -1,0 +1,8 @@
+// A routing policy in TypeScript.
+import { lowest, policy } from '../javascript/witgate.js';
+
+export const { lifecycle, router } = policy({
+  name: 'least-busy-typescript', version: '1.0.0', summary: 'Fewest requests in flight; of equals, the cheapest.',
+  signals: ['in-flight', 'usd-per-mtok-out'],
+  route: ({ candidates, columns: [inFlight, usd] }) => lowest(candidates, inFlight!, usd!),
+});

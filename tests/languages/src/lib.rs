@@ -1,0 +1,1 @@
+//! Policies in every language, in the real engine: see `tests/languages`.
