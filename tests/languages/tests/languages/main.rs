@@ -4,6 +4,7 @@
 //! `ignored` and run by `make test-languages`, which builds the policies first.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod conformance;
 mod examples;
 mod helpers;
 mod policies;

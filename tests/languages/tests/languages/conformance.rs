@@ -1,0 +1,188 @@
+//! Policies that were built against contract 0.1.0 and stored, by every toolchain: whatever the gateway becomes, they load
+//! and decide as `tests/conformance/manifest.json` says.
+
+use std::io::Read as _;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use witgate_core::deployment::{Deployment, Price};
+use witgate_core::outcome::OutcomeRow;
+use witgate_core::plan::Decision;
+use witgate_core::vocabulary::{Fact, OutcomeField};
+use witgate_wasm::Policy;
+
+use crate::world::{World, decide, deployment, repository};
+
+const FOLDER: &str = "tests/conformance";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    deployments: [Target; 3],
+    policies: Vec<Stored>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Target {
+    id: String,
+    usd: f64,
+    label: Option<(String, String)>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    file: String,
+    policy: String,
+    language: String,
+    toolchain: String,
+    command: String,
+    contract: String,
+    hooks: Vec<String>,
+    #[serde(default)]
+    settings: serde_json::Map<String, serde_json::Value>,
+    cases: Vec<Case>,
+    bytes: usize,
+    sha256: String,
+}
+
+/// Carried out in their order on one policy.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    /// Told before the question.
+    #[serde(default)]
+    outcomes: Vec<Named>,
+    #[serde(default)]
+    in_flight: Vec<usize>,
+    #[serde(default)]
+    facts: Named,
+    now_ms: Option<f64>,
+    /// Deployments in the order of the plan; empty when it abstains.
+    #[serde(default)]
+    tries: Vec<u32>,
+    /// Or the status.
+    rejected: Option<u16>,
+    reason: Option<String>,
+}
+
+type Named = std::collections::BTreeMap<String, f64>;
+
+fn manifest() -> Manifest {
+    let text = std::fs::read(repository().join(FOLDER).join("manifest.json")).unwrap();
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("manifest.json: {error}"))
+}
+
+#[test]
+fn every_stored_policy_loads_and_decides_as_written_down() {
+    let Manifest { deployments, policies } = manifest();
+    let specs = deployments.map(|Target { id, usd, label }| Deployment {
+        price: Price { input: usd, output: usd, cached_input: None },
+        labels: label.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
+        ..deployment(&id)
+    });
+    let mut wrong = Vec::new();
+    for stored in policies {
+        let world = World::new(specs.clone());
+        let policy = bind(&world, &stored);
+        let component = policy.component();
+        assert_eq!((component.contract(), &*component.info().name), (&*stored.contract, &*stored.policy));
+        assert_eq!(component.hooks().iter().map(|hook| hook.to_string()).collect::<Vec<_>>(), stored.hooks);
+        for (place, case) in stored.cases.iter().enumerate() {
+            let (answer, expected) = (answer(&world, &policy, case), Answer::expected(case));
+            if answer != expected {
+                wrong.push(format!("{}, case {place}: {answer:?} instead of {expected:?}", stored.file));
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn the_stored_files_are_those_of_the_manifest_and_small() {
+    let mut listed: Vec<String> = manifest().policies.into_iter().map(|stored| stored.file).collect();
+    let mut found = Vec::new();
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(repository().join(FOLDER)).unwrap() {
+        let entry = entry.unwrap();
+        bytes += entry.metadata().unwrap().len();
+        let name = entry.file_name().into_string().unwrap();
+        if name.contains(".wasm") {
+            found.push(name);
+        }
+    }
+    listed.sort();
+    found.sort();
+    assert_eq!(found, listed);
+    assert!(bytes < 1 << 20, "{bytes} bytes");
+}
+
+#[test]
+fn every_language_is_stored_with_how_it_was_made() {
+    let stored = manifest().policies;
+    for language in ["Rust", "C", "C++", "Zig", "JavaScript"] {
+        assert!(stored.iter().any(|policy| policy.language == language), "{language}");
+    }
+    for Stored { file, toolchain, command, .. } in &stored {
+        assert!(toolchain.contains(|c: char| c.is_ascii_digit()) && command.contains("OUTPUT"), "{file}");
+    }
+}
+
+fn bind(world: &World, stored: &Stored) -> Arc<Policy> {
+    let bytes = std::fs::read(repository().join(FOLDER).join(&stored.file)).unwrap();
+    assert_eq!((bytes.len(), hex(&bytes)), (stored.bytes, stored.sha256.clone()), "{}", stored.file);
+    let unpacked = if stored.file.ends_with(".gz") { unpack(&bytes) } else { bytes };
+    let settings = serde_json::Value::Object(stored.settings.clone());
+    world.try_bind(&stored.policy, &unpacked, settings).unwrap_or_else(|error| panic!("{}: {error}", stored.file))
+}
+
+fn unpack(bytes: &[u8]) -> Vec<u8> {
+    let mut unpacked = Vec::new();
+    flate2::read::GzDecoder::new(bytes).read_to_end(&mut unpacked).unwrap();
+    unpacked
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[derive(Debug, PartialEq)]
+struct Answer {
+    tries: Vec<u32>,
+    rejected: Option<u16>,
+    reason: Option<String>,
+}
+
+impl Answer {
+    fn expected(case: &Case) -> Self {
+        Self { tries: case.tries.clone(), rejected: case.rejected, reason: case.reason.clone() }
+    }
+
+    /// Not every case says why.
+    fn new(case: &Case, tries: Vec<u32>, rejected: Option<u16>, reason: Option<Arc<str>>) -> Self {
+        Self { tries, rejected, reason: case.reason.as_ref().and(reason).map(|text| text.to_string()) }
+    }
+}
+
+fn answer(world: &World, policy: &Policy, case: &Case) -> Answer {
+    for outcome in &case.outcomes {
+        let mut row = OutcomeRow([0.0; OutcomeField::COUNT]);
+        outcome.iter().for_each(|(name, value)| row.0[OutcomeField::from_name(name).unwrap() as usize] = *value);
+        policy.observe(&[row]).unwrap();
+    }
+    let _running: Vec<_> =
+        case.in_flight.iter().enumerate().map(|(target, requests)| world.busy(target, *requests)).collect();
+    let facts: Vec<_> = case.facts.iter().map(|(name, value)| (Fact::from_name(name).unwrap(), *value)).collect();
+    let mut offer = world.offer(&facts);
+    offer.stamp.now_ms = case.now_ms.unwrap_or(offer.stamp.now_ms);
+    match decide(policy, &offer) {
+        Decision::Run(plan) => {
+            let tries = plan.attempts.iter().map(|attempt| attempt.target).collect();
+            Answer::new(case, tries, None, plan.reason)
+        }
+        Decision::Reject(rejection) => Answer::new(case, Vec::new(), Some(rejection.status), rejection.reason),
+        Decision::Abstain => Answer::new(case, Vec::new(), None, None),
+    }
+}
