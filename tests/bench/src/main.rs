@@ -5,7 +5,7 @@
 //! little on a machine that others use too.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -56,6 +56,12 @@ enum Command {
         output: Output,
         #[command(flatten)]
         options: decision::Options,
+    },
+    /// The same policy in every language: its file, its loads, an instance, a decision
+    Languages {
+        /// Short runs, to see whether everything works; the results are only printed
+        #[arg(long)]
+        quick: bool,
     },
     /// The gateway beside nginx: throughput, CPU, added latency, streams, memory
     Gateway {
@@ -126,11 +132,13 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::All { output, decision, gateway, swap } => {
             output.keep(&decision::run(&decision, output.quick)?)?;
+            languages(output.quick)?;
             output.keep(&LocalSet::new().block_on(&runtime, gateway::run(&gateway, output.quick))?)?;
             output.keep(&LocalSet::new().block_on(&runtime, swap::run(&swap, &gateway.place, output.quick))?)?;
             output.keep(&LocalSet::new().block_on(&runtime, bounds::run(&gateway.place, output.quick))?)
         }
         Command::Decision { output, options } => output.keep(&decision::run(&options, output.quick)?),
+        Command::Languages { quick } => languages(quick),
         Command::Gateway { output, options } => {
             output.keep(&LocalSet::new().block_on(&runtime, gateway::run(&options, output.quick))?)
         }
@@ -146,6 +154,13 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(runtime.block_on(upstream::serve(&addresses, pace))?)
         }
     }
+}
+
+/// These results have a place of their own, beside the policies.
+fn languages(quick: bool) -> anyhow::Result<()> {
+    let section = decision::languages(quick)?;
+    section.print();
+    if quick { Ok(()) } else { section.write(Path::new(decision::LANGUAGES_FILE)) }
 }
 
 /// A loopback address that was free a moment ago.

@@ -4,6 +4,7 @@
 //! machine does befalls them alike.
 
 mod fleet;
+mod languages;
 mod memory;
 mod native;
 mod timing;
@@ -24,6 +25,7 @@ use crate::report::{Section, Table, number, progress};
 use crate::stats::Times;
 use fleet::FAILED;
 pub(crate) use fleet::{Busy, Nobody, offer};
+pub(crate) use languages::{FILE as LANGUAGES_FILE, run as languages};
 use native::Native;
 
 /// Settings of a run.
@@ -41,7 +43,7 @@ const CANDIDATES: [usize; 4] = [4, 16, 64, 256];
 const BUDGET: Duration = Duration::from_millis(500);
 const QUICK_BUDGET: Duration = Duration::from_millis(50);
 /// Guests in other languages, where `make guests-extra` has built them.
-const EXTRA: [&str; 4] = ["rust", "c", "javascript", "python"];
+const EXTRA: [&str; 8] = ["rust", "c", "cpp", "zig", "go", "javascript", "typescript", "python"];
 
 /// A policy to measure, with a native counterpart if it is one of ours.
 struct Subject {
@@ -129,19 +131,30 @@ impl Subject {
     fn measure(&self, fleet: &Fleet, clock: timing::Clock, budget: Duration) -> anyhow::Result<Vec<String>> {
         let (mut wasm, mut native) = (Vec::new(), Vec::new());
         for candidates in CANDIDATES {
-            let mut question = offer(candidates);
-            let (ours, theirs) = timing::in_turns(
-                clock,
-                budget,
-                &mut question,
-                |offer| self.ask(offer),
-                self.native.as_ref().map(|native| |offer: &Offer| native.decide(fleet, offer)),
-            )
-            .map_err(|problem| anyhow!("{} with {candidates} candidates: {problem}", self.name))?;
+            let (ours, theirs) = self.times(fleet, clock, budget, candidates)?;
             wasm.push(ours);
             native.push(theirs);
         }
         Ok(self.row(&wasm, &native))
+    }
+
+    /// As WebAssembly, and natively where it can be.
+    fn times(
+        &self,
+        fleet: &Fleet,
+        clock: timing::Clock,
+        budget: Duration,
+        candidates: usize,
+    ) -> anyhow::Result<(Times, Option<Times>)> {
+        let mut offer = offer(candidates);
+        timing::in_turns(
+            clock,
+            budget,
+            &mut offer,
+            |offer| self.ask(offer),
+            self.native.as_ref().map(|native| |offer: &Offer| native.decide(fleet, offer)),
+        )
+        .map_err(|problem| anyhow!("{} with {candidates} candidates: {problem}", self.name))
     }
 
     fn ask(&self, offer: &Offer) -> Result<(), String> {
