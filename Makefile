@@ -8,7 +8,7 @@ SHELL := bash
 # Tools under target/ come first, in their pinned versions.
 export PATH := $(CURDIR)/target/venv/bin:$(CURDIR)/target/toolchains/bin:$(CURDIR)/target/npm/node_modules/.bin:$(PATH)
 setup := tests/scripts/setup.sh
-guests := $(CURDIR)/target/guests-extra
+guests := target/guests-extra
 # The same minimal policy in each, and one policy of real use in each: language/folder.
 languages := rust c cpp zig go javascript typescript python
 policies := rust/budget-guard c/consistent-hash cpp/weighted-score zig/time-of-day javascript/prompt-language \
@@ -44,7 +44,7 @@ test-rust: ## The Rust tests
 .PHONY: test-languages
 test-languages: guests-extra ## Every example policy in the real engine, and the unit tests of the one in Rust
 	@$(setup) checks
-	CARGO_TARGET_DIR=$(guests)/cargo cargo test --quiet --locked --manifest-path examples/policies/rust/budget-guard/Cargo.toml
+	CARGO_TARGET_DIR=$(CURDIR)/$(guests)/cargo cargo test --quiet --locked --manifest-path examples/policies/rust/budget-guard/Cargo.toml
 	$(build)
 	cargo nextest run --workspace --locked --run-ignored only $(ARGS) \
 	  -E 'package(witgate-languages) and not test(/million|cargo_component/)'
@@ -88,9 +88,9 @@ guests-extra: $(languages:%=$(guests)/%.wasm) $(guests)/rust-wasip2.wasm $(forea
 .PHONY: cargo-component
 cargo-component: ## Build the example policy in Rust by cargo component as well
 	@$(setup) rust
-	[ -x target/cargo-component/bin/cargo-component ] || CARGO_TARGET_DIR=$(guests)/cargo-component \
+	[ -x target/cargo-component/bin/cargo-component ] || CARGO_TARGET_DIR=$(CURDIR)/$(guests)/cargo-component \
 	  cargo install --locked --debug --root target/cargo-component cargo-component@0.21.1
-	CARGO_TARGET_DIR=$(guests)/component PATH=$(CURDIR)/target/cargo-component/bin:$$PATH cargo component build \
+	CARGO_TARGET_DIR=$(CURDIR)/$(guests)/component PATH=$(CURDIR)/target/cargo-component/bin:$$PATH cargo component build \
 	  --locked --release --target wasm32-unknown-unknown --manifest-path examples/policies/rust/Cargo.toml
 	cp $(guests)/component/wasm32-unknown-unknown/release/least_busy_rust.wasm $(guests)/rust-component.wasm
 
@@ -126,9 +126,9 @@ inputs_python := $(call sources,examples/policies/python) tests/requirements.txt
 # File, language, folder with the policy.
 define guest
 $(guests)/$(1).wasm: $(inputs_$(2)) $(call sources,$(3)) $(contract)
-	@$(setup) guests
+	@$(setup) $(2)
 	@mkdir -p $(guests)
-	CARGO_TARGET_DIR=$(guests)/cargo ZIG_GLOBAL_CACHE_DIR=$(guests)/zig GOCACHE=$(guests)/go \
+	CARGO_TARGET_DIR=$(CURDIR)/$(guests)/cargo ZIG_GLOBAL_CACHE_DIR=$(CURDIR)/$(guests)/zig GOCACHE=$(CURDIR)/$(guests)/go \
 	  examples/policies/$(2)/build.sh $$@ $(3)
 	@touch $$@
 endef

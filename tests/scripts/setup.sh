@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what a step needs and finds nothing to do the second time: setup.sh rust|checks|guests|clients|bench ...
+# Installs what a step needs and finds nothing to do the second time: setup.sh STEP ...: see the end
 #
 # System packages come from Debian when we are root; otherwise the script says what to install and stops. Everything
 # else goes under target/, in pinned versions, from prebuilt packages alone.
@@ -94,19 +94,24 @@ node_packages() {
 }
 
 checks() { rust; python_packages; }
-guests() {
-  rust
-  python_packages
-  toolchains
-  node_packages
-  system "clang lld wasi-libc libclang-rt-dev-wasm32" have_wasm_c libc++-dev-wasm32 have_wasm_cpp
-}
+# What the policies in each language are built with; all but the interpreters use the program in examples/policies/bindings.
+c() { rust; system "clang lld wasi-libc libclang-rt-dev-wasm32" have_wasm_c; }
+cpp() { c; system libc++-dev-wasm32 have_wasm_cpp; }
+zig() { rust; toolchains; }
+go() { rust; toolchains; }
+javascript() { node_packages; }
+typescript() { node_packages; }
+python() { python_packages; }
+guests() { cpp; toolchains; node_packages; python_packages; }
 clients() { python_packages; system redis-server have_redis; }
 bench() { rust; system nginx-light have_nginx wrk have_wrk; }
 
 for step in "$@"; do
   case $step in
-    rust | checks | guests | clients | bench) "$step" ;;
-    *) say "there is no step \`$step\`; steps are: rust checks guests clients bench"; exit 2 ;;
+    rust | checks | guests | clients | bench | c | cpp | zig | go | javascript | typescript | python) "$step" ;;
+    *)
+      say "there is no step \`$step\`; steps are: rust checks guests clients bench, or one language of the examples"
+      exit 2
+      ;;
   esac
 done
