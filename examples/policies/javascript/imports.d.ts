@@ -7,6 +7,7 @@ declare module 'witgate:policy/log@0.1.0' {
 declare module 'witgate:policy/cells@0.1.0' {
   export function open(name: string, width: number, scope: 'process' | 'fleet', merge: 'sum' | 'max' | 'newest'): number;
   export function load(table: number, index: number): number;
+  export function loadEach(table: number, indexes: number[]): number[];
   export function store(table: number, index: number, value: number): void;
   export function add(table: number, index: number, delta: number): number;
   export function swapIf(table: number, index: number, expected: number, value: number): boolean;

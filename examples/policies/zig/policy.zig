@@ -11,5 +11,11 @@ fn route(decision: witgate.Decision) witgate.Error!witgate.Verdict {
 }
 
 comptime {
-    witgate.register(.{ .name = "least-busy-zig", .version = "1.0.0", .summary = "Fewest requests in flight; of equals, the cheapest.", .signals = &.{ "in-flight", "usd-per-mtok-out" }, .route = route });
+    witgate.register(.{
+        .name = "least-busy-zig",
+        .version = "1.0.0",
+        .summary = "Fewest requests in flight; of equals, the cheapest.",
+        .signals = &.{ "in-flight", "usd-per-mtok-out" },
+        .route = route,
+    });
 }

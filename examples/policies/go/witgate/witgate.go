@@ -93,6 +93,13 @@ func OnFailure(target uint32) Attempt {
 	return Attempt{Target: target, Start: witgate_policy_types.StartRule_OnFailure, Overlay: witTypes.None[uint32]()}
 }
 
+// Hedge tries a deployment when the attempt before it has been silent for so long, or has failed.
+func Hedge(target uint32, delayMs float64) Attempt {
+	return Attempt{
+		Target: target, Start: witgate_policy_types.StartRule_Hedge, DelayMs: delayMs, Overlay: witTypes.None[uint32](),
+	}
+}
+
 // Describe is lifecycle.describe.
 func (policy Policy) Describe() witgate_policy_types.PolicyInfo {
 	schema := policy.SettingsSchema
