@@ -11,8 +11,8 @@ setup := tests/scripts/setup.sh
 guests := target/guests-extra
 # The same minimal policy in each, and one policy of real use in each: language/folder.
 languages := rust c cpp zig go javascript typescript python
-policies := rust/budget-guard c/consistent-hash cpp/weighted-score zig/time-of-day javascript/prompt-language \
-	typescript/ab-split python/tenant-tiers
+policies := rust/budget-guard c/consistent-hash cpp/weighted-score zig/time-of-day go/context-fit \
+	javascript/prompt-language typescript/ab-split python/tenant-tiers
 # What helpers must turn into declared errors, for the tests.
 helpers := python/python-errors javascript/javascript-errors
 standalone := examples/policies/rust examples/policies/rust/budget-guard examples/policies/bindings

@@ -267,3 +267,40 @@ fn zig_time_of_day_knows_the_night_tariff() {
          \"^([01][0-9]|2[0-3]):[0-5][0-9]$\""
     );
 }
+
+#[test]
+#[ignore = "needs `make guests-extra`; `make test-languages` runs it"]
+fn go_context_fit_keeps_large_windows_free() {
+    let window = |id, context_tokens| Deployment { context_tokens, ..deployment(id) };
+    let world = World::new([
+        window("m@unknown", None),
+        window("m@large", Some(200_000)),
+        window("m@small", Some(8_000)),
+        window("n@small", Some(8_000)),
+    ]);
+    let policy = world.example("context-fit", json!({"margin": 0.5}));
+    let served = |prompt: f64, output: f64, offered: &[u32]| {
+        let mut offer = world.offer(&[(Fact::PromptTokens, prompt), (Fact::MaxOutputTokens, output)]);
+        offer.candidates = offered.to_vec();
+        match decide(&policy, &offer) {
+            Decision::Run(plan) => Ok(plan.attempts[0].target),
+            Decision::Reject(refused) => Err((refused.status, refused.reason.unwrap().to_string())),
+            Decision::Abstain => panic!("it always has an opinion"),
+        }
+    };
+    let all = [0, 1, 2, 3];
+    // 1.5 times the prompt, and the answer: exactly 8000, then one more
+    assert_eq!(served(4_000.0, 2_000.0, &all), Ok(2));
+    assert_eq!(served(4_000.0, 2_001.0, &all), Ok(1));
+    // 1000 tokens where the client says nothing
+    assert_eq!((served(4_666.0, 0.0, &all), served(4_667.0, 0.0, &all)), (Ok(2), Ok(1)));
+    assert_eq!(served(150_000.0, 0.0, &all), Ok(0));
+    let refused = (413, "the request is longer than every context window".to_owned());
+    assert_eq!(served(150_000.0, 0.0, &all[1..]), Err(refused));
+    let _running = world.busy(2, 1);
+    assert_eq!(served(10.0, 10.0, &all), Ok(3));
+    assert_eq!(
+        world.refusal("context-fit", json!({"margin": 2})),
+        "its settings are not what it accepts: /margin: 2 is greater than the maximum of 1"
+    );
+}
