@@ -16,6 +16,7 @@ use crate::config_files::ConfigFiles;
 use crate::gateway::{Assembly, Gateway};
 use crate::names::ModelNames;
 use crate::pipeline::record::Observers;
+use crate::probing;
 use crate::reload::revisions::Revisions;
 use crate::reload::store::PolicyStore;
 use crate::reload::{Published, Reloader, Waiting, Work};
@@ -30,6 +31,7 @@ pub struct App {
     shutdown: CancellationToken,
     server: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
+    probing: JoinHandle<()>,
 }
 
 /// Why the gateway does not start.
@@ -88,6 +90,7 @@ impl App {
         let listener = server::listen(config.server.listen)?;
         let address = listener.local_addr()?;
 
+        snapshot.take_effect();
         let current = Arc::new(ArcSwap::from_pointee(snapshot));
         let published = Arc::new(Published::default());
         let mut work = Work {
@@ -118,7 +121,8 @@ impl App {
             shutdown.clone().cancelled_owned(),
         ));
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&gateway)));
-        Ok(Self { address, gateway, shutdown, server, housekeeping })
+        let probing = tokio::spawn(probing::run(Arc::clone(&gateway)));
+        Ok(Self { address, gateway, shutdown, server, housekeeping, probing })
     }
 
     /// Where it listens; the port is the true one when the configuration says 0.
@@ -140,6 +144,7 @@ impl App {
             tracing::error!(%error, "the server task panicked");
         }
         self.housekeeping.abort();
+        self.probing.abort();
         // Requests that were cut hold the gateway for a moment longer.
         if tokio::time::timeout(STOP_PATIENCE, self.gateway.stop()).await.is_err() {
             tracing::warn!("the background work did not end in time");

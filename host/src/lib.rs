@@ -18,6 +18,7 @@ pub mod config_files;
 pub mod gateway;
 pub mod names;
 pub mod pipeline;
+pub mod probing;
 pub mod reload;
 pub mod server;
 pub mod snapshot;

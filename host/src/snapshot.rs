@@ -4,10 +4,12 @@
 //! and touches nothing that serves; putting the result into service is one swap that cannot fail.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use witgate_core::config::{Config, Route, Stage};
+use witgate_core::breaker::Transition;
+use witgate_core::config::{Config, Route, Secret, Stage};
 use witgate_core::fleet::Fleet;
 use witgate_core::routes::RouteTable;
 use witgate_wasm::{Binding, CellStore, Chain, ChainStage, Hook, Imports, Policy, canonical_settings};
@@ -15,6 +17,7 @@ use witgate_wasm::{Binding, CellStore, Chain, ChainStage, Hook, Imports, Policy,
 use crate::api::auth::KeyRing;
 use crate::cache::Scope;
 use crate::names::{ModelNames, NameTable};
+use crate::pipeline::bounds::Budgets;
 use crate::reload::store::PolicyStore;
 use crate::telemetry::metrics::{DeploymentMetrics, Metrics, RouteMetrics};
 use crate::upstream::Upstreams;
@@ -58,6 +61,10 @@ pub struct RouteState {
     pub timeout: Duration,
     /// Instead of the provider's.
     pub first_byte_timeout: Option<Duration>,
+    /// Whether a request may be sent again that may have been carried out.
+    pub idempotent: bool,
+    /// What it may send more than once; outlives a reload.
+    pub budgets: Arc<Budgets>,
     /// Some stage exports `observer`.
     pub observed: bool,
     /// Some stage was granted headers or prompts.
@@ -120,7 +127,7 @@ pub fn prepare(
     let mut binder = Binder { store, config, fleet: &fleet, names: &names, parts, before: unchanged };
     let bound = binder.bind_all()?;
     let fail_safe = bound.get(&(Arc::from(IN_ORDER), no_settings().to_string())).cloned();
-    let route = |route: &Route| route_state(route, config, &bound, fail_safe.as_ref(), parts);
+    let route = |route: &Route| route_state(route, config, &bound, fail_safe.as_ref(), parts, before);
     Ok(Snapshot {
         generation: before.map_or(1, |before| before.generation + 1),
         config: Arc::clone(config),
@@ -136,9 +143,41 @@ pub fn prepare(
 }
 
 impl Snapshot {
+    /// Takes effect on what outlives it, when it is put into service: the rules of breakers and budgets, the keys.
+    pub fn take_effect(&self) {
+        for provider in &self.config.providers {
+            if let Some(keys) = self.fleet.provider_keys(&provider.name) {
+                keys.set(provider.api_keys.len(), fingerprint(&provider.api_keys));
+            }
+        }
+        for deployment in self.fleet.deployments() {
+            deployment.live.set_breaker_rules(self.config.breaker);
+        }
+        for route in &self.routes {
+            route.budgets.configure(&self.config.retries);
+        }
+    }
+
     /// The policies in service.
     pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.bound.values()
+    }
+
+    /// A deployment's breaker opened or closed.
+    pub fn breaker_changed(&self, deployment: usize, transition: Transition) {
+        let (Some(entry), Some(metrics)) =
+            (self.fleet.deployments().get(deployment), self.deployment_metrics.get(deployment))
+        else {
+            return;
+        };
+        let id = &*entry.spec.id;
+        match transition {
+            Transition::Opened => {
+                metrics.breaker_opened();
+                tracing::warn!(deployment = id, breaker = "open", "breaker");
+            }
+            Transition::Closed => tracing::info!(deployment = id, breaker = "closed", "breaker"),
+        }
     }
 
     /// Names of the policies that routes name.
@@ -152,6 +191,13 @@ pub(crate) fn fleet_of(config: &Config, before: Option<&Fleet>) -> Fleet {
     let deployments = config.deployments.iter().map(|configured| Arc::clone(&configured.deployment)).collect();
     let routes = config.routes.iter().map(|route| Arc::clone(&route.name)).collect();
     Fleet::new(deployments, routes, before)
+}
+
+/// Another number for other keys, or for the same ones in another order.
+fn fingerprint(keys: &[Secret]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    keys.iter().for_each(|key| key.digest().hash(&mut hasher));
+    hasher.finish()
 }
 
 struct Binder<'a> {
@@ -230,6 +276,7 @@ fn route_state(
     bound: &HashMap<StageKey, Arc<Policy>>,
     fail_safe: Option<&Arc<Policy>>,
     parts: &Parts,
+    before: Option<&Snapshot>,
 ) -> Result<RouteState, Vec<StageProblem>> {
     let mut stages: Vec<ChainStage> = route
         .chain
@@ -269,8 +316,15 @@ fn route_state(
         cache: Scope::of(config, route),
         timeout: route.timeout.unwrap_or(config.server.request_timeout),
         first_byte_timeout: route.first_byte_timeout,
+        idempotent: route.idempotent,
+        budgets: budgets(route, config, before),
         metrics: parts.metrics.route(&route.name),
     })
+}
+
+fn budgets(route: &Route, config: &Config, before: Option<&Snapshot>) -> Arc<Budgets> {
+    let known = before.and_then(|before| before.routes.iter().find(|known| known.name == route.name));
+    known.map_or_else(|| Arc::new(Budgets::new(&config.retries)), |known| Arc::clone(&known.budgets))
 }
 
 /// Decides when a chain fails, or has nothing in it.

@@ -7,15 +7,17 @@ use std::process::ExitCode;
 use std::{env, fs};
 
 /// Each is the crate `policies/<name>`, the package `witgate-policy-<name>`.
-const POLICIES: [&str; 10] = [
+const POLICIES: [&str; 12] = [
     "capability",
     "cheapest",
     "fallback-chain",
     "health",
+    "hedge",
     "in-order",
     "latency",
     "least-loaded",
     "peak-ewma",
+    "resilient",
     "round-robin",
     "usage-based",
 ];

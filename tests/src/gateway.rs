@@ -144,8 +144,11 @@ impl Builder {
             self.providers.len() - 1
         });
         let provider = char::from(b'a' + u8::try_from(place).expect("few providers"));
-        self.config["providers"][provider.to_string()] =
-            json!({"dialect": "openai", "base_url": format!("http://{address}/v1"), "api_key": "sk-provider"});
+        self.config["providers"][provider.to_string()] = json!({
+            "dialect": "openai", "base_url": format!("http://{address}/v1"), "api_key": "sk-provider",
+            // a probe would count as a hit
+            "probe": {"enabled": false},
+        });
         let id = format!("{model}@{provider}");
         self.config["deployments"][&id] = json!({"model": format!("real-{model}")});
         id

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::Upstream;
+use crate::{Head, Upstream};
 
 /// A scripted answer. As it comes it says `ok`, to streams and others.
 #[derive(Clone, Debug)]
@@ -17,6 +17,18 @@ pub struct Reply {
     pub(crate) delay: Duration,
     pub(crate) by_permit: bool,
     pub(crate) announced: Option<usize>,
+    cases: Vec<(Case, Reply)>,
+}
+
+/// Requests that get another answer.
+#[derive(Clone, Debug)]
+enum Case {
+    /// Each of so many.
+    Every(usize),
+    /// Those that come with this key.
+    Key(String),
+    /// Those for this path.
+    Path(String),
 }
 
 /// Before the head.
@@ -54,6 +66,7 @@ pub fn upstream() -> Reply {
         delay: Duration::ZERO,
         by_permit: false,
         announced: None,
+        cases: Vec::new(),
     }
 }
 
@@ -143,6 +156,39 @@ impl Reply {
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
+    }
+
+    /// Each `n`-th request gets this instead.
+    #[must_use]
+    pub fn every(self, n: usize, reply: Self) -> Self {
+        self.case(Case::Every(n), reply)
+    }
+
+    /// Requests with this key get this instead.
+    #[must_use]
+    pub fn to_key(self, key: &str, reply: Self) -> Self {
+        self.case(Case::Key(key.to_owned()), reply)
+    }
+
+    /// Requests for this path get this instead.
+    #[must_use]
+    pub fn at(self, path: &str, reply: Self) -> Self {
+        self.case(Case::Path(path.to_owned()), reply)
+    }
+
+    fn case(mut self, case: Case, reply: Self) -> Self {
+        self.cases.push((case, reply));
+        self
+    }
+
+    /// The answer to the request of this number, from 1.
+    pub(crate) fn for_request(&self, head: &Head, number: usize) -> &Self {
+        let applies = |case: &Case| match case {
+            Case::Every(n) => number.is_multiple_of(*n),
+            Case::Key(key) => head.header("authorization").and_then(|value| value.strip_prefix("Bearer ")) == Some(key),
+            Case::Path(path) => head.path() == path,
+        };
+        self.cases.iter().find(|(case, _)| applies(case)).map_or(self, |(_, reply)| reply)
     }
 
     /// Opens the socket.

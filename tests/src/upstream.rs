@@ -88,6 +88,18 @@ impl Upstream {
         self.shared.received.lock().unwrap().len()
     }
 
+    /// Requests that came for this path.
+    pub fn hits_at(&self, path: &str) -> usize {
+        self.shared.received.lock().unwrap().iter().filter(|received| received.head.path() == path).count()
+    }
+
+    /// Requests that came with this key.
+    pub fn hits_with(&self, key: &str) -> usize {
+        let bearer = format!("Bearer {key}");
+        let received = self.shared.received.lock().unwrap();
+        received.iter().filter(|received| received.head.header("authorization") == Some(&bearer)).count()
+    }
+
     /// The request that came last.
     pub fn last(&self) -> Received {
         self.shared.received.lock().unwrap().last().expect("the upstream was asked").clone()
@@ -140,8 +152,13 @@ async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
     while let Some(head) = wire.head().await? {
         let body = wire.body(Framing::of(&head, Framing::Ended)).await?;
         let reply = shared.reply.lock().unwrap().clone();
+        let reply = {
+            let mut received = shared.received.lock().unwrap();
+            let reply = reply.for_request(&head, received.len() + 1).clone();
+            received.push(Received { head, body: body.clone() });
+            reply
+        };
         let script = reply.script(&body);
-        shared.received.lock().unwrap().push(Received { head, body });
         match answer(&mut wire, &reply, script, shared).await {
             Ok(Then::KeepAlive) => {}
             Ok(Then::Close) => return Ok(()),

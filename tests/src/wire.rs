@@ -15,6 +15,11 @@ pub struct Head {
 }
 
 impl Head {
+    /// What the first line asks for.
+    pub fn path(&self) -> &str {
+        self.start.split(' ').nth(1).unwrap_or_default()
+    }
+
     /// The first value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)

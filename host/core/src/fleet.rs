@@ -1,9 +1,11 @@
 //! All deployments of one configuration with their live numbers: what signals are read from.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::breaker::BreakerState;
 use crate::deployment::Deployment;
-use crate::live::{Live, Millis};
+use crate::live::{Live, Millis, ProviderKeys};
 use crate::vocabulary::Signal;
 
 /// The deployments, numbered as policies see them, and the routes.
@@ -25,14 +27,32 @@ pub struct FleetEntry {
 impl Fleet {
     /// A fleet whose deployments take over the live numbers of those of the same id in `before`.
     pub fn new(deployments: Vec<Arc<Deployment>>, routes: Vec<Arc<str>>, before: Option<&Self>) -> Self {
+        let earlier = before.map(|fleet| &fleet.deployments[..]).unwrap_or_default();
+        let known =
+            earlier.iter().map(|entry| (Arc::clone(&entry.spec.provider), Arc::clone(entry.live.provider_keys())));
+        let mut providers: HashMap<Arc<str>, Arc<ProviderKeys>> = known.collect();
         let deployments = deployments
             .into_iter()
             .map(|spec| {
-                let known = before.and_then(|fleet| fleet.deployments.iter().find(|entry| entry.spec.id == spec.id));
-                FleetEntry { live: known.map_or_else(Arc::default, |entry| Arc::clone(&entry.live)), spec }
+                let known =
+                    earlier.iter().find(|entry| entry.spec.id == spec.id && entry.spec.provider == spec.provider);
+                let live = match known {
+                    Some(entry) => Arc::clone(&entry.live),
+                    None => {
+                        let keys = providers.entry(Arc::clone(&spec.provider)).or_default();
+                        Arc::new(Live::with_keys_of(Arc::clone(keys)))
+                    }
+                };
+                FleetEntry { live, spec }
             })
             .collect();
         Self { deployments, routes }
+    }
+
+    /// What the deployments of a provider share; `None` when it has none.
+    pub fn provider_keys(&self, provider: &str) -> Option<&Arc<ProviderKeys>> {
+        let entry = self.deployments.iter().find(|entry| &*entry.spec.provider == provider)?;
+        Some(entry.live.provider_keys())
     }
 
     /// In the order of their numbers.
@@ -80,6 +100,14 @@ impl Fleet {
             Signal::Weight => self.each(candidates, out, signal, |e| e.spec.weight),
             Signal::ContextTokens => self.each(candidates, out, signal, |e| known(e.spec.context_tokens)),
             Signal::MaxOutputTokens => self.each(candidates, out, signal, |e| known(e.spec.max_output_tokens)),
+            Signal::BreakerState => self.each(candidates, out, signal, |e| match e.live.breaker_state(now) {
+                BreakerState::Closed => 0.0,
+                BreakerState::HalfOpen => 1.0,
+                BreakerState::Open => 2.0,
+            }),
+            Signal::BreakerOpenMs => self.each(candidates, out, signal, |e| e.live.breaker_open_ms(now)),
+            Signal::WarmUp => self.each(candidates, out, signal, |e| e.live.warm_up(now)),
+            Signal::ReadyKeys => self.each(candidates, out, signal, |e| f64::from(e.live.ready_keys(now))),
             Signal::Score => out.extend(candidates.iter().map(|_| signal.neutral())),
         }
     }
@@ -106,6 +134,7 @@ fn known(value: Option<u32>) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use crate::deployment::{Price, UpstreamModel};
@@ -158,5 +187,18 @@ mod tests {
         let _running = before.deployments()[1].live.begin(0, Millis(0));
         let after = Fleet::new(vec![deployment("b", None), deployment("c", None)], vec![], Some(&before));
         assert_eq!(column(&after, Signal::InFlight, &[0, 1]), [1.0, 0.0]);
+        let moved = Arc::new(Deployment { provider: "elsewhere".into(), ..(*deployment("b", None)).clone() });
+        let moved = Fleet::new(vec![moved], vec![], Some(&after));
+        assert_eq!(column(&moved, Signal::InFlight, &[0]), [0.0], "at another provider it is another deployment");
+    }
+
+    #[test]
+    fn deployments_of_a_provider_share_its_keys() {
+        let fleet = Fleet::new(vec![deployment("a", None), deployment("b", None)], vec![], None);
+        fleet.provider_keys("p").unwrap().set(3, 7);
+        assert_eq!(column(&fleet, Signal::ReadyKeys, &[0, 1]), [3.0, 3.0]);
+        assert!(fleet.provider_keys("q").is_none());
+        let after = Fleet::new(vec![deployment("c", None)], vec![], Some(&fleet));
+        assert_eq!(column(&after, Signal::ReadyKeys, &[0]), [3.0]);
     }
 }

@@ -8,15 +8,20 @@
 //! - [`deployment`], [`live`], [`fleet`]: what may be chosen, and how it is doing
 //! - [`decision`], [`plan`], [`outcome`]: what a policy is asked, what it may answer, what is made of the answer, and
 //!   what came of it
+//! - [`breaker`], [`budget`]: when to leave a deployment alone, and how often to try again
+//! - [`failure`]: from what an upstream answered to a kind of failure
 //! - [`openai`], [`sse`]: the wire format, as far as the gateway has to understand it
 //! - [`dialect`]: translation between OpenAI's shape and others
 //! - [`config`]: the configuration, from YAML to checked values
 //! - [`routes`]: from a model name to a route
 
+pub mod breaker;
+pub mod budget;
 pub mod config;
 pub mod decision;
 pub mod deployment;
 pub mod dialect;
+pub mod failure;
 pub mod fleet;
 #[cfg(test)]
 #[expect(clippy::panic, reason = "a test fails by panicking")]

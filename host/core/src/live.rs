@@ -10,14 +10,19 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::breaker::{Breaker, Ticket, Transition};
 use crate::outcome::Outcome;
 use crate::vocabulary::{Ending, FailureKind};
 
 mod ewma;
+mod health;
+mod keys;
 mod quantiles;
 mod window;
 
 use ewma::{Ewma, PeakEwma};
+use keys::Keys;
+pub use keys::{MOST_KEYS, ProviderKeys};
 use quantiles::{Quantiles, RecentHistogram};
 use window::SlidingMinute;
 
@@ -54,6 +59,11 @@ pub struct Live {
     error_rate: Ewma,
     ttft_quantiles: Quantiles,
     latency_quantiles: Quantiles,
+    keys: Keys,
+    last_heard: AtomicU64,
+    out_until: AtomicU64,
+    closed_since: AtomicU64,
+    slow_start_ms: AtomicU32,
     writer: Mutex<Writer>,
 }
 
@@ -62,6 +72,7 @@ pub struct Live {
 struct Writer {
     ttft: RecentHistogram,
     latency: RecentHistogram,
+    breaker: Breaker,
 }
 
 /// One attempt in flight; leaving the scope without [`InFlight::finish`] only takes it out of the counts.
@@ -69,18 +80,39 @@ struct Writer {
 pub struct InFlight {
     live: Arc<Live>,
     tokens: u32,
+    key: usize,
+    ticket: Ticket,
+    /// A success has been told already, at the first token.
+    told: bool,
 }
 
 impl Live {
     /// Counts an attempt as running, with its estimated tokens.
     pub fn begin(self: &Arc<Self>, tokens: u32, now: Millis) -> InFlight {
+        let mut writer = self.writer.lock();
+        let ticket = writer.breaker.begin_anyway(now);
+        self.begun(&writer, tokens, ticket, now)
+    }
+
+    /// The same, unless the deployment is half-open and its trials are taken.
+    pub fn begin_if_admitted(self: &Arc<Self>, tokens: u32, now: Millis) -> Option<InFlight> {
+        let mut writer = self.writer.lock();
+        let ticket = writer.breaker.begin(now)?;
+        Some(self.begun(&writer, tokens, ticket, now))
+    }
+
+    fn begun(self: &Arc<Self>, writer: &Writer, tokens: u32, ticket: Ticket, now: Millis) -> InFlight {
+        self.publish(&writer.breaker);
         self.in_flight.fetch_add(1, Relaxed);
         self.tokens_in_flight.fetch_add(u64::from(tokens), Relaxed);
-        let writer = self.writer.lock();
         self.requests.add(1.0, now);
         self.tokens.add(f64::from(tokens), now);
-        drop(writer);
-        InFlight { live: Arc::clone(self), tokens }
+        InFlight { live: Arc::clone(self), tokens, key: self.keys.next(now), ticket, told: false }
+    }
+
+    /// Of a deployment at this provider.
+    pub fn with_keys_of(provider: Arc<ProviderKeys>) -> Self {
+        Self { keys: Keys::of(provider), ..Self::default() }
     }
 
     /// Attempts running now.
@@ -93,9 +125,9 @@ impl Live {
         self.tokens_in_flight.load(Relaxed)
     }
 
-    /// Milliseconds until the deployment wants to be asked again.
+    /// Milliseconds until the deployment wants to be asked again, and some key may be used.
     pub fn cooldown_ms(&self, now: Millis) -> f64 {
-        Millis(self.cooldown_until.load(Relaxed)).since(now)
+        Millis(self.cooldown_until.load(Relaxed)).since(now).max(self.keys.cooldown_ms(now))
     }
 
     /// Failures in a row.
@@ -153,18 +185,20 @@ impl Live {
         self.latency_quantiles.values()
     }
 
-    fn record(&self, outcome: &Outcome, estimated_tokens: u32, now: Millis) {
+    fn record(&self, outcome: &Outcome, in_flight: &mut InFlight, now: Millis) -> Option<Transition> {
         let mut writer = self.writer.lock();
         self.samples.fetch_add(1, Relaxed);
+        self.last_heard.fetch_max(now.0, Relaxed);
         let used = f64::from(outcome.tokens_in) + f64::from(outcome.tokens_out);
         match outcome.ending {
             Ending::Served => {
-                self.tokens.add(used - f64::from(estimated_tokens), now);
+                self.tokens.add(used - f64::from(in_flight.tokens), now);
+                self.keys.served(in_flight.key);
                 self.consecutive_failures.store(0, Relaxed);
                 self.error_rate.record(0.0, ERROR_RATE_DECAY_MS, now);
                 self.record_times(&mut writer, outcome, now);
             }
-            Ending::Failed => self.record_failure(outcome, now),
+            Ending::Failed => self.record_failure(outcome, in_flight.key, now),
             // Says nothing about the deployment, but a first token that came was a real one.
             Ending::Cancelled | Ending::HedgeLost => {
                 if let Some(ttft) = outcome.ttft {
@@ -174,6 +208,17 @@ impl Live {
                 }
             }
         }
+        let transition = match (outcome.ending, outcome.failure) {
+            (Ending::Failed, Some(kind)) => writer.breaker.failed(&mut in_flight.ticket, kind, now),
+            (Ending::Served, _) if !in_flight.told => writer.breaker.succeeded(&mut in_flight.ticket, now),
+            (Ending::Served | Ending::Failed | Ending::Cancelled | Ending::HedgeLost, _) => {
+                writer.breaker.ended(&mut in_flight.ticket, now);
+                None
+            }
+        };
+        self.publish(&writer.breaker);
+        self.forgive(transition, now);
+        transition
     }
 
     fn record_times(&self, writer: &mut Writer, outcome: &Outcome, now: Millis) {
@@ -195,24 +240,30 @@ impl Live {
         }
     }
 
-    fn record_failure(&self, outcome: &Outcome, now: Millis) {
+    fn record_failure(&self, outcome: &Outcome, key: usize, now: Millis) {
         let Some(kind) = outcome.failure.filter(|kind| kind.blames_deployment()) else { return };
         self.consecutive_failures.fetch_add(1, Relaxed);
         self.error_rate.record(1.0, ERROR_RATE_DECAY_MS, now);
         let asked = outcome.retry_after.map(|wait| wait.min(LONGEST_COOLDOWN));
         self.ttft_peak.record(millis(asked.unwrap_or(FAILURE_PENALTY)), now);
         let pause = match kind {
-            FailureKind::RateLimited => Some(asked.unwrap_or(DEFAULT_COOLDOWN)),
+            // The key's, of which there may be others.
+            FailureKind::RateLimited | FailureKind::Unauthorised | FailureKind::QuotaExhausted => {
+                self.keys.failed(key, kind, outcome.status, outcome.retry_after, now);
+                None
+            }
             FailureKind::Overloaded
             | FailureKind::Connect
             | FailureKind::ConnectTimeout
             | FailureKind::Reset
             | FailureKind::FirstByteTimeout
+            | FailureKind::FirstTokenTimeout
             | FailureKind::Deadline
             | FailureKind::Stalled
             | FailureKind::Cut
             | FailureKind::ServerError
-            | FailureKind::Unauthorised
+            | FailureKind::ContentPolicy
+            | FailureKind::Unsupported
             | FailureKind::ModelNotFound
             | FailureKind::ContextLength
             | FailureKind::BadRequest
@@ -227,14 +278,36 @@ impl Live {
 }
 
 impl InFlight {
+    /// Which of the provider's keys it uses.
+    pub fn key(&self) -> usize {
+        self.key
+    }
+
+    /// The first token has come. Of a trial that is enough: a long answer shall not keep the deployment out.
+    pub fn answered(&mut self, now: Millis) -> Option<Transition> {
+        if self.told || !self.ticket.is_trial() {
+            return None;
+        }
+        self.told = true;
+        let live = Arc::clone(&self.live);
+        let transition = live.with_breaker(|breaker| breaker.succeeded(&mut self.ticket, now));
+        live.forgive(transition, now);
+        transition
+    }
+
     /// The attempt ended like this.
-    pub fn finish(self, outcome: &Outcome, now: Millis) {
-        self.live.record(outcome, self.tokens, now);
+    pub fn finish(mut self, outcome: &Outcome, now: Millis) -> Option<Transition> {
+        let live = Arc::clone(&self.live);
+        live.record(outcome, &mut self, now)
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        if self.ticket.is_trial() {
+            // Dropped without a word; the clock is not known here, and the trial's room is given back all the same.
+            self.live.with_breaker(|breaker| breaker.abandon(&mut self.ticket));
+        }
         self.live.in_flight.fetch_sub(1, Relaxed);
         self.live.tokens_in_flight.fetch_sub(u64::from(self.tokens), Relaxed);
     }
@@ -250,8 +323,6 @@ const TIME_DECAY_MS: f64 = 10_000.0;
 const ERROR_RATE_DECAY_MS: f64 = 30_000.0;
 /// What a failure without `Retry-After` counts as (Linkerd's failure-biased load metric).
 const FAILURE_PENALTY: Duration = Duration::from_secs(5);
-/// After a 429 without `Retry-After`.
-const DEFAULT_COOLDOWN: Duration = Duration::from_secs(3);
 /// However long a provider says.
 const LONGEST_COOLDOWN: Duration = Duration::from_secs(300);
 

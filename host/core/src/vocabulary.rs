@@ -74,13 +74,17 @@ vocabulary! {
         TpmUsed = "tpm-used", "tokens/min", 0.0, "Tokens used in the sliding last minute: estimated while in flight, true afterwards.";
         RpmHeadroom = "rpm-headroom", "0 to 1", 1.0, "Unused share of the configured requests a minute; 1 when there is no limit.";
         TpmHeadroom = "tpm-headroom", "0 to 1", 1.0, "Unused share of the configured tokens a minute; 1 when there is no limit.";
-        CooldownMs = "cooldown-ms", "ms", 0.0, "Time until the deployment wants to be asked again (Retry-After of a 429 or 503); 0 when it may be asked.";
+        CooldownMs = "cooldown-ms", "ms", 0.0, "Time until the deployment wants to be asked again (Retry-After of a 503) and one of its provider's keys is ready (429, 401, 403, an empty account); 0 when it may be asked.";
         UsdPerMtokIn = "usd-per-mtok-in", "USD per million tokens", 0.0, "Configured price of input tokens; 0 when free or not configured.";
         UsdPerMtokOut = "usd-per-mtok-out", "USD per million tokens", 0.0, "Configured price of output tokens; 0 when free or not configured.";
         Weight = "weight", "above 0", 1.0, "Configured weight.";
         ContextTokens = "context-tokens", "tokens", 0.0, "Configured context window; 0 when not configured.";
         MaxOutputTokens = "max-output-tokens", "tokens", 0.0, "Configured largest answer; 0 when not configured.";
         Score = "score", "0 to 1", 0.0, "Weighted mean of the scores of the chain's scorers; 0 when there is none.";
+        BreakerState = "breaker-state", "0, 1, 2", 0.0, "0 closed; 1 half-open: a request may try; 2 open: to be left alone, also while the trials of a half-open one are under way.";
+        BreakerOpenMs = "breaker-open-ms", "ms", 0.0, "Time until an open breaker is half-open, unless a probe succeeds sooner; 0 when it is not open.";
+        WarmUp = "warm-up", "0 to 1", 1.0, "How far the slow start of a deployment that has just come back is: rises from 0 to 1; 0 while its breaker is not closed.";
+        ReadyKeys = "ready-keys", "keys", 1.0, "API keys of the provider that do not cool down; 1 for a provider that needs none.";
     }
 }
 
@@ -103,6 +107,9 @@ vocabulary! {
         Audio = "audio", "count", 0.0, "Audio parts in the messages, plus 1 when audio output is asked for.";
         JsonSchema = "json-schema", "0 or 1", 0.0, "1 when `response_format` asks for a JSON schema.";
         Choices = "choices", "count", 1.0, "`n`.";
+        AttemptsLeft = "attempts-left", "attempts", 0.0, "Attempts that the host still allows for this request.";
+        RetriesLeft = "retries-left", "attempts", 0.0, "Attempts that the route's retry budget allows at this moment; only in `after-failure`.";
+        Idempotent = "idempotent", "0 or 1", 1.0, "1 when the route allows a request to be sent again that an upstream may have carried out.";
     }
 }
 
@@ -117,14 +124,18 @@ vocabulary! {
         Stalled = "stalled", "perhaps", 0.0, "The answer began and then nothing came for the idle timeout.";
         Cut = "cut", "perhaps", 0.0, "The answer began and broke off.";
         RateLimited = "rate-limited", "not carried out", 0.0, "429: too many requests or tokens.";
-        Overloaded = "overloaded", "not carried out", 0.0, "503 or 529: busy, starting or overloaded.";
+        Overloaded = "overloaded", "not carried out", 0.0, "503, 529, 408 or 425: busy, starting or overloaded.";
         ServerError = "server-error", "perhaps", 0.0, "Any other 5xx.";
         Unauthorised = "unauthorised", "not carried out", 0.0, "401 or 403: the provider refused our key.";
         ModelNotFound = "model-not-found", "not carried out", 0.0, "404: no such model or path at the provider.";
-        ContextLength = "context-length", "not carried out", 0.0, "The prompt is longer than the model's context.";
+        ContextLength = "context-length", "not carried out", 0.0, "The prompt is longer than the model's context, or the body than the provider takes.";
         BadRequest = "bad-request", "not carried out", 0.0, "Any other 4xx: the request is refused as it stands.";
         Malformed = "malformed", "perhaps", 0.0, "The answer is not what the dialect says it must be.";
-        ErrorInStream = "error-in-stream", "perhaps", 0.0, "A 200 whose first event is an error.";
+        ErrorInStream = "error-in-stream", "perhaps", 0.0, "An error inside a 200: instead of the answer, or in the stream.";
+        FirstTokenTimeout = "first-token-timeout", "perhaps", 0.0, "The head of a stream came, but no event of it within the timeout.";
+        QuotaExhausted = "quota-exhausted", "not carried out", 0.0, "402, or a word that says that the account's credit is used up: waiting does not help.";
+        ContentPolicy = "content-policy", "not carried out", 0.0, "The provider's filter refused the prompt.";
+        Unsupported = "unsupported", "not carried out", 0.0, "The deployment cannot do what the request needs: images, tools, embeddings, a parameter.";
     }
 }
 
@@ -174,9 +185,13 @@ impl FailureKind {
             | Self::Unauthorised
             | Self::ModelNotFound
             | Self::ContextLength
-            | Self::BadRequest => false,
+            | Self::BadRequest
+            | Self::QuotaExhausted
+            | Self::ContentPolicy
+            | Self::Unsupported => false,
             Self::Reset
             | Self::FirstByteTimeout
+            | Self::FirstTokenTimeout
             | Self::Deadline
             | Self::Stalled
             | Self::Cut
@@ -186,9 +201,15 @@ impl FailureKind {
         }
     }
 
-    /// Whether the failure speaks against the deployment's health. A request that is wrong in itself does not.
+    /// Whether the failure speaks against the deployment's health. A request that is wrong in itself, or wrong for
+    /// this deployment, does not.
     pub const fn blames_deployment(self) -> bool {
-        !matches!(self, Self::ContextLength | Self::BadRequest | Self::Deadline)
+        !self.is_the_requests_fault() && !matches!(self, Self::Deadline)
+    }
+
+    /// Whether the client could mend it, so that the upstream's own words are the best answer.
+    pub const fn is_the_requests_fault(self) -> bool {
+        matches!(self, Self::ContextLength | Self::BadRequest | Self::ContentPolicy | Self::Unsupported)
     }
 }
 

@@ -320,22 +320,28 @@ pub struct Label(pub &'static str);
 
 fn upstream_status(failure: &AttemptFailure) -> StatusCode {
     match failure.kind {
-        FailureKind::BadRequest | FailureKind::ContextLength => {
+        FailureKind::BadRequest
+        | FailureKind::ContextLength
+        | FailureKind::ContentPolicy
+        | FailureKind::Unsupported => {
             // llama.cpp reports some client errors as 500.
             let status = StatusCode::from_u16(failure.status).ok().filter(StatusCode::is_client_error);
             status.unwrap_or(StatusCode::BAD_REQUEST)
         }
         FailureKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         FailureKind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-        FailureKind::ConnectTimeout | FailureKind::FirstByteTimeout | FailureKind::Deadline | FailureKind::Stalled => {
-            StatusCode::GATEWAY_TIMEOUT
-        }
+        FailureKind::ConnectTimeout
+        | FailureKind::FirstByteTimeout
+        | FailureKind::FirstTokenTimeout
+        | FailureKind::Deadline
+        | FailureKind::Stalled => StatusCode::GATEWAY_TIMEOUT,
         FailureKind::Connect
         | FailureKind::Reset
         | FailureKind::Cut
         | FailureKind::ServerError
-        // The provider refused *our* key or model: nothing that the client could mend.
+        // The provider refused *our* key, account or model: nothing that the client could mend.
         | FailureKind::Unauthorised
+        | FailureKind::QuotaExhausted
         | FailureKind::ModelNotFound
         | FailureKind::Malformed
         | FailureKind::ErrorInStream => StatusCode::BAD_GATEWAY,

@@ -131,11 +131,22 @@ impl Context {
         self.peek.prompt_tokens.saturating_add(output)
     }
 
+    /// Attempts that the host still allows after so many failures.
+    pub fn attempts_left(&self, failures: usize) -> usize {
+        (self.snapshot.config.server.max_attempts.get() as usize).saturating_sub(failures)
+    }
+
     /// The question to the policies, with the clock and the randomness of this moment.
     pub fn offer(&self, attempt: u32, candidates: &[u32]) -> Offer {
         let mut facts = self.facts.clone();
+        let (route, now) = (self.route(), clock::monotonic());
         facts.set(Fact::DeadlineMs, self.remaining().as_secs_f64() * 1000.0);
-        let content = self.route().wants_content.then(|| Arc::new(RequestContent::of(self)) as Arc<dyn Content>);
+        facts.set(Fact::AttemptsLeft, self.attempts_left(attempt as usize) as f64);
+        facts.set(Fact::Idempotent, f64::from(u8::from(route.idempotent)));
+        if attempt > 0 {
+            facts.set(Fact::RetriesLeft, route.budgets.left(now));
+        }
+        let content = route.wants_content.then(|| Arc::new(RequestContent::of(self)) as Arc<dyn Content>);
         Offer {
             stamp: Stamp {
                 decision: self.decision,
@@ -143,7 +154,7 @@ impl Context {
                 seed: fastrand::u32(..INTEGER_LIMIT),
                 now_ms: clock::wall_ms(),
             },
-            now: clock::monotonic(),
+            now,
             candidates: candidates.to_vec(),
             facts,
             content,

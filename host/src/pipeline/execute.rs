@@ -2,21 +2,26 @@
 //!
 //! Until an attempt has given its first event (or its whole answer) nothing has gone to the client, so it may be
 //! replaced by the next. What comes after the plan is up to the policies' `fallback` hook; the host only keeps to
-//! the bounds.
+//! the bounds: deadline, attempts, retry budget, the trials of a half-open breaker, and nothing twice that may have
+//! been carried out where the route does not want that.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use witgate_core::breaker::BreakerState;
 use witgate_core::decision::{FailedAttempt, StartRule};
+use witgate_core::live::InFlight;
 use witgate_core::plan::{Attempt, Plan};
 use witgate_core::vocabulary::FailureKind;
 use witgate_wasm::{Choice, Chosen};
 
+use super::bounds::{self, Bound};
 use super::context::Context;
 use super::decide;
 use super::record::{AttemptRecord, Fate};
 use crate::api::error::ApiError;
 use crate::clock;
+use crate::telemetry::metrics::Repetition;
 use crate::upstream::{AttemptFailure, Call, Reply};
 
 /// An attempt that answered.
@@ -58,31 +63,52 @@ pub struct Unanswered {
 
 /// Decides, and carries out what was decided.
 pub async fn run(context: &Context) -> Result<Answered, Unanswered> {
-    let mut execution = Execution { context, failures: Vec::new(), beaten: 0, last: None };
+    context.route().budgets.came(context.estimated_tokens(), clock::monotonic());
+    let mut execution =
+        Execution { context, failures: Vec::new(), beaten: 0, last: None, bound: None, insisting: false };
     let mut chosen = decide::first(context).await;
     loop {
         let (plan, by) = match execution.plan_of(chosen) {
             Ok(planned) => planned,
             Err(unanswered) => return Err(*unanswered),
         };
-        if let Some((reply, record)) = execution.carry_out(&plan).await {
-            let attempts = execution.failures.len() + execution.beaten + 1;
-            let deployment = context.deployment_id(record.target());
-            return Ok(Answered { reply, record, deployment, by, attempts });
-        }
-        chosen = match execution.next_decision().await {
+        let next = match execution.carry_out(&plan).await {
+            Carried::Answered(answered) => {
+                let (reply, record) = *answered;
+                let attempts = execution.failures.len() + execution.beaten + 1;
+                let deployment = context.deployment_id(record.target());
+                return Ok(Answered { reply, record, deployment, by, attempts });
+            }
+            Carried::Failed => execution.next_decision().await,
+            Carried::NotAdmitted if execution.failures.is_empty() => Some(decide::first(context).await),
+            Carried::NotAdmitted => execution.next_decision().await,
+        };
+        chosen = match next {
             Some(chosen) => chosen,
             None => return Err(execution.give_up(by)),
         };
     }
 }
 
-struct Execution<'a> {
-    context: &'a Context,
-    failures: Vec<FailedAttempt>,
+/// A request on its way from attempt to attempt.
+pub(super) struct Execution<'a> {
+    pub(super) context: &'a Context,
+    pub(super) failures: Vec<FailedAttempt>,
     /// Attempts that still ran when another answered.
-    beaten: usize,
+    pub(super) beaten: usize,
     last: Option<AttemptFailure>,
+    /// Why nothing more is sent, if that is the host's doing.
+    bound: Option<Bound>,
+    /// The policies have been told once that a trial is taken; what they choose again, they get.
+    insisting: bool,
+}
+
+/// What became of a plan.
+enum Carried {
+    Answered(Box<(Reply, AttemptRecord)>),
+    Failed,
+    /// Nothing was sent: other requests were trying all that it names.
+    NotAdmitted,
 }
 
 impl Execution<'_> {
@@ -116,113 +142,100 @@ impl Execution<'_> {
         Err(Box::new(Unanswered { error, by, attempts: self.failures.len(), deployment: self.last_target() }))
     }
 
-    /// The answer of the first attempt that gives one; `None` when the plan is used up.
-    async fn carry_out(&mut self, plan: &Plan) -> Option<(Reply, AttemptRecord)> {
+    /// The answer of the first attempt that gives one.
+    async fn carry_out(&mut self, plan: &Plan) -> Carried {
         let mut rest = &plan.attempts[..];
+        let mut passed_over = false;
+        let mut tried = false;
         while let Some((attempt, after)) = rest.split_first() {
-            if !self.may_go_on() {
-                return None;
+            // A hedge starts by its own clock, so its delay is not waited for here.
+            if attempt.start != StartRule::Hedge {
+                self.wait(attempt.delay).await;
             }
-            let hedge = after.first().filter(|next| next.start == StartRule::Hedge);
+            if !self.may_go_on() {
+                return Carried::Failed;
+            }
+            let Some(in_flight) = self.admit(attempt.target) else {
+                passed_over = true;
+                rest = after;
+                continue;
+            };
+            if !self.may_send(attempt.target) {
+                return Carried::Failed;
+            }
+            let hedge = after.first().filter(|next| next.start == StartRule::Hedge && self.attempts_left() > 1);
+            let fate = if hedge.is_some() { Fate::shared() } else { Fate::default() };
+            let number = self.failures.len();
+            let record = AttemptRecord::begin(self.context, attempt.target, number, plan.tag, in_flight, fate);
+            tried = true;
             let (result, used) = match hedge {
-                // A hedge starts by its own clock, so its delay is not waited for here.
-                Some(hedge) if self.attempts_left() > 1 => self.race(plan, attempt, hedge).await,
-                _ => (self.single(plan, attempt).await, 1),
+                Some(hedge) => self.race(plan, (attempt, record), hedge).await,
+                None => {
+                    let result = self.attempt(attempt, record).await;
+                    (result.map_err(|failed| self.note(*failed)), 1)
+                }
             };
             match result {
-                Ok(answered) => return Some(answered),
-                Err(kind) if ends_plan(kind) => return None,
+                Ok(answered) => return Carried::Answered(Box::new(answered)),
+                Err(kind) if ends_plan(kind) => return Carried::Failed,
                 Err(_) => rest = &rest[used..],
             }
         }
-        None
-    }
-
-    async fn single(&mut self, plan: &Plan, attempt: &Attempt) -> Result<(Reply, AttemptRecord), FailureKind> {
-        if attempt.start != StartRule::Hedge {
-            self.wait(attempt.delay).await;
+        if passed_over && !tried {
+            self.insisting = true;
+            return Carried::NotAdmitted;
         }
-        let number = self.failures.len();
-        let result = self.attempt(plan, attempt, number, Fate::default()).await;
-        result.map_err(|failed| self.note(*failed))
+        Carried::Failed
     }
 
-    /// Two attempts, the second one starting when the first has been silent for the hedge's delay. Gives also how
-    /// many attempts of the plan that used up.
-    async fn race(
-        &mut self,
-        plan: &Plan,
-        first: &Attempt,
-        hedge: &Attempt,
-    ) -> (Result<(Reply, AttemptRecord), FailureKind>, usize) {
-        self.wait(first.delay).await;
-        let number = self.failures.len();
-        let (first_fate, hedge_fate) = (Fate::shared(), Fate::shared());
-        let mut failed = Vec::with_capacity(2);
-        let mut used = 1;
-        let answered = {
-            let mut leading = std::pin::pin!(self.attempt(plan, first, number, first_fate.clone()));
-            let early = tokio::select! {
-                result = &mut leading => Some(result),
-                () = tokio::time::sleep(hedge.delay.min(self.context.remaining())) => None,
-            };
-            match early {
-                Some(Ok(answered)) => Some(answered),
-                Some(Err(failure)) => {
-                    failed.push(failure);
-                    None
+    /// Whether the host's bounds allow one more attempt.
+    fn may_send(&mut self, target: u32) -> bool {
+        let route = self.context.route();
+        let (fleet, now) = (&self.context.snapshot.fleet, clock::monotonic());
+        match bounds::may_repeat(&self.failures, target, route.idempotent, fleet, &route.budgets, now) {
+            Ok(()) => {
+                if !self.failures.is_empty() {
+                    route.metrics.repeated(self.repetition(target));
                 }
-                None => {
-                    used = 2;
-                    let mut hedging = std::pin::pin!(self.attempt(plan, hedge, number + 1, hedge_fate.clone()));
-                    let (mut leading_runs, mut hedging_runs) = (true, true);
-                    loop {
-                        let result = tokio::select! {
-                            result = &mut leading, if leading_runs => { leading_runs = false; result }
-                            result = &mut hedging, if hedging_runs => { hedging_runs = false; result }
-                        };
-                        match result {
-                            Ok(answered) => {
-                                // At most one of them still runs, and the end of this block drops it.
-                                if leading_runs {
-                                    first_fate.lose();
-                                }
-                                if hedging_runs {
-                                    hedge_fate.lose();
-                                }
-                                break Some(answered);
-                            }
-                            Err(failure) => failed.push(failure),
-                        }
-                        if !leading_runs && !hedging_runs {
-                            break None;
-                        }
-                    }
-                }
+                true
             }
-        };
-        if answered.is_some() {
-            self.beaten += used - 1 - failed.len();
+            Err(bound) => {
+                route.metrics.bounded(bound);
+                self.bound = Some(bound);
+                false
+            }
         }
-        let mut kind = FailureKind::Connect;
-        for failure in failed {
-            kind = self.note(*failure);
-        }
-        (answered.ok_or(kind), used)
     }
 
-    async fn attempt(
+    fn repetition(&self, target: u32) -> Repetition {
+        let again = self.failures.iter().any(|failed| failed.target == target);
+        if again { Repetition::Retry } else { Repetition::Failover }
+    }
+
+    /// Starts counting an attempt. `None`: the deployment is half-open, others are trying it, and some other candidate
+    /// is well.
+    pub(super) fn admit(&self, target: u32) -> Option<InFlight> {
+        let (context, now) = (self.context, clock::monotonic());
+        let deployments = context.snapshot.fleet.deployments();
+        let live = &deployments[target as usize].live;
+        let tokens = context.estimated_tokens();
+        live.begin_if_admitted(tokens, now).or_else(|| {
+            let is_well = |number: &u32| deployments[*number as usize].live.breaker_state(now) == BreakerState::Closed;
+            let elsewhere = context.candidates.iter().any(|number| *number != target && is_well(number));
+            (self.insisting || !elsewhere).then(|| live.begin(tokens, now))
+        })
+    }
+
+    pub(super) async fn attempt(
         &self,
-        plan: &Plan,
         attempt: &Attempt,
-        number: usize,
-        fate: Fate,
+        record: AttemptRecord,
     ) -> Result<(Reply, AttemptRecord), Box<Failed>> {
         let context = self.context;
-        let record = AttemptRecord::begin(context, attempt.target, number, plan.tag, fate);
         let route = context.route();
         let call = Call {
             deployment: attempt.target as usize,
+            key: record.key(),
             body: &context.body,
             peek: &context.peek,
             requested_model: &context.requested_model,
@@ -250,7 +263,7 @@ impl Execution<'_> {
         }
     }
 
-    fn note(&mut self, failed: Failed) -> FailureKind {
+    pub(super) fn note(&mut self, failed: Failed) -> FailureKind {
         let Failed { told, failure } = &failed;
         let kind = failure.kind;
         tracing::warn!(
@@ -313,12 +326,11 @@ impl Execution<'_> {
     }
 
     fn may_go_on(&self) -> bool {
-        self.attempts_left() > 0 && Instant::now() < self.context.deadline
+        self.bound.is_none() && self.attempts_left() > 0 && Instant::now() < self.context.deadline
     }
 
     fn attempts_left(&self) -> usize {
-        let most = self.context.snapshot.config.server.max_attempts.get() as usize;
-        most.saturating_sub(self.failures.len())
+        self.context.attempts_left(self.failures.len())
     }
 
     async fn wait(&self, delay: Duration) {
@@ -328,13 +340,33 @@ impl Execution<'_> {
     }
 }
 
-struct Failed {
+pub(super) struct Failed {
     told: FailedAttempt,
     failure: AttemptFailure,
 }
 
 /// A request that is wrong in itself is wrong for the plan's next deployment too; whether it is worth another kind
-/// of deployment, a policy says.
+/// of deployment, a policy says. What this deployment cannot do, the next one perhaps can.
 fn ends_plan(kind: FailureKind) -> bool {
-    matches!(kind, FailureKind::BadRequest | FailureKind::ContextLength | FailureKind::Deadline)
+    match kind {
+        FailureKind::BadRequest | FailureKind::ContextLength | FailureKind::ContentPolicy | FailureKind::Deadline => {
+            true
+        }
+        FailureKind::Connect
+        | FailureKind::ConnectTimeout
+        | FailureKind::Reset
+        | FailureKind::FirstByteTimeout
+        | FailureKind::FirstTokenTimeout
+        | FailureKind::Stalled
+        | FailureKind::Cut
+        | FailureKind::RateLimited
+        | FailureKind::Overloaded
+        | FailureKind::ServerError
+        | FailureKind::Unauthorised
+        | FailureKind::QuotaExhausted
+        | FailureKind::ModelNotFound
+        | FailureKind::Unsupported
+        | FailureKind::Malformed
+        | FailureKind::ErrorInStream => false,
+    }
 }

@@ -2,14 +2,17 @@
 //!
 //! - [`context`]: what one request carries from stage to stage
 //! - [`decide`]: asks the policy chain
-//! - [`execute`]: carries the plan out: attempts, failover, hedge
+//! - [`bounds`]: what the host allows beyond the first attempt
+//! - [`execute`], `race`: carry the plan out: attempts, failover, hedge
 //! - [`relay`]: passes the answer on, event by event
 //! - [`receipt`]: tells the client what was done
 //! - [`record`], [`request`]: one outcome for each attempt, one record for each request
 
+pub mod bounds;
 pub mod context;
 pub mod decide;
 pub mod execute;
+mod race;
 pub mod receipt;
 pub mod record;
 pub mod relay;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use witgate_core::breaker::Transition;
 use witgate_core::live::InFlight;
 use witgate_core::openai::Usage;
 use witgate_core::outcome::{Outcome, OutcomeRow};
@@ -61,9 +62,8 @@ impl Fate {
 
 impl AttemptRecord {
     /// The attempt starts now.
-    pub fn begin(context: &Context, target: u32, number: usize, tag: u32, fate: Fate) -> Self {
+    pub fn begin(context: &Context, target: u32, number: usize, tag: u32, in_flight: InFlight, fate: Fate) -> Self {
         let snapshot = &context.snapshot;
-        let live = &snapshot.fleet.deployments()[target as usize].live;
         let route = context.route();
         let observers = route.observed.then(|| (context.gateway.observers.clone(), Arc::clone(&route.chain)));
         let outcome = Outcome {
@@ -86,7 +86,7 @@ impl AttemptRecord {
         Self {
             target,
             open: Some(Open {
-                in_flight: live.begin(context.estimated_tokens(), clock::monotonic()),
+                in_flight,
                 snapshot: Arc::clone(snapshot),
                 observers,
                 outcome,
@@ -101,7 +101,19 @@ impl AttemptRecord {
         if let Some(open) = &mut self.open {
             open.outcome.ttft = Some(open.started.elapsed());
             open.outcome.status = status;
+            let transition = open.in_flight.answered(clock::monotonic());
+            changed(&open.snapshot, self.target, transition);
         }
+    }
+
+    /// Which of the provider's keys it uses.
+    pub fn key(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| open.in_flight.key())
+    }
+
+    /// Tells it that another attempt answered first.
+    pub fn fate(&self) -> Fate {
+        self.open.as_ref().map(|open| open.fate.clone()).unwrap_or_default()
     }
 
     /// Where it goes.
@@ -141,7 +153,8 @@ impl AttemptRecord {
         if outcome.failure.is_none() {
             outcome.usd = spec.price.cost(outcome.tokens_in, outcome.cached_tokens, outcome.tokens_out);
         }
-        in_flight.finish(&outcome, clock::monotonic());
+        let transition = in_flight.finish(&outcome, clock::monotonic());
+        changed(&snapshot, outcome.target, transition);
         snapshot.deployment_metrics[outcome.target as usize].record(&outcome);
         if let Some((observers, chain)) = observers {
             observers.tell(chain, outcome.row());
@@ -155,6 +168,13 @@ impl Drop for AttemptRecord {
         if let Some(ending) = self.open.as_ref().map(|open| open.fate.ending()) {
             self.close(ending, None);
         }
+    }
+}
+
+/// A breaker that opens or closes is told to the operator.
+fn changed(snapshot: &Snapshot, target: u32, transition: Option<Transition>) {
+    if let Some(transition) = transition {
+        snapshot.breaker_changed(target as usize, transition);
     }
 }
 

@@ -300,6 +300,7 @@ impl Work {
         for policy in next.policies() {
             policy.set_spare(self.store.has_spare(policy.name()));
         }
+        next.take_effect();
         self.current.store(Arc::new(next));
         self.store.commit(&in_use);
         if !Arc::ptr_eq(config, &before.config) {

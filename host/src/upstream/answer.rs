@@ -6,11 +6,11 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
+use witgate_core::failure::diagnose_inside;
 use witgate_core::openai::usage::{self, UsageScan};
 use witgate_core::openai::{UpstreamError, Usage};
 use witgate_core::vocabulary::FailureKind;
 
-use super::classify::classify_in_stream;
 use super::failure::AttemptFailure;
 use super::flow::Flow;
 use super::vectors::Vectors;
@@ -196,8 +196,7 @@ fn check(body: &[u8], whole: bool, flow: &Flow) -> Result<(), AttemptFailure> {
     let error = members.trim_ascii_start().strip_prefix(b"\"error\"");
     let value = error.and_then(|rest| rest.trim_ascii_start().strip_prefix(b":")).map(<[u8]>::trim_ascii_start);
     if value.is_some_and(|value| !value.starts_with(b"null")) {
-        let error = UpstreamError::parse(body);
-        return Err(flow.failure(classify_in_stream(&error), error.message));
+        return Err(flow.diagnosed(diagnose_inside(body)));
     }
     Ok(())
 }

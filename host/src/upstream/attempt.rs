@@ -1,23 +1,24 @@
 //! One attempt: sends the request, waits for what must come first, and says what came.
 
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, response};
+use witgate_core::config::Dialect;
 use witgate_core::dialect::Translated;
+use witgate_core::failure::{Diagnosis, Refusal};
 use witgate_core::openai::{Endpoint, ModelLiteral, Peek, RequestBody, UpstreamError, peek, rewrite};
 use witgate_core::vocabulary::FailureKind;
 
 use super::answer::AnswerBody;
-use super::classify::classify;
 use super::connection::Body;
 use super::events::Events;
 use super::failure::AttemptFailure;
 use super::flow::{DEADLINE, Flow, Source};
 use super::passage::Passage;
 use super::provider::{Backend, Provider, Service};
-use super::retry_after::retry_after;
 use super::{Call, Deployment, Reply, StreamReply, Upstreams, WholeReply, headers, vectors};
 
 impl Upstreams {
@@ -32,19 +33,25 @@ impl Upstreams {
         let (body, dropped) = request_body(&call, deployment, &passage)?;
         let first_byte = call.first_byte_timeout.unwrap_or(provider.first_byte_timeout);
         let patience = first_byte.min(call.deadline.saturating_duration_since(Instant::now()));
-        match tokio::time::timeout(patience, begin(provider, body, &call, &passage)).await {
+        let head_status = AtomicU16::new(0);
+        match tokio::time::timeout(patience, begin(provider, body, &call, &passage, &head_status)).await {
             Ok(begun) => {
-                let mut reply = begun?.complete(&call, &passage).await?;
+                let mut reply = begun?.complete(&call, &passage, provider.manners.dialect).await?;
                 if let Some(dropped) = dropped {
                     reply.headers_mut().insert(DROPPED, dropped);
                 }
                 Ok(reply)
             }
             Err(_) if patience < first_byte => Err(AttemptFailure::new(FailureKind::Deadline, DEADLINE)),
-            Err(_) => {
-                let message = format!("no answer began within {first_byte:?}");
-                Err(AttemptFailure::new(FailureKind::FirstByteTimeout, message))
-            }
+            Err(_) => Err(match head_status.into_inner() {
+                0 => {
+                    AttemptFailure::new(FailureKind::FirstByteTimeout, format!("no answer began within {first_byte:?}"))
+                }
+                status => {
+                    let message = format!("no event of the stream came within {first_byte:?}");
+                    AttemptFailure::new(FailureKind::FirstTokenTimeout, message).with_status(status)
+                }
+            }),
         }
     }
 }
@@ -88,12 +95,13 @@ fn told(dropped: &[String]) -> Option<HeaderValue> {
 }
 
 /// Sends the request and waits for what the first-byte timeout is about: the head of the answer, or of a stream the
-/// first event.
+/// first event. `head_status` tells how far it came, to whoever stops waiting.
 async fn begin(
     provider: &Provider,
     body: RequestBody,
     call: &Call<'_>,
     passage: &Passage,
+    head_status: &AtomicU16,
 ) -> Result<Begun, AttemptFailure> {
     let (head, source) = match &provider.backend {
         Backend::Http(service) => {
@@ -106,6 +114,7 @@ async fn begin(
         }
         Backend::Unusable(why) => return Err(AttemptFailure::new(FailureKind::Connect, why)),
     };
+    head_status.store(head.status.as_u16(), Relaxed);
     let flow = Flow::new(source, head.status.as_u16(), provider.idle_timeout, call.deadline);
     if !head.status.is_success() {
         return Ok(Begun::Refused(head, flow));
@@ -124,7 +133,7 @@ async fn send(
     body: RequestBody,
     call: &Call<'_>,
 ) -> Result<(response::Parts, Body), AttemptFailure> {
-    let request = || service.request(endpoint, body.clone(), call.peek.stream, call.client_headers);
+    let request = || service.request(endpoint, call.key, body.clone(), call.peek.stream, call.client_headers);
     service.client.send(request).await
 }
 
@@ -137,10 +146,10 @@ enum Begun {
 
 impl Begun {
     /// Reads what must be known before the answer can be passed on.
-    async fn complete(self, call: &Call<'_>, passage: &Passage) -> Result<Reply, AttemptFailure> {
+    async fn complete(self, call: &Call<'_>, passage: &Passage, dialect: Dialect) -> Result<Reply, AttemptFailure> {
         match self {
             Self::Stream(reply) => Ok(Reply::Stream(reply)),
-            Self::Refused(head, flow) => Err(refused(&head, flow, passage).await),
+            Self::Refused(head, flow) => Err(refused(dialect, &head, flow, passage).await),
             Self::Whole { head, flow, streaming } => {
                 let body = if passage.is_same() || streaming {
                     AnswerBody::begin(flow).await?
@@ -171,7 +180,7 @@ fn is_other_than_events(headers: &HeaderMap) -> bool {
 }
 
 /// What the upstream says no with.
-async fn refused(head: &response::Parts, mut flow: Flow, passage: &Passage) -> AttemptFailure {
+async fn refused(dialect: Dialect, head: &response::Parts, mut flow: Flow, passage: &Passage) -> AttemptFailure {
     let mut bytes = BytesMut::new();
     // An error that breaks off is still the error that its status says.
     while let Some(Ok(chunk)) = flow.next().await {
@@ -181,7 +190,8 @@ async fn refused(head: &response::Parts, mut flow: Flow, passage: &Passage) -> A
         bytes.extend_from_slice(&chunk);
     }
     let bytes = bytes.freeze();
-    let error = UpstreamError::parse(&bytes);
+    let refusal = Refusal { dialect, status: head.status, headers: &head.headers, body: &bytes };
+    let Diagnosis { kind, retry_after, error } = refusal.diagnose(SystemTime::now());
     let message = match head.headers.get(LOCATION).map(HeaderValue::to_str) {
         Some(Ok(to)) if head.status.is_redirection() => {
             format!("it redirects to {to}; set the provider's `base_url` to where it really is")
@@ -189,9 +199,7 @@ async fn refused(head: &response::Parts, mut flow: Flow, passage: &Passage) -> A
         _ if error.message.is_empty() => format!("status {} and nothing more", head.status.as_u16()),
         _ => error.message.clone(),
     };
-    let kind = classify(head.status, &error);
-    let retry_after = retry_after(head.status, &head.headers, &bytes, SystemTime::now());
-    let body = matches!(kind, FailureKind::BadRequest | FailureKind::ContextLength).then(|| {
+    let body = kind.is_the_requests_fault().then(|| {
         if let Some(told) = passage.error(&error) {
             return told;
         }

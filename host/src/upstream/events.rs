@@ -11,11 +11,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_util::Stream;
 use witgate_core::dialect::StreamTranslator;
+use witgate_core::failure::{Diagnosis, diagnose_inside};
 use witgate_core::openai::{Peek, Seen, Tally, UpstreamError};
 use witgate_core::sse::{self, Splitter};
 use witgate_core::vocabulary::FailureKind;
 
-use super::classify::classify_in_stream;
 use super::failure::AttemptFailure;
 use super::flow::Flow;
 use super::passage::Passage;
@@ -51,14 +51,14 @@ impl Events {
         };
         loop {
             let mut seen = Seen::Nothing;
-            let mut error = None;
+            let mut error: Option<Diagnosis> = None;
             let run = std::future::poll_fn(|cx| {
                 events.poll_run(cx, |event, what| {
                     if matches!(seen, Seen::Nothing | Seen::Ping) {
                         seen = what;
                     }
                     if what == Seen::Error && error.is_none() {
-                        error = sse::data(event).map(|data| UpstreamError::parse(&data));
+                        error = sse::data(event).map(|data| diagnose_inside(&data));
                     }
                 })
             });
@@ -70,8 +70,8 @@ impl Events {
                     return Err(events.flow.failure(FailureKind::Malformed, message));
                 }
                 (Some(Ok(_)), Seen::Error) => {
-                    let error = error.unwrap_or_default();
-                    return Err(events.flow.failure(classify_in_stream(&error), error.message));
+                    let error = error.unwrap_or_else(|| diagnose_inside(b""));
+                    return Err(events.flow.diagnosed(error));
                 }
                 (Some(Ok(_)), Seen::Nothing | Seen::Ping) => {}
                 (Some(Ok(run)), Seen::Chunk) => {

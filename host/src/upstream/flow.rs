@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::time::Sleep;
+use witgate_core::failure::Diagnosis;
 use witgate_core::vocabulary::FailureKind;
 
 use super::connect::chain;
@@ -73,6 +74,12 @@ impl Flow {
 
     pub(super) fn failure(&self, kind: FailureKind, message: String) -> AttemptFailure {
         AttemptFailure::new(kind, message).with_status(self.status)
+    }
+
+    /// The upstream itself says that it failed, inside a success.
+    pub(super) fn diagnosed(&self, diagnosis: Diagnosis) -> AttemptFailure {
+        let Diagnosis { kind, retry_after, error } = diagnosis;
+        AttemptFailure { retry_after, ..self.failure(kind, error.message) }
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<AttemptFailure> {

@@ -4,11 +4,11 @@
 //! has come whole. Until then an attempt fails with the reason, and another may take its place. Dropping the
 //! future or the answer closes the connection, which tells the upstream to stop.
 //!
-//! `client` and below speak HTTP; `attempt` knows what an answer must look like; `classify` says what went wrong.
+//! `client` and below speak HTTP; `attempt` knows what an answer must look like; `witgate_core::failure` says what went
+//! wrong.
 
 mod answer;
 mod attempt;
-mod classify;
 mod client;
 mod connect;
 mod connection;
@@ -20,8 +20,8 @@ mod flow;
 mod headers;
 mod passage;
 mod pool;
+mod probe;
 mod provider;
-mod retry_after;
 #[cfg(test)]
 mod tests;
 mod vectors;
@@ -41,6 +41,7 @@ pub use connect::ConnectorError;
 pub use discover::{DiscoverError, discover, models_of};
 pub use events::Events;
 pub use failure::AttemptFailure;
+pub use probe::Probed;
 pub use provider::ProviderError;
 use provider::{Backend, Provider};
 
@@ -68,6 +69,8 @@ struct Model {
 pub struct Call<'a> {
     /// Place in [`Config::deployments`].
     pub deployment: usize,
+    /// Which of the provider's keys to use.
+    pub key: usize,
     /// The client's body.
     pub body: &'a Bytes,
     /// What was read out of it.

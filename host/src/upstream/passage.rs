@@ -157,7 +157,7 @@ fn not_served(asked: Endpoint) -> AttemptFailure {
 
 /// A call that is not sent because it could only fail. The client is told in its words.
 fn unsupported(told: &ErrorBody) -> AttemptFailure {
-    let failure = AttemptFailure::new(FailureKind::BadRequest, told.message.clone());
+    let failure = AttemptFailure::new(FailureKind::Unsupported, told.message.clone());
     AttemptFailure { body: Some(told.to_json()), ..failure }
 }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-use witgate_core::config::{Dialect, KeyHeader, Provider as Configured};
+use witgate_core::config::{Dialect, KeyHeader, Provider as Configured, Secret};
 use witgate_core::dialect::anthropic::VERSION;
 use witgate_core::openai::{Endpoint, RequestBody};
 
@@ -15,6 +16,7 @@ use super::connection::Pieces;
 use super::demo::Demo;
 use super::headers;
 use super::passage::Manners;
+use super::probe::Probe;
 
 /// A provider.
 pub(super) struct Provider {
@@ -39,6 +41,11 @@ pub(super) struct Service {
     pub(super) client: Arc<Client>,
     uris: [Uri; Endpoint::ALL.len()],
     headers: HeaderMap,
+    /// Where a key goes.
+    key_header: HeaderName,
+    /// One for each key; empty where none is needed.
+    credentials: Vec<HeaderValue>,
+    probe: Option<Probe>,
 }
 
 /// Why a provider cannot be used.
@@ -93,6 +100,10 @@ impl Service {
             Endpoint::ALL.map(|endpoint| path(&base, endpoint.path()).parse::<Uri>());
         let uris = [chat?, completions?, embeddings?, messages?, count_tokens?];
         let headers = template(configured, &base)?;
+        let key_header = HeaderName::from_static(configured.key_header.name());
+        let credentials = configured.api_keys.iter().map(|key| credential(configured.key_header, key));
+        let credentials = credentials.collect::<Result<_, _>>()?;
+        let probe = configured.probe.as_ref().map(|probe| Probe::new(probe, configured.dialect, &base)).transpose()?;
         let origin = Origin {
             base,
             connect_timeout: configured.connect_timeout,
@@ -107,13 +118,27 @@ impl Service {
             Some(client) => Arc::clone(client),
             None => Arc::new(Client::new(origin)?),
         };
-        Ok(Self { client, uris, headers })
+        Ok(Self { client, uris, headers, key_header, credentials, probe })
     }
 
-    /// A request to the service: its own headers win over the client's.
+    /// How it is asked whether it is well.
+    pub(super) fn probe(&self) -> Option<&Probe> {
+        self.probe.as_ref()
+    }
+
+    /// A question of the gateway's own, with the first key.
+    pub(super) fn question(&self, uri: &Uri) -> Request<Pieces> {
+        let mut request = Request::new(Pieces::from(RequestBody::from(Bytes::new())));
+        *request.uri_mut() = uri.clone();
+        request.headers_mut().clone_from(&self.headers);
+        request
+    }
+
+    /// A request to the service with one of its keys: its own headers win over the client's.
     pub(super) fn request(
         &self,
         endpoint: Endpoint,
+        key: usize,
         body: RequestBody,
         streaming: bool,
         client_headers: &HeaderMap,
@@ -130,6 +155,9 @@ impl Service {
                 headers.insert(name, value.clone());
             }
         }
+        if let Some(credential) = self.credentials.get(key).or(self.credentials.first()) {
+            headers.insert(&self.key_header, credential.clone());
+        }
         headers.insert(ACCEPT, if streaming { EVENT_STREAM } else { JSON });
         request
     }
@@ -141,15 +169,10 @@ pub(super) fn path(base: &Uri, endpoint: &str) -> String {
     format!("{}{endpoint}{query}", base.path().trim_end_matches('/'))
 }
 
-/// Headers of every request to this provider.
+/// Headers of every request to this provider, with its first key.
 pub(super) fn template(configured: &Configured, base: &Uri) -> Result<HeaderMap, ProviderError> {
     let mut headers = HeaderMap::new();
     let authority = base.authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
-    let secret = |name: &str, text: &str| {
-        let mut value = HeaderValue::try_from(text).map_err(|_| ProviderError::HeaderValue(name.to_owned()))?;
-        value.set_sensitive(true);
-        Ok::<_, ProviderError>(value)
-    };
     headers.insert(HOST, secret("base_url", authority.unwrap_or_default())?);
     headers.insert(CONTENT_TYPE, JSON);
     headers.insert(ACCEPT_ENCODING, IDENTITY);
@@ -157,18 +180,30 @@ pub(super) fn template(configured: &Configured, base: &Uri) -> Result<HeaderMap,
     if configured.dialect == Dialect::Anthropic {
         headers.insert(ANTHROPIC_VERSION, HeaderValue::from_static(VERSION));
     }
-    if let Some(key) = &configured.api_key {
-        let value = match configured.key_header {
-            KeyHeader::Bearer => secret("api_key", &format!("Bearer {}", key.expose())),
-            KeyHeader::ApiKey | KeyHeader::XApiKey => secret("api_key", key.expose()),
-        };
-        headers.insert(HeaderName::from_static(configured.key_header.name()), value?);
+    if let Some(key) = configured.api_keys.first() {
+        let name = HeaderName::from_static(configured.key_header.name());
+        headers.insert(name, credential(configured.key_header, key)?);
     }
     for (name, value) in &configured.headers {
         let key = HeaderName::try_from(name).map_err(|_| ProviderError::HeaderName(name.clone()))?;
         headers.insert(key, secret(name, value.expose())?);
     }
     Ok(headers)
+}
+
+/// As the provider wants to be shown the key.
+fn credential(header: KeyHeader, key: &Secret) -> Result<HeaderValue, ProviderError> {
+    match header {
+        KeyHeader::Bearer => secret("api_key", &format!("Bearer {}", key.expose())),
+        KeyHeader::ApiKey | KeyHeader::XApiKey => secret("api_key", key.expose()),
+    }
+}
+
+/// A header's value that is not shown in logs.
+fn secret(name: &str, text: &str) -> Result<HeaderValue, ProviderError> {
+    let mut value = HeaderValue::try_from(text).map_err(|_| ProviderError::HeaderValue(name.to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");

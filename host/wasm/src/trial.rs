@@ -198,13 +198,14 @@ impl Random {
         match signal.unit() {
             "0 to 1" => self.share(),
             "above 0" => 0.001 + self.amount(),
+            "0, 1, 2" => self.place(3),
             _ => self.amount(),
         }
     }
 
     fn fact(&mut self, fact: Fact, routes: usize) -> f64 {
         match fact {
-            Fact::Streaming | Fact::JsonSchema => self.place(2),
+            Fact::Streaming | Fact::JsonSchema | Fact::Idempotent => self.place(2),
             Fact::Endpoint => self.place(3),
             Fact::Route => self.place(routes),
             Fact::Tenant | Fact::Model | Fact::Affinity => f64::from(self.below(INTEGER_LIMIT)),
@@ -216,7 +217,9 @@ impl Random {
             | Fact::Messages
             | Fact::Tools
             | Fact::Images
-            | Fact::Audio => self.amount().trunc(),
+            | Fact::Audio
+            | Fact::AttemptsLeft
+            | Fact::RetriesLeft => self.amount().trunc(),
         }
     }
 

@@ -1,11 +1,10 @@
 //! Decides where a request goes after a failed attempt.
 
-mod order;
 pub mod rank;
 
 use serde::Deserialize;
 use witgate_sdk::{
-    About, Ask, Attempt, Fact, FailedAttempt, Fallback, Plan, Policy, Reason, Setup, Signal, Verdict, register,
+    About, Ask, Attempt, Fact, FailedAttempt, Fallback, Plan, Policy, Reason, Setup, Signal, Verdict, order, register,
 };
 
 use rank::{Answer, Candidates, Failure, Kind};
@@ -55,7 +54,7 @@ impl Policy for FallbackChain {
         let Settings { order, longest_wait_ms } = setup.settings()?;
         Ok(Self {
             longest_wait_ms,
-            places: order::places(&order, setup.deployments())?,
+            places: order::places("order", &order, setup.deployments())?,
             providers: order::providers(setup.deployments()),
             kinds: setup.failures().iter().map(|name| Kind::of(name)).collect(),
             cooldown: setup.signal("cooldown-ms"),

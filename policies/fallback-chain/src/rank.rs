@@ -21,9 +21,10 @@ impl Kind {
     pub fn of(name: &str) -> Self {
         match name {
             "rate-limited" | "overloaded" => Self::Busy,
-            "unauthorised" => Self::OtherProvider,
+            "unauthorised" | "quota-exhausted" => Self::OtherProvider,
             "context-length" => Self::LargerWindow,
-            "bad-request" | "deadline" => Self::Final,
+            // a laxer filter is not chosen behind the operator's back
+            "bad-request" | "content-policy" | "deadline" => Self::Final,
             _ => Self::Elsewhere,
         }
     }
@@ -158,8 +159,9 @@ mod tests {
         let kinds = ["connect", "server-error", "model-not-found", "a-kind-of-tomorrow"].map(Kind::of);
         assert_eq!(kinds, [Kind::Elsewhere; 4]);
         assert_eq!(["rate-limited", "overloaded"].map(Kind::of), [Kind::Busy; 2]);
-        assert_eq!(["bad-request", "deadline"].map(Kind::of), [Kind::Final; 2]);
-        assert_eq!((Kind::of("unauthorised"), Kind::of("context-length")), (Kind::OtherProvider, Kind::LargerWindow));
+        assert_eq!(["bad-request", "content-policy", "deadline"].map(Kind::of), [Kind::Final; 3]);
+        assert_eq!(["unauthorised", "quota-exhausted"].map(Kind::of), [Kind::OtherProvider; 2]);
+        assert_eq!(Kind::of("context-length"), Kind::LargerWindow);
     }
 
     #[test]

@@ -1,27 +1,12 @@
-//! When a candidate counts as failing.
+//! Who is left of the candidates.
 
 /// What the judgement reads, by row.
 #[derive(Clone, Copy, Debug)]
 pub struct Health<'a> {
     /// Milliseconds until the deployment wants to be asked again.
     pub cooldown: &'a [f64],
-    /// Failures in a row.
-    pub consecutive_failures: &'a [f64],
-    /// Share of failed attempts, a mean that forgets.
-    pub error_rate: &'a [f64],
-    /// Attempts that have ended.
-    pub samples: &'a [f64],
-}
-
-/// Where failing begins.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// So many failures in a row.
-    pub consecutive_failures: f64,
-    /// A share of failures above this.
-    pub error_rate: f64,
-    /// The share counts from so many samples on; before it is noise.
-    pub min_samples: f64,
+    /// 0 closed, 1 half-open with room for a trial, 2 open.
+    pub breaker: &'a [f64],
 }
 
 /// How a candidate is.
@@ -29,21 +14,40 @@ pub struct Limits {
 pub enum State {
     /// To be used.
     Well,
-    /// It asked not to be used for a while.
-    CoolingDown,
-    /// To be tried now and then.
-    Failing,
+    /// Failing a moment ago: a request may try.
+    OnTrial,
+    /// To be left alone.
+    Out,
 }
 
 impl Health<'_> {
     /// The state of a row.
-    pub fn state(&self, row: usize, limits: &Limits) -> State {
-        if self.cooldown[row] > 0.0 {
-            return State::CoolingDown;
+    pub fn state(&self, row: usize) -> State {
+        match (self.cooldown[row] > 0.0, self.breaker[row]) {
+            (true, _) => State::Out,
+            (false, 0.0) => State::Well,
+            (false, 1.0) => State::OnTrial,
+            _ => State::Out,
         }
-        let in_a_row = self.consecutive_failures[row] >= limits.consecutive_failures;
-        let often = self.samples[row] >= limits.min_samples && self.error_rate[row] > limits.error_rate;
-        if in_a_row || often { State::Failing } else { State::Well }
+    }
+}
+
+/// The rows to keep, never none. A decision about a new request (`first`) that finds a candidate on trial is the trial:
+/// nobody but the router would otherwise know whether it is ever chosen. A request that has failed already is not sent
+/// to one while others are well.
+pub fn keep(health: &Health, first: bool, panic_share: f64) -> Vec<usize> {
+    let rows = || 0..health.breaker.len();
+    let are = |wanted| rows().filter(|row| health.state(*row) == wanted).collect::<Vec<_>>();
+    let on_trial = are(State::OnTrial);
+    if first && let Some(row) = on_trial.first() {
+        return vec![*row];
+    }
+    let well = are(State::Well);
+    let panic = well.len() as f64 <= panic_share * rows().len() as f64;
+    match (panic, well.is_empty(), on_trial.is_empty()) {
+        (false, false, _) => well,
+        (_, true, false) => on_trial,
+        _ => rows().collect(),
     }
 }
 
@@ -51,28 +55,34 @@ impl Health<'_> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { consecutive_failures: 5.0, error_rate: 0.5, min_samples: 20.0 };
-
-    fn state(cooldown: f64, consecutive_failures: f64, error_rate: f64, samples: f64) -> State {
-        let health = Health {
-            cooldown: &[cooldown],
-            consecutive_failures: &[consecutive_failures],
-            error_rate: &[error_rate],
-            samples: &[samples],
-        };
-        health.state(0, &LIMITS)
+    fn kept(cooldown: &[f64], breaker: &[f64], first: bool) -> Vec<usize> {
+        keep(&Health { cooldown, breaker }, first, 0.0)
     }
 
     #[test]
-    fn each_limit_has_two_sides() {
-        assert_eq!(state(0.0, 4.0, 0.5, 20.0), State::Well);
-        assert_eq!(state(0.0, 5.0, 0.0, 5.0), State::Failing);
-        assert_eq!(state(0.0, 0.0, 0.51, 20.0), State::Failing);
-        assert_eq!(state(0.0, 0.0, 0.51, 19.0), State::Well);
+    fn the_cooling_and_the_open_are_left_out() {
+        assert_eq!(kept(&[0.0, 1.0, 0.0, 0.0], &[0.0, 0.0, 2.0, 0.0], true), [0, 3]);
+        assert_eq!(kept(&[0.0; 3], &[2.0, 2.0, 0.0], true), [2], "the last one that is well stays");
     }
 
     #[test]
-    fn a_cooldown_comes_first() {
-        assert_eq!(state(1.0, 5.0, 1.0, 100.0), State::CoolingDown);
+    fn a_new_request_is_the_trial_and_one_that_failed_is_not() {
+        assert_eq!(kept(&[0.0; 3], &[0.0, 1.0, 1.0], true), [1]);
+        assert_eq!(kept(&[0.0; 3], &[0.0, 1.0, 1.0], false), [0]);
+        assert_eq!(kept(&[0.0; 3], &[2.0, 1.0, 2.0], false), [1], "unless nobody is well");
+        assert_eq!(kept(&[0.0, 9.0], &[0.0, 1.0], true), [0], "one that cools down is not tried");
+    }
+
+    #[test]
+    fn when_all_are_out_all_are_kept() {
+        assert_eq!(kept(&[5.0, 0.0, 0.0], &[0.0, 2.0, 2.0], true), [0, 1, 2]);
+    }
+
+    #[test]
+    fn panic_begins_at_its_share() {
+        let breaker = [0.0, 2.0, 2.0, 2.0];
+        let health = Health { cooldown: &[0.0; 4], breaker: &breaker };
+        assert_eq!(keep(&health, true, 0.24), [0]);
+        assert_eq!(keep(&health, true, 0.25), [0, 1, 2, 3]);
     }
 }

@@ -14,6 +14,7 @@ pub struct PeakEwma {
     ttft: Signal,
     in_flight: Signal,
     weight: Signal,
+    warm_up: Signal,
     samples: Signal,
 }
 
@@ -51,6 +52,7 @@ impl Policy for PeakEwma {
             ttft: setup.signal("ttft-peak-ewma-ms"),
             in_flight: setup.signal("in-flight"),
             weight: setup.signal("weight"),
+            warm_up: setup.signal("warm-up"),
             samples: setup.signal("samples"),
         })
     }
@@ -62,6 +64,7 @@ impl Router for PeakEwma {
             ttft: ask.signal(self.ttft),
             in_flight: ask.signal(self.in_flight),
             weight: ask.signal(self.weight),
+            warm_up: ask.signal(self.warm_up),
             samples: ask.signal(self.samples),
         };
         let mut random = ask.random();

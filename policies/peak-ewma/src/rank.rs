@@ -1,4 +1,4 @@
-//! Expected wait: time to first token × (requests in flight + 1) / weight.
+//! Expected wait: time to first token × (requests in flight + 1) / (weight × warm-up).
 
 use witgate_sdk::{Random, choose};
 
@@ -11,6 +11,8 @@ pub struct Load<'a> {
     pub in_flight: &'a [f64],
     /// Configured weight, above 0.
     pub weight: &'a [f64],
+    /// How far the slow start of one that has come back is, 0 to 1.
+    pub warm_up: &'a [f64],
     /// Attempts that have ended; 0 where the time is unknown.
     pub samples: &'a [f64],
 }
@@ -33,7 +35,7 @@ pub fn best(load: &Load, random: &mut Random) -> usize {
 
 fn cost(load: &Load, row: usize, unknown: f64) -> f64 {
     let ttft = if load.samples[row] > 0.0 { load.ttft[row].max(SHORTEST) } else { unknown };
-    ttft * (load.in_flight[row] + 1.0) / load.weight[row]
+    ttft * (load.in_flight[row] + 1.0) / (load.weight[row] * load.warm_up[row].max(COLDEST))
 }
 
 /// What an unknown candidate is taken to need: as long as the best of the known, so that it is tried, and so that its
@@ -44,6 +46,8 @@ fn best_known(load: &Load) -> f64 {
     if best.is_finite() { best.max(SHORTEST) } else { SHORTEST }
 }
 
+/// The share of its weight that one has which has just come back.
+const COLDEST: f64 = 0.1;
 /// Milliseconds. A time that has decayed to nothing must not make the queue disappear from the product.
 const SHORTEST: f64 = 1.0;
 
@@ -52,7 +56,7 @@ mod tests {
     use super::*;
 
     fn best_of(ttft: &[f64], in_flight: &[f64], weight: &[f64], samples: &[f64]) -> usize {
-        best(&Load { ttft, in_flight, weight, samples }, &mut Random::new(1))
+        best(&Load { ttft, in_flight, weight, warm_up: &[1.0; 4], samples }, &mut Random::new(1))
     }
 
     #[test]
@@ -60,6 +64,17 @@ mod tests {
         assert_eq!(best_of(&[200.0, 100.0], &[0.0, 0.0], &[1.0, 1.0], &[9.0, 9.0]), 1);
         assert_eq!(best_of(&[200.0, 100.0], &[0.0, 2.0], &[1.0, 1.0], &[9.0, 9.0]), 0);
         assert_eq!(best_of(&[200.0, 100.0], &[0.0, 2.0], &[1.0, 4.0], &[9.0, 9.0]), 1);
+    }
+
+    #[test]
+    fn one_that_has_come_back_counts_little_by_little() {
+        let of = |warm_up| {
+            let load =
+                Load { ttft: &[100.0, 50.0], in_flight: &[0.0; 2], weight: &[1.0; 2], warm_up, samples: &[9.0; 2] };
+            best(&load, &mut Random::new(1))
+        };
+        assert_eq!((of(&[1.0, 0.0]), of(&[1.0, 0.49]), of(&[1.0, 0.51])), (0, 0, 1));
+        assert_eq!(of(&[0.0, 0.0]), 1, "where all are cold the cold makes no difference");
     }
 
     #[test]
@@ -83,7 +98,7 @@ mod tests {
     #[test]
     fn of_two_the_better_is_chosen_and_every_candidate_but_the_worst_has_its_turn() {
         let (ttft, one) = ([400.0, 300.0, 200.0, 100.0], [1.0; 4]);
-        let load = Load { ttft: &ttft, in_flight: &[0.0; 4], weight: &one, samples: &one };
+        let load = Load { ttft: &ttft, in_flight: &[0.0; 4], weight: &one, warm_up: &one, samples: &one };
         let mut chosen = [0_u32; 4];
         for seed in 0..6000 {
             chosen[better_of_two(&load, &mut Random::new(seed))] += 1;
@@ -97,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_single_candidate_is_chosen() {
-        let load = Load { ttft: &[1.0], in_flight: &[0.0], weight: &[1.0], samples: &[1.0] };
+        let load = Load { ttft: &[1.0], in_flight: &[0.0], weight: &[1.0], warm_up: &[0.0], samples: &[1.0] };
         assert_eq!(better_of_two(&load, &mut Random::new(1)), 0);
     }
 }

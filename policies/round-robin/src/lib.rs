@@ -11,6 +11,7 @@ pub struct RoundRobin {
     cells: Table,
     layout: Layout,
     weight: Signal,
+    warm_up: Signal,
     route: Fact,
 }
 
@@ -27,6 +28,7 @@ impl Policy for RoundRobin {
             cells: Table::open("turns", layout.width())?,
             layout,
             weight: setup.signal("weight"),
+            warm_up: setup.signal("warm-up"),
             route: setup.fact("route"),
         })
     }
@@ -34,7 +36,14 @@ impl Policy for RoundRobin {
 
 impl Router for RoundRobin {
     fn route(&self, ask: &Ask) -> Result<Verdict, String> {
-        let weight = ask.signal(self.weight);
+        let (weight, warm_up) = (ask.signal(self.weight), ask.signal(self.warm_up));
+        let warming: Vec<f64>;
+        let weight = if rank::all_warm(warm_up) {
+            weight
+        } else {
+            warming = rank::warming(weight, warm_up);
+            &warming
+        };
         let route = self.layout.of_route(ask.fact(self.route) as usize);
         Ok(ask.pick(if rank::all_equal(weight) {
             self.in_turn(ask, route)

@@ -53,6 +53,19 @@ pub fn mark(target: u32) -> f64 {
     f64::from(target) + 1.0
 }
 
+/// Whether nobody has just come back.
+pub fn all_warm(warm_up: &[f64]) -> bool {
+    warm_up.iter().all(|warm| *warm == 1.0)
+}
+
+/// The weights, less for those that have just come back.
+pub fn warming(weight: &[f64], warm_up: &[f64]) -> Vec<f64> {
+    weight.iter().zip(warm_up).map(|(weight, warm)| weight * warm.max(COLDEST)).collect()
+}
+
+/// The share of its weight that one has which has just come back.
+const COLDEST: f64 = 0.1;
+
 /// Whether weights make no difference.
 pub fn all_equal(weight: &[f64]) -> bool {
     weight.iter().all(|other| *other == weight[0])
@@ -61,6 +74,12 @@ pub fn all_equal(weight: &[f64]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_that_has_come_back_has_a_part_of_its_weight() {
+        assert!(all_warm(&[1.0, 1.0]) && !all_warm(&[1.0, 0.9]));
+        assert_eq!(warming(&[2.0, 4.0, 1.0], &[1.0, 0.5, 0.0]), [2.0, 2.0, 0.1]);
+    }
 
     /// Turns among rows that are present, with the times kept as the policy keeps them.
     #[derive(Default)]

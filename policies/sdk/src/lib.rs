@@ -40,6 +40,7 @@ pub mod headers;
 mod host;
 pub mod log;
 pub mod names;
+pub mod order;
 mod outcomes;
 mod policy;
 pub mod prompt;

@@ -6,15 +6,17 @@ use wit_component::DecodedWasm;
 use witgate_shipped::{ALL, find};
 
 /// Name, exports besides `lifecycle`, imports besides `types`.
-const SURFACES: [(&str, &[&str], &[&str]); 10] = [
+const SURFACES: [(&str, &[&str], &[&str]); 12] = [
     ("capability", &["filter"], &[]),
     ("cheapest", &["router"], &[]),
     ("fallback-chain", &["fallback"], &[]),
-    ("health", &["filter"], &["cells"]),
+    ("health", &["filter"], &[]),
+    ("hedge", &["observer", "router"], &["cells"]),
     ("in-order", &["router"], &[]),
     ("latency", &["router"], &[]),
     ("least-loaded", &["router"], &[]),
     ("peak-ewma", &["router"], &[]),
+    ("resilient", &["fallback"], &[]),
     ("round-robin", &["router"], &["cells"]),
     ("usage-based", &["router"], &[]),
 ];

@@ -23,6 +23,7 @@ mod operations;
 mod policy;
 mod program;
 mod reload;
+mod resilience;
 mod routes;
 mod sandbox;
 mod stream;

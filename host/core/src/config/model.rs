@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::breaker::BreakerRules;
 use crate::config::Secret;
 use crate::deployment::Deployment;
 use crate::dialect::OnLoss;
@@ -33,6 +34,10 @@ pub struct Config {
     pub aliases: Vec<(Arc<str>, Arc<str>)>,
     /// Place in `routes` of the route for names that nothing else matches.
     pub default_route: Option<usize>,
+    /// How much more than once requests may be sent.
+    pub retries: Retries,
+    /// When deployments that fail are left alone.
+    pub breaker: BreakerRules,
     /// Where policies come from, and what each may do.
     pub policies: Policies,
     /// The response cache.
@@ -135,8 +140,8 @@ pub struct Provider {
     /// Not used by the demo dialect; default of Ollama `http://127.0.0.1:11434/v1`, of Anthropic
     /// `https://api.anthropic.com/v1`.
     pub base_url: String,
-    /// Sent in the header that `key_header` says.
-    pub api_key: Option<Secret>,
+    /// Sent in the header that `key_header` says, in turn; empty when the provider needs none.
+    pub api_keys: Vec<Secret>,
     /// Sent with every request.
     pub headers: Vec<(String, Secret)>,
     /// Default 5 s.
@@ -158,8 +163,36 @@ pub struct Provider {
     /// What it calls the longest answer, where a request is made for it. Default: `max_completion_tokens` at OpenAI
     /// itself, `max_tokens` anywhere else.
     pub output_limit: OutputLimit,
+    /// How it is asked whether it is well; `None` = it is not.
+    pub probe: Option<Probe>,
     /// How the demo provider behaves; only for that dialect.
     pub demo: Option<Demo>,
+}
+
+/// How a provider is asked whether it is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// From the server's root. Default: by dialect.
+    pub path: Option<String>,
+    /// While a deployment is down. Default 3 s.
+    pub interval: Duration,
+    /// Silence after which it is asked. Default 30 s.
+    pub idle: Duration,
+    /// For the whole answer. Default 2 s.
+    pub timeout: Duration,
+}
+
+/// How much more than once the requests of a route may be sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Retries {
+    /// Of the requests. Default 0.2.
+    pub share: f64,
+    /// Besides. Default 10.
+    pub per_second: f64,
+    /// How long a request counts. Default 10 s.
+    pub window: Duration,
+    /// Of requests and tokens, for hedges. Default 0.02.
+    pub hedge_share: f64,
 }
 
 /// An API's shape.
@@ -243,6 +276,8 @@ pub struct Route {
     pub timeout: Option<Duration>,
     /// Overrides [`Provider::first_byte_timeout`].
     pub first_byte_timeout: Option<Duration>,
+    /// Whether a request may be sent again that may have been carried out. Default true.
+    pub idempotent: bool,
 }
 
 /// A client's model name, exact or with `*` (any characters, also none, also `/`).

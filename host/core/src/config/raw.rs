@@ -4,9 +4,12 @@
 //! are the stated defaults, which a test compares with the resolved ones. Every field is optional here; a key that
 //! the schema requires is reported by the validator, and what follows from a value that is wrong is left out.
 
+pub(super) mod health;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::health::{RawBreaker, RawProbe, RawRetries};
 use super::shapes::{CacheText, DurationText, Named, SecretText, SizeText, StageText, TextOrList};
 
 /// Everything is optional, but at least one provider, one deployment and one route must result.
@@ -28,6 +31,10 @@ pub(super) struct Raw {
     pub(super) routes: Option<Named<RawRoute>>,
     /// Other names for models: what the client says, and the name to use instead. Looked up once.
     pub(super) aliases: Option<Named<String>>,
+    /// How much more than once requests may be sent, all in all.
+    pub(super) retries: Option<RawRetries>,
+    /// When deployments that fail are left alone, and when they are tried again.
+    pub(super) breaker: Option<RawBreaker>,
     /// Where policies come from, and what each may do.
     pub(super) policies: Option<RawPolicies>,
     /// The response cache.
@@ -148,6 +155,9 @@ pub(super) struct RawProvider {
     /// Sent as `Authorization: Bearer`; by `anthropic` as `x-api-key`. Without it: the environment variable of the
     /// preset.
     pub(super) api_key: Option<SecretText>,
+    /// Instead of `api_key`: several keys that take turns, at most 32. One that is refused or over its limit is left
+    /// alone for a while, and the others go on.
+    pub(super) api_keys: Option<Vec<SecretText>>,
     /// Sent with every request.
     pub(super) headers: Option<Named<SecretText>>,
     /// What happens when a request has to be translated for the provider and holds what its dialect cannot say. A
@@ -171,6 +181,8 @@ pub(super) struct RawProvider {
     /// Unused connections kept.
     #[schemars(range(max = 100_000), extend("default" = 256))]
     pub(super) pool_max_idle: Option<u64>,
+    /// How it is asked whether it is well, while its deployments are down or idle. The dialect `demo` is not asked.
+    pub(super) probe: Option<RawProbe>,
     /// How a provider of the dialect `demo` behaves.
     pub(super) demo: Option<RawDemo>,
 }
@@ -314,6 +326,11 @@ pub(super) struct RawRoute {
     pub(super) timeout: Option<DurationText>,
     /// Instead of the provider's `first_byte_timeout`.
     pub(super) first_byte_timeout: Option<DurationText>,
+    /// Whether a request may be sent again that an upstream may have carried out already: the connection broke, the
+    /// time was over, 5xx. Completions and embeddings change nothing upstream, so that a repetition costs no more than
+    /// the tokens of the first. `false` also switches hedging off: for upstreams that act, or bill by the call.
+    #[schemars(extend("default" = true))]
+    pub(super) idempotent: Option<bool>,
     /// Whether names that nothing else matches lead here; one route at most.
     #[schemars(extend("default" = false))]
     pub(super) default: Option<bool>,

@@ -54,6 +54,12 @@ impl PeakEwma {
         self.at.store(now.0 + 1, Relaxed);
     }
 
+    /// This value, whatever was before.
+    pub(super) fn set(&self, value: f64, now: Millis) {
+        self.value.store(value.to_bits(), Relaxed);
+        self.at.store(now.0 + 1, Relaxed);
+    }
+
     pub(super) fn value(&self, now: Millis) -> f64 {
         let value = f64::from_bits(self.value.load(Relaxed));
         let idle = now.since(Millis(self.at.load(Relaxed).saturating_sub(1)));

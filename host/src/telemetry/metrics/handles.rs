@@ -9,9 +9,9 @@ use witgate_core::outcome::Outcome;
 use witgate_core::vocabulary::{Ending, FailureKind};
 use witgate_wasm::{FailureCause, Hook, PolicyMeter};
 
+use super::{Attempts, Health, Maker, Policies, Requests, seconds};
+use crate::pipeline::bounds::Bound;
 use crate::reload::standing::By;
-
-use super::{Attempts, Maker, Policies, Requests, seconds};
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +55,33 @@ impl RequestOutcome {
     }
 }
 
+/// What an attempt beyond the first is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repetition {
+    /// A deployment again that was tried before.
+    Retry,
+    /// Another one.
+    Failover,
+    /// Another one, beside one that is silent.
+    Hedge,
+}
+
+impl Repetition {
+    const ALL: [Self; 3] = [Self::Retry, Self::Failover, Self::Hedge];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Failover => "failover",
+            Self::Hedge => "hedge",
+        }
+    }
+}
+
 /// Of one route.
 pub struct RouteMetrics {
+    repeated: [IntCounter; Repetition::ALL.len()],
+    bounded: [IntCounter; Bound::ALL.len()],
     route: Box<str>,
     families: Requests,
     /// Series are made when they are first needed, so that endpoints which nobody uses do not show.
@@ -73,11 +98,23 @@ struct Ended {
 impl RouteMetrics {
     pub(super) fn new(route: &str, families: &Requests) -> Self {
         Self {
+            repeated: Repetition::ALL.map(|kind| families.repeated.with_label_values(&[route, kind.label()])),
+            bounded: Bound::ALL.map(|bound| families.bounded.with_label_values(&[route, bound.label()])),
             route: route.into(),
             families: families.clone(),
             endpoints: Default::default(),
             first_token: OnceLock::new(),
         }
+    }
+
+    /// A request is sent once more.
+    pub fn repeated(&self, kind: Repetition) {
+        self.repeated[kind as usize].inc();
+    }
+
+    /// The host did not allow one more attempt.
+    pub fn bounded(&self, bound: Bound) {
+        self.bounded[bound as usize].inc();
     }
 
     /// A request ended.
@@ -125,11 +162,12 @@ pub struct DeploymentMetrics {
     tokens_out: IntCounter,
     tokens_cached: IntCounter,
     cost: Counter,
+    opened: IntCounter,
     failures: [OnceLock<IntCounter>; FailureKind::COUNT],
 }
 
 impl DeploymentMetrics {
-    pub(super) fn new(id: &str, attempts: &Attempts) -> Self {
+    pub(super) fn new(id: &str, attempts: &Attempts, health: &Health) -> Self {
         let tokens = |direction| attempts.tokens.with_label_values(&[id, direction]);
         Self {
             id: id.into(),
@@ -141,8 +179,14 @@ impl DeploymentMetrics {
             tokens_out: tokens("out"),
             tokens_cached: tokens("cached"),
             cost: attempts.cost.with_label_values(&[id]),
+            opened: health.opened.with_label_values(&[id]),
             failures: std::array::from_fn(|_| OnceLock::new()),
         }
+    }
+
+    /// The breaker opened.
+    pub fn breaker_opened(&self) {
+        self.opened.inc();
     }
 
     /// An attempt ended.

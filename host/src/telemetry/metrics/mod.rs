@@ -13,9 +13,11 @@ use prometheus::{
     CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
+use witgate_core::breaker::BreakerState;
 use witgate_core::fleet::Fleet;
 
 use super::logging;
+use crate::clock;
 use crate::reload::standing::By;
 use crate::reload::store::PolicyStatus;
 
@@ -23,13 +25,14 @@ mod handles;
 #[cfg(test)]
 mod tests;
 
-pub use handles::{CacheMetrics, DeploymentMetrics, RequestOutcome, RouteMetrics};
+pub use handles::{CacheMetrics, DeploymentMetrics, Repetition, RequestOutcome, RouteMetrics};
 
 /// The metrics of one gateway.
 pub struct Metrics {
     registry: Registry,
     requests: Requests,
     attempts: Attempts,
+    health: Health,
     policies: Policies,
     cache: CacheMetrics,
     outcomes_dropped: IntCounter,
@@ -43,6 +46,16 @@ struct Requests {
     total: IntCounterVec,
     duration: HistogramVec,
     first_token: HistogramVec,
+    repeated: IntCounterVec,
+    bounded: IntCounterVec,
+}
+
+/// How deployments are.
+struct Health {
+    breaker: IntGaugeVec,
+    opened: IntCounterVec,
+    ready_keys: IntGaugeVec,
+    probes: IntCounterVec,
 }
 
 struct Attempts {
@@ -96,9 +109,45 @@ impl Metrics {
                 FIRST_TOKEN_SECONDS,
                 &["route"],
             ),
+            repeated: make.counters(
+                "witgate_retries_total",
+                "Attempts beyond a request's first, by kind: retry (the same deployment again), failover, hedge.",
+                &["route", "kind"],
+            ),
+            bounded: make.counters(
+                "witgate_retries_refused_total",
+                "Attempts beyond a request's first that the host did not allow: the retry budget (budget) or that of \
+                 hedges (hedge-budget) is used up, or the request may have been carried out on a route that is not \
+                 idempotent (not-idempotent).",
+                &["route", "reason"],
+            ),
+        };
+        let health = Health {
+            breaker: make.gauges(
+                "witgate_breaker_state",
+                "Breaker of a deployment: 0 closed, 1 half-open, 2 open.",
+                &["deployment"],
+            ),
+            opened: make.counters(
+                "witgate_breaker_opened_total",
+                "How often a deployment's breaker opened, after failed trials too.",
+                &["deployment"],
+            ),
+            ready_keys: make.gauges(
+                "witgate_ready_keys",
+                "API keys of the deployment's provider that do not cool down.",
+                &["deployment"],
+            ),
+            probes: make.counters(
+                "witgate_probes_total",
+                "Probes of providers whose deployments are down or idle: good, bad, or unclear (it answers, but does \
+                 not know the question).",
+                &["provider", "result"],
+            ),
         };
         let metrics = Self {
             requests,
+            health,
             attempts: Attempts {
                 total: make.counters(
                     "witgate_attempts_total",
@@ -197,7 +246,12 @@ impl Metrics {
 
     /// Handles of a deployment. The same id has the same counters, whatever the snapshot.
     pub fn deployment(&self, id: &str) -> DeploymentMetrics {
-        DeploymentMetrics::new(id, &self.attempts)
+        DeploymentMetrics::new(id, &self.attempts, &self.health)
+    }
+
+    /// A provider was probed.
+    pub fn probed(&self, provider: &str, result: &'static str) {
+        self.health.probes.with_label_values(&[provider, result]).inc();
     }
 
     /// Handles of the response cache.
@@ -251,9 +305,18 @@ impl Metrics {
         let in_flight = &self.attempts.in_flight;
         // Deployments that are configured no longer go away.
         in_flight.reset();
+        self.health.breaker.reset();
+        self.health.ready_keys.reset();
+        let now = clock::monotonic();
         for deployment in fleet.deployments() {
-            let running = i64::from(deployment.live.in_flight());
-            in_flight.with_label_values(&[&*deployment.spec.id]).set(running);
+            let (id, live) = ([&*deployment.spec.id], &deployment.live);
+            in_flight.with_label_values(&id).set(i64::from(live.in_flight()));
+            self.health.breaker.with_label_values(&id).set(match live.breaker_state(now) {
+                BreakerState::Closed => 0,
+                BreakerState::HalfOpen => 1,
+                BreakerState::Open => 2,
+            });
+            self.health.ready_keys.with_label_values(&id).set(i64::from(live.ready_keys(now)));
         }
         self.log_lines_dropped.inc_by(logging::lines_dropped().saturating_sub(self.log_lines_dropped.get()));
         let mut text = String::with_capacity(TEXT_ROOM);

@@ -12,6 +12,7 @@ use witgate_core::vocabulary::{Ending, FailureKind};
 use witgate_wasm::{FailureCause, Hook, Meter};
 
 use super::*;
+use crate::pipeline::bounds::Bound;
 
 fn fleet(ids: &[&str]) -> Fleet {
     let deployment = |id: &&str| {
@@ -138,6 +139,48 @@ fn attempts_in_flight_are_those_of_the_fleet_in_service() {
 }
 
 #[test]
+fn what_is_sent_again_or_not_is_counted_by_route() {
+    let metrics = Metrics::new();
+    let route = metrics.route("chat");
+    route.repeated(Repetition::Failover);
+    route.repeated(Repetition::Hedge);
+    route.bounded(Bound::NotIdempotent);
+    assert_eq!(
+        lines(&metrics, "witgate_retries"),
+        [
+            r#"witgate_retries_refused_total{reason="budget",route="chat"} 0"#,
+            r#"witgate_retries_refused_total{reason="hedge-budget",route="chat"} 0"#,
+            r#"witgate_retries_refused_total{reason="not-idempotent",route="chat"} 1"#,
+            r#"witgate_retries_total{kind="failover",route="chat"} 1"#,
+            r#"witgate_retries_total{kind="hedge",route="chat"} 1"#,
+            r#"witgate_retries_total{kind="retry",route="chat"} 0"#,
+        ]
+    );
+}
+
+#[test]
+fn breakers_keys_and_probes_are_shown() {
+    let metrics = Metrics::new();
+    let fleet = fleet(&["a", "b"]);
+    for _ in 0..5 {
+        fleet.deployments()[1].live.probed(false, clock::monotonic());
+    }
+    metrics.deployment("b").breaker_opened();
+    metrics.probed("p", "unclear");
+    fleet.provider_keys("p").unwrap().set(2, 1);
+    let text = metrics.encode(&fleet);
+    for line in [
+        r#"witgate_breaker_state{deployment="a"} 0"#,
+        r#"witgate_breaker_state{deployment="b"} 2"#,
+        r#"witgate_breaker_opened_total{deployment="b"} 1"#,
+        r#"witgate_ready_keys{deployment="a"} 2"#,
+        r#"witgate_probes_total{provider="p",result="unclear"} 1"#,
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
 fn a_policys_calls_are_counted_by_hook_and_failure() {
     let metrics = Metrics::new();
     let policy = metrics.policy("cheapest");
@@ -207,6 +250,7 @@ fn series() -> BTreeSet<String> {
     metrics.deployment("d").record(&served());
     metrics.policy("p").called(Hook::Router, Duration::ZERO, None);
     metrics.policies(1, &[]);
+    metrics.probed("p", "good");
     let fleet = fleet(&["d"]);
     let mut names = BTreeSet::from(["witgate_policy_info".to_owned(), "up".to_owned()]);
     for line in metrics.encode(&fleet).lines().filter(|line| !line.starts_with('#')) {

@@ -29,7 +29,7 @@ fn provider(address: std::net::SocketAddr) -> Configured {
         name: "test".into(),
         dialect: Dialect::OpenAi,
         base_url: format!("http://{address}/v1"),
-        api_key: Some(Secret::new("sk-ours")),
+        api_keys: vec![Secret::new("sk-ours")],
         headers: vec![("X-Extra".to_owned(), Secret::new("ours"))],
         connect_timeout: Duration::from_secs(2),
         first_byte_timeout: Duration::from_secs(2),
@@ -40,6 +40,7 @@ fn provider(address: std::net::SocketAddr) -> Configured {
         lacks: &[],
         on_loss: OnLoss::default(),
         output_limit: OutputLimit::default(),
+        probe: None,
         demo: None,
     }
 }
@@ -86,6 +87,7 @@ impl Ask {
         let peek = peek(&self.body, self.endpoint).unwrap();
         let call = Call {
             deployment: 0,
+            key: 0,
             body: &self.body,
             peek: &peek,
             requested_model: &peek.model,

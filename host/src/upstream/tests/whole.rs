@@ -92,7 +92,7 @@ async fn connections_outlive_a_reload_that_does_not_move_the_provider() {
     let mut configured = provider(server.address);
     let mut upstreams = upstreams(&configured);
     chat().whole(&upstreams).await;
-    configured.api_key = None;
+    configured.api_keys.clear();
     upstreams.providers = vec![Provider::new(&configured, &upstreams.providers)];
     chat().whole(&upstreams).await;
     assert_eq!(server.connections(), 1);

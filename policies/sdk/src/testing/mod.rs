@@ -24,7 +24,7 @@ use crate::{Ask, Deployment, FailedAttempt, Fallback, Filter, Observer, Outcomes
 use crate::{Setup, Verdict};
 
 /// What `catalogue.failures` holds.
-pub const FAILURES: [&str; 16] = [
+pub const FAILURES: [&str; 20] = [
     "connect",
     "connect-timeout",
     "reset",
@@ -41,13 +41,18 @@ pub const FAILURES: [&str; 16] = [
     "bad-request",
     "malformed",
     "error-in-stream",
+    "first-token-timeout",
+    "quota-exhausted",
+    "content-policy",
+    "unsupported",
 ];
 
 /// What `catalogue.endings` holds.
 pub const ENDINGS: [&str; 4] = ["served", "failed", "cancelled", "hedge-lost"];
 
 /// Signals and facts whose unknown value is not 0.
-const NEUTRAL_IS_ONE: [&str; 4] = ["rpm-headroom", "tpm-headroom", "weight", "choices"];
+const NEUTRAL_IS_ONE: [&str; 7] =
+    ["rpm-headroom", "tpm-headroom", "weight", "warm-up", "ready-keys", "choices", "idempotent"];
 
 /// A deployment with nothing but an id.
 pub fn deployment(id: &str) -> Deployment {

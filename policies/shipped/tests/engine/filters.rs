@@ -1,7 +1,9 @@
 //! The shipped filters.
 
 use serde_json::json;
+use witgate_core::decision::{Offer, Stamp};
 use witgate_core::deployment::Deployment;
+use witgate_core::live::Millis;
 use witgate_core::vocabulary::{Fact, FailureKind};
 use witgate_wasm::FailureCause;
 
@@ -50,12 +52,18 @@ fn health_leaves_the_failing_out_but_never_all() {
     world.failed(0, 5, FailureKind::ServerError);
     world.failed(1, 1, FailureKind::RateLimited);
     let policy = world.bind("health", json!({}));
-    let offer = world.offer(&[]);
-    let keep = || policy.keep(&offer, &offer.candidates).unwrap();
-    // one decision is let through to see whether it has recovered
-    assert_eq!(keep(), [0, 2]);
-    assert_eq!(keep(), [2]);
+    let keep = |after_ms: u64, attempt| {
+        let offer = world.offer(&[]);
+        let stamp = Stamp { attempt, ..offer.stamp };
+        let offer = Offer { stamp, now: Millis(offer.now.0 + after_ms), ..offer };
+        policy.keep(&offer, &offer.candidates).unwrap()
+    };
+    assert_eq!(keep(0, 0), [2]);
+    // the pause that is taken for granted after a 429 is over
+    assert_eq!(keep(3_000, 0), [1, 2]);
+    // half-open: a new request tries it, one that has failed does not
+    assert_eq!((keep(30_000, 0), keep(30_000, 1)), (vec![0], vec![1, 2]));
+    world.failed(1, 5, FailureKind::ServerError);
     world.failed(2, 5, FailureKind::ServerError);
-    assert_eq!(keep(), [2]);
-    assert_eq!(keep(), [0, 1, 2]);
+    assert_eq!(keep(0, 0), [0, 1, 2]);
 }

@@ -2,6 +2,7 @@
 //! its README promises.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod failures;
 mod filters;
 mod routers;
 mod settings;

@@ -54,13 +54,13 @@ impl World {
     /// So many answers just now, each after this time.
     pub(crate) fn served(&self, target: usize, times: usize, millis: u64) {
         let outcome = Outcome { ttft: Some(Duration::from_millis(millis)), ..outcome(Ending::Served, millis) };
-        (0..times).for_each(|_| self.live(target).begin(0, NOW).finish(&outcome, NOW));
+        (0..times).for_each(|_| _ = self.live(target).begin(0, NOW).finish(&outcome, NOW));
     }
 
     /// So many failures just now.
     pub(crate) fn failed(&self, target: usize, times: usize, kind: FailureKind) {
         let outcome = Outcome { failure: Some(kind), ..outcome(Ending::Failed, 50) };
-        (0..times).for_each(|_| self.live(target).begin(0, NOW).finish(&outcome, NOW));
+        (0..times).for_each(|_| _ = self.live(target).begin(0, NOW).finish(&outcome, NOW));
     }
 
     pub(crate) fn try_bind(&self, name: &str, settings: Value) -> Result<Arc<Policy>, BindError> {

@@ -45,6 +45,7 @@ impl World {
                 grant_headers: false,
                 grant_prompt: false,
                 log_lines: 100,
+                ..PolicyRules::default()
             },
             content: None,
         }
@@ -105,6 +106,7 @@ impl World {
             candidates: (0..self.fleet.deployments().len() as u32).collect(),
             facts: known,
             content: self.content.clone(),
+            readings: None,
         }
     }
 }

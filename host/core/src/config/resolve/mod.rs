@@ -6,6 +6,7 @@
 mod cors;
 mod deployments;
 mod gateway;
+mod health;
 mod policies;
 mod providers;
 mod routes;
@@ -28,6 +29,8 @@ pub(super) fn resolve(raw: Raw, findings: &mut Findings<'_>, lookup: &dyn Lookup
     let log = gateway::log(raw.log.unwrap_or_default(), findings);
     let auth = gateway::auth(raw.auth.unwrap_or_default(), findings, lookup);
     let cache = gateway::cache(raw.cache.unwrap_or_default(), findings, lookup);
+    let retries = health::retries(raw.retries.unwrap_or_default(), findings);
+    let breaker = health::breaker(raw.breaker.unwrap_or_default(), findings);
     let policies = policies::policies(raw.policies.unwrap_or_default(), findings, lookup);
     let providers = providers::providers(raw.providers.unwrap_or_default(), findings, lookup);
     let deployments = deployments::deployments(raw.deployments.unwrap_or_default(), &providers, findings);
@@ -46,7 +49,20 @@ pub(super) fn resolve(raw: Raw, findings: &mut Findings<'_>, lookup: &dyn Lookup
             findings.error(&path, "there is none, but at least one is needed", hint);
         }
     }
-    let config = Config { server, log, auth, providers, deployments, routes, aliases, default_route, policies, cache };
+    let config = Config {
+        server,
+        log,
+        auth,
+        providers,
+        deployments,
+        routes,
+        aliases,
+        default_route,
+        retries,
+        breaker,
+        policies,
+        cache,
+    };
     if config.exposed_without_keys() {
         findings.error(
             &KeyPath::top("server").key("listen"),

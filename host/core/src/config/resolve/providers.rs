@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::health;
 use super::values::{DAY, MILLISECOND, duration, is_name, secret};
 use crate::config::Secret;
 use crate::config::findings::Findings;
@@ -13,6 +14,7 @@ use crate::config::raw::{RawDemo, RawDialect, RawOnLoss, RawPreset, RawProvider}
 use crate::config::shapes::{Named, SecretSource, SecretText};
 use crate::dialect::OnLoss;
 use crate::dialect::anthropic::downstream::OutputLimit;
+use crate::live::MOST_KEYS;
 
 const OLLAMA: &str = "http://127.0.0.1:11434/v1";
 const ANTHROPIC: &str = "https://api.anthropic.com/v1";
@@ -55,12 +57,13 @@ fn provider(
     let raw_headers = raw.headers.unwrap_or_default();
     let own_key = raw_headers.0.iter().any(|(name, _)| name.eq_ignore_ascii_case(key_header.name()));
     let key = match raw.api_key {
-        None if !own_key => usual_key(preset, elsewhere, path, findings, lookup),
+        None if !own_key && raw.api_keys.is_none() => usual_key(preset, elsewhere, path, findings, lookup),
         key => key,
     };
-    let own_header = key.is_some().then(|| key_header.name());
-    let api_key = secret(key, &path.key("api_key"), findings, lookup);
+    let own_header = (key.is_some() || raw.api_keys.is_some()).then(|| key_header.name());
+    let api_keys = keys(key, raw.api_keys, path, findings, lookup);
     let headers = headers(raw_headers, own_header, &path.key("headers"), findings, lookup);
+    let probe = health::probe(raw.probe.unwrap_or_default(), &path.key("probe"), findings);
     if dialect != Dialect::Demo && findings.written(&path.key("demo")) {
         findings.error(&path.key("demo"), "only a provider of the dialect `demo` behaves like one", "remove it");
     }
@@ -77,13 +80,14 @@ fn provider(
             Some(RawOnLoss::Drop) => OnLoss::Drop,
             Some(RawOnLoss::RefuseDemands) | None => OnLoss::RefuseDemands,
         },
-        api_key,
+        api_keys,
         headers,
         connect_timeout,
         first_byte_timeout,
         idle_timeout,
         pool_idle_timeout,
         pool_max_idle: raw.pool_max_idle.and_then(|count| usize::try_from(count).ok()).unwrap_or(256),
+        probe: probe.filter(|_| dialect != Dialect::Demo),
         demo: (dialect == Dialect::Demo).then(|| demo(raw.demo.unwrap_or_default(), &path.key("demo"), findings)),
     })
 }
@@ -96,6 +100,40 @@ fn output_limit(base_url: &str) -> OutputLimit {
     } else {
         OutputLimit::MaxTokens
     }
+}
+
+/// The one key, or all of them.
+fn keys(
+    one: Option<SecretText>,
+    several: Option<Vec<SecretText>>,
+    path: &KeyPath,
+    findings: &mut Findings<'_>,
+    lookup: &dyn Lookup,
+) -> Vec<Secret> {
+    let at = path.key("api_keys");
+    let Some(several) = several else {
+        return secret(one, &path.key("api_key"), findings, lookup).into_iter().collect();
+    };
+    if one.is_some() {
+        findings.error(&at, "`api_key` is given too", "keep one of the two");
+    }
+    if several.is_empty() {
+        findings.error(&at, "the list is empty", "add keys, or remove it");
+    }
+    if several.len() > MOST_KEYS {
+        let message = format!("there are {} keys, at most {MOST_KEYS} are used", several.len());
+        findings.error(&at, message, "remove some");
+    }
+    let mut keys: Vec<Secret> = Vec::new();
+    for (index, raw) in several.into_iter().enumerate() {
+        let at = at.index(index);
+        let Some(key) = secret(Some(raw), &at, findings, lookup) else { continue };
+        if let Some(first) = keys.iter().position(|known| known.matches(key.expose().as_bytes())) {
+            findings.error(&at, format!("it is the same as the key number {}", first + 1), "remove one of the two");
+        }
+        keys.push(key);
+    }
+    keys
 }
 
 fn demo(raw: RawDemo, path: &KeyPath, findings: &mut Findings<'_>) -> Demo {

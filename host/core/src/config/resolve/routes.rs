@@ -14,8 +14,8 @@ use crate::config::shapes::{NameOrStage, Named, StageText, TextOrList};
 use crate::routes::glob;
 
 /// The chain of a route that names none: leave out what is unhealthy and what cannot do what is asked, take the
-/// fastest, and go on down the list after a failure.
-pub const DEFAULT_CHAIN: [&str; 4] = ["health", "capability", "peak-ewma", "fallback-chain"];
+/// fastest, and go where a failure leaves hope.
+pub const DEFAULT_CHAIN: [&str; 4] = ["health", "capability", "peak-ewma", "resilient"];
 
 /// The capability that stands for any.
 pub(crate) const ANY_CAPABILITY: &str = "auto";
@@ -115,6 +115,7 @@ fn route(
         },
         cache: cache_time(raw.cache, &path.key("cache"), findings).unwrap_or(default_cache),
         timeout,
+        idempotent: raw.idempotent.unwrap_or(true),
         first_byte_timeout: duration(raw.first_byte_timeout, &first_byte, MILLISECOND..=DAY, findings),
         name,
     }

@@ -15,7 +15,7 @@ fn stated(definition: &str) -> Value {
 #[test]
 fn writing_out_every_default_changes_nothing() {
     let short = "
-providers: {demo: {dialect: demo, demo: {}}, far: {dialect: openai, base_url: 'http://far/v1'}}
+providers: {demo: {dialect: demo, demo: {}}, far: {dialect: openai, base_url: 'http://far/v1', probe: {}}}
 deployments: {m@demo: {price: {}}, m@far: {}}
 routes: {m: {deployments: '*'}}
 policies: {rules: {health: {crash: {}}}, defaults: {crash: {}}}
@@ -31,9 +31,12 @@ cache: {redis: {url: 'redis://here'}}
     };
     fill("/server", "Server");
     fill("/log", "Log");
+    fill("/retries", "Retries");
+    fill("/breaker", "Breaker");
     fill("/providers/demo", "Provider");
     fill("/providers/demo/demo", "Demo");
     fill("/providers/far", "Provider");
+    fill("/providers/far/probe", "Probe");
     fill("/deployments/m@demo", "Deployment");
     fill("/deployments/m@demo/price", "Price");
     fill("/routes/m", "Route");
@@ -54,7 +57,7 @@ fn json_of(text: &str) -> Value {
     let tree = yaml::parse("short", text).map_err(|problems| show(&problems)).unwrap();
     let mut findings = Findings::new(&tree);
     let mut value = interpolate::interpolate(&mut findings, &NoLookup).value;
-    for section in ["server", "log"] {
+    for section in ["server", "log", "retries", "breaker"] {
         value[section] = Value::Object(Map::new());
     }
     value

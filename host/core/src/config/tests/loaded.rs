@@ -17,7 +17,7 @@ auth:
     - {name: app, key: {file: /secrets/key}, tenant: shop}
 providers:
   openai: {dialect: openai, base_url: "https://api.openai.com/v1/", api_key: "${KEY}", headers: {X-Org: "a$$b"}}
-  local: {dialect: ollama, idle_timeout: 1h30m}
+  local: {dialect: ollama, idle_timeout: 1h30m, probe: {enabled: false}}
   fake: {dialect: demo, demo: {token_delay: 20ms, failure_rate: 0.5}}
 deployments:
   gpt-4o@openai:
@@ -34,8 +34,10 @@ routes:
     cache: {ttl: 10m}
     timeout: 1m
   see: {capabilities: [vision, auto], deployments: gpt-4o@openai, on_policy_failure: refuse}
-  rest: {models: ["llama*", "**/x"], deployments: "*@local", default: true}
+  rest: {models: ["llama*", "**/x"], deployments: "*@local", default: true, idempotent: false}
 aliases: {gpt-4: gpt-4o}
+retries: {share: 0.5}
+breaker: {open: 5m, longest_open: 10m}
 policies:
   code_cache: off
   defaults: {memory: 32MiB, grants: [headers]}
@@ -61,6 +63,11 @@ fn what_is_written_is_what_is_meant() {
     assert_eq!(config.providers[1].idle_timeout, Duration::from_secs(5400));
     assert_eq!(config.providers[2].demo.as_ref().map(|demo| demo.failure_rate), Some(0.5));
 
+    assert_eq!(openai.api_keys.iter().map(|key| key.expose()).collect::<Vec<_>>(), ["sk-from-the-environment"]);
+    assert_eq!(openai.probe.as_ref().map(|probe| probe.interval), Some(Duration::from_secs(3)));
+    assert_eq!((&config.providers[1].probe, config.retries.share), (&None, 0.5));
+    assert_eq!((config.breaker.open, config.breaker.longest_open), (DAY / 288, DAY / 144));
+
     let deployment = |number: usize| &config.deployments[number].deployment;
     assert_eq!(deployment(0).model, UpstreamModel::Named("gpt-4o".into()));
     assert_eq!(deployment(0).capabilities, ["tools".into(), "vision".into()]);
@@ -70,6 +77,7 @@ fn what_is_written_is_what_is_meant() {
 
     let [gpt, see, rest] = &config.routes[..] else { panic!("there are three routes") };
     assert_eq!((&gpt.deployments[..], &gpt.fallbacks[..]), (&[0, 1, 2][..], &[2][..]));
+    assert!(gpt.idempotent && !rest.idempotent);
     assert_eq!(gpt.models, [ModelPattern::Exact("gpt-4o".into())]);
     assert_eq!(*gpt.chain[1].settings, json!({"limit": 3, "none": null, "from": {"env": "7"}}));
     assert_eq!((&*gpt.chain[1].policy, gpt.chain[1].weight, gpt.chain[1].optional), ("cheapest", 2.0, true));

@@ -4,16 +4,16 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode};
 
-/// The longest wait that is believed: beyond it, a wrong clock or a wrong unit is likelier.
-pub(super) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest pause that is believed: beyond it, a wrong clock or a wrong unit is likelier.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// In order of precision: `retry-after-ms`, `retry-after` as seconds or as a date, then for a 429 what resets the
 /// exhausted limit, then what the body says.
-pub(super) fn retry_after(status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option<Duration> {
+pub(super) fn asked_for(status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option<Duration> {
     let wait = from_headers(headers, now)
-        .or_else(|| if status == StatusCode::TOO_MANY_REQUESTS { reset(headers) } else { None })
-        .or_else(|| from_body(body))?;
-    Some(wait.min(LONGEST))
+        .or_else(|| if status == StatusCode::TOO_MANY_REQUESTS { reset(headers, now) } else { None })
+        .or_else(|| said_in(body))?;
+    Some(wait.min(LONGEST_PAUSE))
 }
 
 fn from_headers(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
@@ -29,26 +29,37 @@ fn from_headers(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     Some(date.duration_since(now).unwrap_or_default())
 }
 
-/// Of the limits of which nothing remains, the last to be reset.
-fn reset(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name)?.to_str().ok();
-    let of = |remaining, reset| {
-        let exhausted = text(remaining).is_none_or(|left| left.trim() == "0");
-        text(reset).filter(|_| exhausted).and_then(spoken)
-    };
-    let requests = of("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests");
-    let tokens = of("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens");
-    requests.max(tokens)
+/// Of the limits of which nothing remains, the last to be reset: `x-ratelimit-reset-requests` and its like, or the one
+/// `x-ratelimit-reset` there is.
+fn reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let resets = headers.iter().filter_map(|(name, value)| {
+        let limit = name.as_str().strip_prefix("x-ratelimit-reset")?;
+        let left = headers.get(format!("x-ratelimit-remaining{limit}")).and_then(|left| left.to_str().ok());
+        let exhausted = left.is_none_or(|left| left.trim() == "0");
+        let text = value.to_str().ok().filter(|_| exhausted)?.trim();
+        since_the_epoch(text, now).or_else(|| spoken(text))
+    });
+    resets.max()
 }
 
-/// Google's `"retryDelay": "34s"`, OpenAI's "Please try again in 1.2s".
-fn from_body(body: &[u8]) -> Option<Duration> {
+/// OpenRouter and others say when instead of for how long: no pause is a year long.
+fn since_the_epoch(text: &str, now: SystemTime) -> Option<Duration> {
+    let number: f64 = text.parse().ok().filter(|number| *number > A_YEAR)?;
+    let units_a_second = if number > A_YEAR * 1000.0 { 1000.0 } else { 1.0 };
+    let then = SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(number / units_a_second).ok()?;
+    Some(then.duration_since(now).unwrap_or_default())
+}
+
+/// Google's `"retryDelay": "34s"`, OpenAI's "Please try again in 1.2s", Azure's "Please retry after 7 seconds".
+pub(super) fn said_in(body: &[u8]) -> Option<Duration> {
     let text = str::from_utf8(body.get(..body.len().min(READ))?).ok()?;
-    ["\"retryDelay\"", "try again in "].into_iter().find_map(|mark| {
+    MARKS.into_iter().find_map(|mark| {
         let after = &text[text.find(mark)? + mark.len()..];
         let start = after.find(|c: char| c.is_ascii_digit()).filter(|start| *start <= 5)?;
         let end = after[start..].find(|c: char| !c.is_ascii_alphanumeric() && c != '.').unwrap_or(after.len() - start);
-        spoken(after[start..start + end].trim_end_matches('.'))
+        let (said, rest) = after[start..].split_at(end);
+        let unit = if rest.starts_with(" milliseconds") || rest.starts_with(" ms") { "ms" } else { "" };
+        spoken(&format!("{}{unit}", said.trim_end_matches('.')))
     })
 }
 
@@ -81,9 +92,13 @@ fn spoken(text: &str) -> Option<Duration> {
 fn seconds(number: f64, units_a_second: f64) -> Option<Duration> {
     let seconds = number / units_a_second;
     // Clamped here too, because adding up must not overflow. NaN and what is below 0 is no wait.
-    if seconds > LONGEST.as_secs_f64() { Some(LONGEST) } else { Duration::try_from_secs_f64(seconds).ok() }
+    if seconds > LONGEST_PAUSE.as_secs_f64() { Some(LONGEST_PAUSE) } else { Duration::try_from_secs_f64(seconds).ok() }
 }
 
+/// What stands before a pause in a body.
+const MARKS: [&str; 4] = ["\"retryDelay\"", "try again in ", "retry after ", "retry in "];
+/// Seconds; also a count of milliseconds that is no date yet.
+const A_YEAR: f64 = 366.0 * 86_400.0;
 /// Bytes of a body that are looked through.
 const READ: usize = 16 << 10;
 
@@ -98,7 +113,7 @@ mod tests {
             headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         // Sun, 06 Nov 1994 08:49:37 GMT
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        retry_after(StatusCode::from_u16(status).unwrap_or_default(), &headers.collect(), body.as_bytes(), now)
+        asked_for(StatusCode::from_u16(status).unwrap_or_default(), &headers.collect(), body.as_bytes(), now)
     }
 
     fn millis(millis: u64) -> Option<Duration> {
@@ -120,9 +135,9 @@ mod tests {
     #[test]
     fn a_wait_is_at_most_a_day() {
         assert_eq!(after(429, &[("retry-after", "86399")], ""), millis(86_399_000));
-        assert_eq!(after(429, &[("retry-after", "86401")], ""), Some(LONGEST));
-        assert_eq!(after(429, &[("retry-after", "1e300")], ""), Some(LONGEST));
-        assert_eq!(after(429, &[("x-ratelimit-reset-requests", "9000d9000d")], ""), Some(LONGEST));
+        assert_eq!(after(429, &[("retry-after", "86401")], ""), Some(LONGEST_PAUSE));
+        assert_eq!(after(429, &[("retry-after", "1e300")], ""), Some(LONGEST_PAUSE));
+        assert_eq!(after(429, &[("x-ratelimit-reset-requests", "9000d9000d")], ""), Some(LONGEST_PAUSE));
     }
 
     #[test]
@@ -137,6 +152,16 @@ mod tests {
         assert_eq!(after(503, &both, ""), None);
         assert_eq!(after(429, &both[3..], ""), millis(360_000));
         assert_eq!(after(429, &[("x-ratelimit-reset-tokens", "x")], ""), None);
+        let azure = [("x-ratelimit-remaining-tokens-minute", "0"), ("x-ratelimit-reset-tokens-minute", "9")];
+        assert_eq!(after(429, &azure, ""), millis(9000));
+    }
+
+    #[test]
+    fn a_reset_may_be_a_moment() {
+        assert_eq!(after(429, &[("x-ratelimit-reset", "12")], ""), millis(12_000));
+        assert_eq!(after(429, &[("x-ratelimit-reset", "784111787")], ""), millis(10_000));
+        assert_eq!(after(429, &[("x-ratelimit-reset", "784111787000")], ""), millis(10_000));
+        assert_eq!(after(429, &[("x-ratelimit-reset", "784111767")], ""), millis(0));
     }
 
     #[test]
@@ -147,5 +172,8 @@ mod tests {
         assert_eq!(after(429, &[], openai), millis(62_500));
         assert_eq!(after(429, &[], "Please try again in a while, 5 people wait."), None);
         assert_eq!(after(429, &[], "try again in 3 seconds"), millis(3000));
+        assert_eq!(after(429, &[], "try again in 250 milliseconds"), millis(250));
+        assert_eq!(after(429, &[], "Please retry after 7 seconds."), millis(7000));
+        assert_eq!(after(429, &[], "Please retry in 34.07s."), millis(34_070));
     }
 }

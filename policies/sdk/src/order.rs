@@ -1,14 +1,17 @@
-//! The settings' order over the catalogue.
+//! An order over deployments, as the settings of several policies have it.
 
-use witgate_sdk::Deployment;
+use crate::Deployment;
 
 /// For each deployment the place of the first entry that means it; after all others where none does. An entry is a
 /// deployment's id, or `key=value` for all deployments with that label.
-pub(crate) fn places(order: &[String], deployments: &[Deployment]) -> Result<Vec<u32>, String> {
+///
+/// # Errors
+/// When an entry means no deployment; `setting` names the setting in the message.
+pub fn places(setting: &str, order: &[String], deployments: &[Deployment]) -> Result<Vec<u32>, String> {
     for entry in order {
         if !deployments.iter().any(|deployment| means(entry, deployment)) {
             return Err(format!(
-                "settings: `order` has `{entry}`, which is neither the id nor a label (`key=value`) of any deployment"
+                "settings: `{setting}` has `{entry}`, which is neither the id nor a label (`key=value`) of any deployment"
             ));
         }
     }
@@ -25,7 +28,7 @@ fn means(entry: &str, deployment: &Deployment) -> bool {
 }
 
 /// The same number for deployments of the same provider.
-pub(crate) fn providers(deployments: &[Deployment]) -> Vec<u32> {
+pub fn providers(deployments: &[Deployment]) -> Vec<u32> {
     let mut names: Vec<&str> = Vec::new();
     let mut numbers = Vec::with_capacity(deployments.len());
     for deployment in deployments {
@@ -42,7 +45,7 @@ pub(crate) fn providers(deployments: &[Deployment]) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use witgate_sdk::testing;
+    use crate::testing;
 
     fn deployments() -> Vec<Deployment> {
         let labelled = |id, tier: &str| Deployment {
@@ -59,15 +62,15 @@ mod tests {
     #[test]
     fn the_first_entry_that_means_a_deployment_counts() {
         let order = owned(&["n@c", "tier=spare", "m@a"]);
-        assert_eq!(places(&order, &deployments()), Ok(vec![1, 3, 1, 0]));
-        assert_eq!(places(&[], &deployments()), Ok(vec![0, 0, 0, 0]));
+        assert_eq!(places("order", &order, &deployments()), Ok(vec![1, 3, 1, 0]));
+        assert_eq!(places("order", &[], &deployments()), Ok(vec![0, 0, 0, 0]));
     }
 
     #[test]
     fn an_entry_that_means_nobody_refuses() {
         let message = "settings: `order` has `tier=best`, which is neither the id nor a label (`key=value`) of any \
                        deployment";
-        assert_eq!(places(&owned(&["m@a", "tier=best"]), &deployments()), Err(message.to_owned()));
+        assert_eq!(places("order", &owned(&["m@a", "tier=best"]), &deployments()), Err(message.to_owned()));
     }
 
     #[test]

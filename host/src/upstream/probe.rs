@@ -1,0 +1,92 @@
+//! Asks a provider whether it is well, in a way that costs neither tokens nor money.
+//!
+//! Servers differ in what they have: a question that one does not know is followed by the next, and the one that was
+//! answered is asked from then on. Off the request path.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use http::{StatusCode, Uri};
+use witgate_core::config::{Dialect, Probe as Configured};
+
+use super::Upstreams;
+use super::provider::{Backend, Service, path};
+
+/// What came of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probed {
+    /// It is well.
+    Good,
+    /// It does not answer, or says that it is not well.
+    Bad,
+    /// It answers, but does not know the question or may not answer it to us.
+    Unclear,
+}
+
+impl Probed {
+    /// The label of `witgate_probes_total`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Bad => "bad",
+            Self::Unclear => "unclear",
+        }
+    }
+}
+
+/// The questions to one provider.
+pub(super) struct Probe {
+    questions: Vec<Uri>,
+    /// Place of the one that was answered last.
+    known: AtomicUsize,
+    timeout: Duration,
+}
+
+impl Probe {
+    pub(super) fn new(configured: &Configured, dialect: Dialect, base: &Uri) -> Result<Self, http::uri::InvalidUri> {
+        let root = base.path().trim_end_matches('/');
+        let root = root.strip_suffix("/v1").unwrap_or(root);
+        let texts = match (&configured.path, dialect) {
+            (Some(path), _) => vec![path.clone()],
+            (None, Dialect::Ollama) => vec![format!("{root}/api/tags")],
+            // vLLM, llama.cpp and many more have the first; its list of models a server may give although the model
+            // behind it is gone.
+            (None, Dialect::OpenAi | Dialect::Anthropic | Dialect::Demo) => vec![format!("{root}/health"), path(base, "/models")],
+        };
+        let questions = texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+        Ok(Self { questions, known: AtomicUsize::new(0), timeout: configured.timeout })
+    }
+
+    async fn ask(&self, service: &Service) -> Probed {
+        let first = self.known.load(Relaxed);
+        for place in first..self.questions.len() {
+            let answer = ask(service, &self.questions[place]).await;
+            if answer != Probed::Unclear {
+                self.known.store(place, Relaxed);
+                return answer;
+            }
+        }
+        // The server may be another one by now.
+        self.known.store(0, Relaxed);
+        Probed::Unclear
+    }
+}
+
+impl Upstreams {
+    /// Probes a provider, by its place in the configuration. `None`: there is nothing to ask.
+    pub async fn probe(&self, provider: usize) -> Option<Probed> {
+        let Backend::Http(service) = &self.providers.get(provider)?.backend else { return None };
+        let probe = service.probe()?;
+        Some(tokio::time::timeout(probe.timeout, probe.ask(service)).await.unwrap_or(Probed::Bad))
+    }
+}
+
+/// The head says it all; the body is not read, which closes the connection.
+async fn ask(service: &Service, question: &Uri) -> Probed {
+    match service.client.send(|| service.question(question)).await {
+        Ok((head, _)) if head.status.is_success() => Probed::Good,
+        Ok((head, _)) if head.status.is_server_error() && head.status != StatusCode::NOT_IMPLEMENTED => Probed::Bad,
+        Ok(_) => Probed::Unclear,
+        Err(_) => Probed::Bad,
+    }
+}

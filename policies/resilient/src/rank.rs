@@ -1,0 +1,380 @@
+//! What a failure leaves hope for, and who comes next.
+
+/// What a failure says about trying again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It broke: another may do better, and so may this one in a moment.
+    Broken,
+    /// It was too slow: another may be faster, but not many may be asked.
+    Late,
+    /// It is busy: another may have room, and so may this one later.
+    Busy,
+    /// The key is over its limit: another key has a limit of its own.
+    Limited,
+    /// The key or its account is refused: another key, or another provider.
+    Refused,
+    /// This deployment cannot do it, whatever happens: another may.
+    Unfit,
+    /// The prompt is too long: only a larger window helps.
+    TooLong,
+    /// A content filter refused: only whom the operator names.
+    Filtered,
+    /// Trying again changes nothing: the request itself is wrong, its time is up, or its answer has begun.
+    Final,
+}
+
+impl Kind {
+    /// By the contract's name. A kind that a newer host adds is taken to be the deployment's fault: the host's limits
+    /// on attempts bound what that can cost.
+    pub fn of(name: &str) -> Self {
+        match name {
+            "first-byte-timeout" | "first-token-timeout" => Self::Late,
+            "overloaded" => Self::Busy,
+            "rate-limited" => Self::Limited,
+            "unauthorised" | "quota-exhausted" => Self::Refused,
+            "model-not-found" | "unsupported" => Self::Unfit,
+            "context-length" => Self::TooLong,
+            "content-policy" => Self::Filtered,
+            "bad-request" | "deadline" => Self::Final,
+            _ => Self::Broken,
+        }
+    }
+}
+
+/// One failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Failure {
+    /// Where.
+    pub target: u32,
+    /// What it says.
+    pub kind: Kind,
+    /// What the upstream asked for; 0 when it did not say.
+    pub retry_after_ms: f64,
+}
+
+/// Who may be tried, by row.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidates<'a> {
+    /// Targets, in configured order.
+    pub targets: &'a [u32],
+    /// Milliseconds until the deployment wants to be asked again.
+    pub cooldown: &'a [f64],
+    /// 0 closed, 1 half-open, 2 open.
+    pub breaker: &'a [f64],
+    /// Context window; 0 where it is not known.
+    pub window: &'a [f64],
+    /// Keys of the provider that do not cool down.
+    pub ready_keys: &'a [f64],
+    /// Usual time to the first token; 0 where it is not known.
+    pub usual_ms: &'a [f64],
+}
+
+/// What is known of all deployments, by target, and what the settings say.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing<'a> {
+    /// Place in the settings' order.
+    pub places: &'a [u32],
+    /// Number of the provider.
+    pub providers: &'a [u32],
+    /// May get what a content filter refused.
+    pub after_filter: &'a [bool],
+    /// How often one that broke is asked again.
+    pub same_again: u32,
+}
+
+/// What bounds a wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// The longest.
+    pub longest_ms: f64,
+    /// Of the request's time, what is left.
+    pub left_ms: f64,
+    /// Whether the retry budget has anything left.
+    pub may_retry: bool,
+    /// Uniform in 0 ≤ x < 1.
+    pub chance: f64,
+}
+
+/// What to do. The numbers are rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Answer {
+    /// Try this one.
+    Next(usize),
+    /// Try the same one with another key.
+    OtherKey(usize),
+    /// Try this one, because its window is larger.
+    Larger(usize),
+    /// Try this one, because the operator wants that after a content filter.
+    Unfiltered(usize),
+    /// Try this one after so many milliseconds, as it asked.
+    Wait(usize, f64),
+    /// Try the same one after so many milliseconds.
+    Again(usize, f64),
+    /// The request fails.
+    GiveUp,
+}
+
+/// What to do after these failures, oldest first.
+pub fn decide(failures: &[Failure], candidates: &Candidates, standing: &Standing, patience: &Patience) -> Answer {
+    let Some(last) = failures.last() else { return Answer::GiveUp };
+    let late = failures.iter().filter(|failure| failure.kind == Kind::Late).count();
+    if last.kind == Kind::Final || late > 1 {
+        return Answer::GiveUp;
+    }
+    let seen = Seen { failures, candidates, standing };
+    if matches!(last.kind, Kind::Limited | Kind::Refused)
+        && let Some(row) = seen.row_of(last.target)
+        && seen.has_other_key(row)
+    {
+        return Answer::OtherKey(row);
+    }
+    let usable = |row: &usize| {
+        let in_time = candidates.usual_ms[*row] < patience.left_ms;
+        seen.tries(*row) == 0 && candidates.cooldown[*row] == 0.0 && in_time && seen.is_hopeful(*row)
+    };
+    let order = |row: &usize| (candidates.breaker[*row] as u32, seen.place(*row));
+    let Some(row) = seen.rows().filter(usable).min_by_key(order) else { return seen.wait(last, patience) };
+    match last.kind {
+        Kind::TooLong => Answer::Larger(row),
+        Kind::Filtered => Answer::Unfiltered(row),
+        _ => Answer::Next(row),
+    }
+}
+
+struct Seen<'a> {
+    failures: &'a [Failure],
+    candidates: &'a Candidates<'a>,
+    standing: &'a Standing<'a>,
+}
+
+impl Seen<'_> {
+    fn rows(&self) -> std::ops::Range<usize> {
+        0..self.candidates.targets.len()
+    }
+
+    fn row_of(&self, target: u32) -> Option<usize> {
+        self.candidates.targets.iter().position(|known| *known == target)
+    }
+
+    fn place(&self, row: usize) -> u32 {
+        self.standing.places.get(self.candidates.targets[row] as usize).copied().unwrap_or(u32::MAX)
+    }
+
+    fn of(&self, row: usize) -> impl Iterator<Item = &Failure> {
+        let target = self.candidates.targets[row];
+        self.failures.iter().filter(move |failure| failure.target == target)
+    }
+
+    fn tries(&self, row: usize) -> usize {
+        self.of(row).count()
+    }
+
+    /// A key that cools down no longer counts as ready, so what is ready has not been tried, or may be tried again.
+    fn has_other_key(&self, row: usize) -> bool {
+        self.candidates.ready_keys[row] >= 1.0 && self.candidates.cooldown[row] == 0.0 && self.tries(row) < MOST_KEYS
+    }
+
+    /// Whether the failures leave any hope for this row.
+    fn is_hopeful(&self, row: usize) -> bool {
+        let target = self.candidates.targets[row];
+        let provider = |target: u32| self.standing.providers.get(target as usize);
+        self.failures.iter().all(|failure| match failure.kind {
+            Kind::Broken | Kind::Late | Kind::Busy | Kind::Limited | Kind::Final => true,
+            Kind::Unfit => failure.target != target,
+            Kind::Refused => provider(failure.target) != provider(target),
+            Kind::TooLong => self.candidates.window[row] > self.window_of(failure.target),
+            Kind::Filtered => self.standing.after_filter.get(target as usize) == Some(&true),
+        })
+    }
+
+    /// 0 where it is not known: then any known window is taken to be larger.
+    fn window_of(&self, target: u32) -> f64 {
+        self.row_of(target).map_or(0.0, |row| self.candidates.window[row])
+    }
+
+    /// The shortest pause after which somebody may do better, if it is short enough.
+    fn wait(&self, last: &Failure, patience: &Patience) -> Answer {
+        if !patience.may_retry {
+            return Answer::GiveUp;
+        }
+        let longest = patience.longest_ms.min(patience.left_ms);
+        let asked = self.rows().filter_map(|row| Some((row, self.asked(row).filter(|pause| *pause < longest)?)));
+        let shortest =
+            asked.min_by(|one, other| one.1.total_cmp(&other.1).then(self.place(one.0).cmp(&self.place(other.0))));
+        if let Some((row, pause)) = shortest {
+            return Answer::Wait(row, pause);
+        }
+        match self.row_of(last.target) {
+            Some(row) if last.kind == Kind::Broken && self.tries(row) <= self.standing.same_again as usize => {
+                let tries = self.tries(row).min(6) as i32;
+                let most = (FIRST_BACKOFF_MS * 2.0_f64.powi(tries - 1)).min(LONGEST_BACKOFF_MS).min(patience.left_ms);
+                Answer::Again(row, most * patience.chance)
+            }
+            _ => Answer::GiveUp,
+        }
+    }
+
+    /// The pause that somebody asked for. `None`: nobody did, or there is no hope after it either.
+    fn asked(&self, row: usize) -> Option<f64> {
+        let mut tries = self.of(row);
+        let said = match (tries.next(), tries.next()) {
+            (None, _) => 0.0,
+            (Some(once), None) if matches!(once.kind, Kind::Busy | Kind::Limited) && once.retry_after_ms > 0.0 => {
+                once.retry_after_ms
+            }
+            // Without a word from the upstream a retry would only add to its load.
+            _ => return None,
+        };
+        let pause = self.candidates.cooldown[row].max(said);
+        (pause > 0.0 && self.is_hopeful(row)).then_some(pause)
+    }
+}
+
+const FIRST_BACKOFF_MS: f64 = 250.0;
+const LONGEST_BACKOFF_MS: f64 = 8000.0;
+/// Tries of one deployment with different keys in one request: then it is not the keys.
+const MOST_KEYS: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FOUR: Candidates<'_> = Candidates {
+        targets: &[0, 1, 2, 3],
+        cooldown: &[0.0; 4],
+        breaker: &[0.0; 4],
+        window: &[0.0; 4],
+        ready_keys: &[0.0; 4],
+        usual_ms: &[0.0; 4],
+    };
+    const STANDING: Standing<'_> =
+        Standing { places: &[0; 4], providers: &[0, 0, 1, 2], after_filter: &[false; 4], same_again: 1 };
+    const PATIENCE: Patience = Patience { longest_ms: 2000.0, left_ms: 60_000.0, may_retry: true, chance: 0.5 };
+
+    fn failed(target: u32, kind: Kind) -> Failure {
+        Failure { target, kind, retry_after_ms: 0.0 }
+    }
+
+    fn asked(target: u32, kind: Kind, retry_after_ms: f64) -> Failure {
+        Failure { target, kind, retry_after_ms }
+    }
+
+    fn after(failures: &[Failure], candidates: &Candidates) -> Answer {
+        decide(failures, candidates, &STANDING, &PATIENCE)
+    }
+
+    const ALONE: Candidates<'_> = Candidates {
+        targets: &[0],
+        cooldown: &[0.0],
+        breaker: &[0.0],
+        window: &[0.0],
+        ready_keys: &[0.0],
+        usual_ms: &[0.0],
+    };
+
+    #[test]
+    fn kinds_follow_the_table() {
+        for (names, kind) in [
+            (&["connect", "reset", "server-error", "malformed", "cut", "a-kind-of-tomorrow"][..], Kind::Broken),
+            (&["first-byte-timeout", "first-token-timeout"], Kind::Late),
+            (&["overloaded"], Kind::Busy),
+            (&["rate-limited"], Kind::Limited),
+            (&["unauthorised", "quota-exhausted"], Kind::Refused),
+            (&["model-not-found", "unsupported"], Kind::Unfit),
+            (&["context-length"], Kind::TooLong),
+            (&["content-policy"], Kind::Filtered),
+            (&["bad-request", "deadline"], Kind::Final),
+        ] {
+            for name in names {
+                assert_eq!(Kind::of(name), kind, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_candidate_is_tried_the_well_before_the_failing() {
+        assert_eq!(after(&[failed(0, Kind::Broken)], &FOUR), Answer::Next(1));
+        let breaker = Candidates { breaker: &[2.0, 2.0, 1.0, 0.0], ..FOUR };
+        assert_eq!(after(&[failed(0, Kind::Broken)], &breaker), Answer::Next(3));
+        assert_eq!(after(&[failed(0, Kind::Broken), failed(3, Kind::Busy)], &breaker), Answer::Next(2));
+        let ordered = Standing { places: &[3, 2, 1, 0], ..STANDING };
+        assert_eq!(decide(&[failed(0, Kind::Broken)], &FOUR, &ordered, &PATIENCE), Answer::Next(3));
+        assert_eq!(after(&[], &FOUR), Answer::GiveUp);
+        assert_eq!(after(&[failed(0, Kind::Final)], &FOUR), Answer::GiveUp);
+    }
+
+    #[test]
+    fn what_is_too_slow_is_tried_elsewhere_once() {
+        assert_eq!(after(&[failed(0, Kind::Late)], &FOUR), Answer::Next(1));
+        assert_eq!(after(&[failed(0, Kind::Late), failed(1, Kind::Late)], &FOUR), Answer::GiveUp);
+        assert_eq!(after(&[failed(0, Kind::Late)], &ALONE), Answer::GiveUp);
+    }
+
+    #[test]
+    fn who_usually_needs_longer_than_is_left_is_passed_over() {
+        let slow = Candidates { usual_ms: &[0.0, 900.0, 899.0, 0.0], ..FOUR };
+        let patience = Patience { left_ms: 900.0, ..PATIENCE };
+        assert_eq!(decide(&[failed(0, Kind::Broken)], &slow, &STANDING, &patience), Answer::Next(2));
+    }
+
+    #[test]
+    fn another_key_is_tried_before_another_deployment() {
+        let keys = Candidates { ready_keys: &[1.0, 1.0, 1.0, 1.0], ..FOUR };
+        assert_eq!(after(&[failed(0, Kind::Limited)], &keys), Answer::OtherKey(0));
+        assert_eq!(after(&[failed(0, Kind::Refused)], &keys), Answer::OtherKey(0));
+        assert_eq!(after(&[failed(0, Kind::Busy)], &keys), Answer::Next(1));
+        assert_eq!(after(&[failed(0, Kind::Limited); 3], &keys), Answer::Next(1), "not for ever");
+        // without another key a limit is the deployment's own, a refused key the provider's
+        assert_eq!(after(&[failed(0, Kind::Limited)], &FOUR), Answer::Next(1));
+        assert_eq!(after(&[failed(0, Kind::Refused)], &FOUR), Answer::Next(2));
+    }
+
+    #[test]
+    fn what_a_deployment_cannot_do_is_not_asked_of_it_again() {
+        assert_eq!(after(&[failed(0, Kind::Unfit)], &FOUR), Answer::Next(1));
+        assert_eq!(after(&[failed(0, Kind::Unfit)], &ALONE), Answer::GiveUp);
+    }
+
+    #[test]
+    fn a_prompt_that_is_too_long_goes_only_to_a_larger_window() {
+        let windows = |window| after(&[failed(0, Kind::TooLong)], &Candidates { window, ..FOUR });
+        assert_eq!(windows(&[8e3, 8e3, 0.0, 32e3]), Answer::Larger(3));
+        assert_eq!(windows(&[8e3, 8e3, 0.0, 8e3]), Answer::GiveUp);
+        // where the window that was too small is not known, one that is known is tried
+        assert_eq!(windows(&[0.0, 0.0, 4e3, 0.0]), Answer::Larger(2));
+    }
+
+    #[test]
+    fn what_a_filter_refused_goes_only_to_whom_the_operator_names() {
+        assert_eq!(after(&[failed(0, Kind::Filtered)], &FOUR), Answer::GiveUp);
+        let named = Standing { after_filter: &[false, false, true, false], ..STANDING };
+        assert_eq!(decide(&[failed(0, Kind::Filtered)], &FOUR, &named, &PATIENCE), Answer::Unfiltered(2));
+        let failures = [failed(0, Kind::Filtered), failed(2, Kind::Broken)];
+        let answer = decide(&failures, &FOUR, &named, &PATIENCE);
+        assert!(matches!(answer, Answer::Again(2, _)), "{answer:?}");
+    }
+
+    #[test]
+    fn the_shortest_pause_is_waited_out_if_it_is_short() {
+        let cooling = Candidates { cooldown: &[0.0, 500.0, 300.0, 9e5], ..FOUR };
+        let failures = [failed(0, Kind::Unfit)];
+        assert_eq!(after(&failures, &cooling), Answer::Wait(2, 300.0));
+        let with = |patience| decide(&failures, &cooling, &STANDING, &patience);
+        assert_eq!(with(Patience { longest_ms: 300.0, ..PATIENCE }), Answer::GiveUp);
+        assert_eq!(with(Patience { left_ms: 300.0, ..PATIENCE }), Answer::GiveUp);
+        assert_eq!(with(Patience { may_retry: false, ..PATIENCE }), Answer::GiveUp);
+        // one that said when it may be asked again is asked again then, once
+        assert_eq!(after(&[asked(0, Kind::Busy, 800.0)], &ALONE), Answer::Wait(0, 800.0));
+        assert_eq!(after(&[asked(0, Kind::Busy, 800.0); 2], &ALONE), Answer::GiveUp);
+        assert_eq!(after(&[failed(0, Kind::Busy)], &ALONE), Answer::GiveUp);
+    }
+
+    #[test]
+    fn one_that_broke_is_asked_again_after_a_random_pause_when_nobody_else_is_left() {
+        assert_eq!(after(&[failed(0, Kind::Broken)], &ALONE), Answer::Again(0, 125.0));
+        assert_eq!(after(&[failed(0, Kind::Broken); 2], &ALONE), Answer::GiveUp);
+        let often = Standing { same_again: 3, ..STANDING };
+        let again = |times: usize| decide(&vec![failed(0, Kind::Broken); times], &ALONE, &often, &PATIENCE);
+        assert_eq!([again(2), again(3), again(4)], [Answer::Again(0, 250.0), Answer::Again(0, 500.0), Answer::GiveUp]);
+    }
+}
