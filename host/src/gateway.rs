@@ -1,12 +1,13 @@
 //! What outlives every request and every reload, and where a request finds the snapshot of the moment.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use witgate_core::decision::INTEGER_LIMIT;
 
 use crate::cache::Cache;
+use crate::drain::Drain;
 use crate::pipeline::record::Observers;
 use crate::reload::{Published, Reloader, Report};
 use crate::snapshot::{Parts, Snapshot};
@@ -29,7 +30,7 @@ pub struct Gateway {
     current: Arc<ArcSwap<Snapshot>>,
     reloader: Reloader,
     decisions: AtomicU32,
-    draining: AtomicBool,
+    drain: Arc<Drain>,
 }
 
 /// The parts of a gateway.
@@ -62,7 +63,7 @@ impl Gateway {
             current,
             reloader,
             decisions: AtomicU32::new(0),
-            draining: AtomicBool::new(false),
+            drain: Arc::default(),
         }
     }
 
@@ -81,14 +82,9 @@ impl Gateway {
         self.reloader.now().await
     }
 
-    /// Readiness turns false.
-    pub fn start_draining(&self) {
-        self.draining.store(true, Relaxed);
-    }
-
-    /// Whether the gateway shuts down.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Relaxed)
+    /// How far the gateway's end has come.
+    pub fn drain(&self) -> &Arc<Drain> {
+        &self.drain
     }
 
     /// Ends the background work and waits for it.

@@ -15,6 +15,7 @@ pub mod cache;
 pub mod cli;
 pub mod clock;
 pub mod config_files;
+pub mod drain;
 pub mod gateway;
 pub mod names;
 pub mod pipeline;

@@ -28,7 +28,7 @@ pub async fn live() -> Response<Body> {
 
 /// Requests are welcome: 503 while the gateway shuts down.
 pub async fn ready(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
-    if gateway.is_draining() {
+    if gateway.drain().has_begun() {
         let mut response = json_response(&Health { status: "draining" });
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         return response;

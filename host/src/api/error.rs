@@ -90,6 +90,8 @@ pub enum ApiError {
     },
     /// The request's time was over before anything could be tried.
     Deadline,
+    /// The gateway ends, and the time for requests in flight is over.
+    ShuttingDown,
     /// Something that should not happen did; the log has the details.
     Internal,
 }
@@ -106,7 +108,7 @@ impl ApiError {
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::NotEncodedSo { .. } | Self::BrokenBody | Self::Request(_) => StatusCode::BAD_REQUEST,
             Self::Rejected(rejection) => StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::FORBIDDEN),
-            Self::PolicyFailed { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::PolicyFailed { .. } | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream { failure, .. } => upstream_status(failure),
             Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -130,6 +132,7 @@ impl ApiError {
             Self::PolicyFailed { .. } => "policy",
             Self::Upstream { failure, .. } => failure.kind.name(),
             Self::Deadline => "deadline",
+            Self::ShuttingDown => "shutting-down",
             Self::Internal => "internal",
         }
     }
@@ -182,6 +185,7 @@ impl ApiError {
             | Self::Rejected(_)
             | Self::PolicyFailed { .. }
             | Self::Deadline
+            | Self::ShuttingDown
             | Self::Internal => {}
         }
     }
@@ -244,6 +248,9 @@ impl ApiError {
                 ErrorBody::server("The time for this request was over before a deployment could be tried.")
                     .with_code("deadline")
             }
+            Self::ShuttingDown => {
+                ErrorBody::server("This gateway is shutting down; send the request again.").with_code("shutting_down")
+            }
             Self::Internal => ErrorBody::server("Something went wrong in the gateway.").with_code("internal_error"),
         }
     }
@@ -258,6 +265,7 @@ impl ApiError {
         match self {
             Self::Rejected(rejection) => rejection.retry_after,
             Self::Upstream { failure, .. } => failure.retry_after,
+            Self::ShuttingDown => Some(ANOTHER_GATEWAY),
             Self::Auth(_)
             | Self::UnknownPath { .. }
             | Self::WrongMethod { .. }
@@ -327,4 +335,6 @@ fn sdk_would_retry(status: StatusCode) -> bool {
 
 /// SDKs pass over a longer wait and come back within seconds.
 const LONGEST_OBEYED: Duration = Duration::from_secs(60);
+/// Whoever sends the request again meets another gateway, or this one started anew.
+const ANOTHER_GATEWAY: Duration = Duration::from_secs(1);
 const SHOULD_RETRY: &str = "x-should-retry";

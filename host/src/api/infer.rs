@@ -1,6 +1,7 @@
 //! `POST /v1/chat/completions`, `/v1/completions` and `/v1/embeddings`: the life of a request, on one screen.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -44,9 +45,16 @@ async fn infer(State(gateway): State<Arc<Gateway>>, endpoint: Endpoint, request:
     let snapshot = gateway.snapshot();
     let sharing = Sharing::of(snapshot.config.server.cors.as_ref(), &parts.headers);
     let mut record = RequestRecord::begin(&gateway, endpoint, id);
-    let answer = answer(gateway, snapshot, endpoint, parts.headers, body, &mut record);
-    let answer = AssertUnwindSafe(answer).catch_unwind().await;
-    let mut response = match answer.unwrap_or_else(|_| Err(ApiError::Internal)) {
+    let drain = Arc::clone(gateway.drain());
+    let answer = {
+        let answer = answer(gateway, snapshot, endpoint, parts.headers, body, &mut record);
+        let answer = pin!(AssertUnwindSafe(answer).catch_unwind());
+        match drain.unless_over(answer).await {
+            Some(answer) => answer.unwrap_or(Err(ApiError::Internal)),
+            None => Err(ApiError::ShuttingDown),
+        }
+    };
+    let mut response = match answer {
         Ok(Found::Kept(hit)) => relay::replay(&hit, record),
         Ok(Found::Answered(answered, slot)) => relay::respond(*answered, record, slot),
         Err(error) => {

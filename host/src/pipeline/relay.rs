@@ -19,6 +19,7 @@ use witgate_core::openai::{ErrorBody, Tally, Usage, usage};
 use super::execute::Answered;
 use super::record::AttemptRecord;
 use super::request::RequestRecord;
+use crate::api::error::ApiError;
 use crate::cache::{Hit, Recording, Slot};
 use crate::upstream::{AnswerBody, AttemptFailure, Events, Long, Reply, StreamReply, WholeReply};
 
@@ -161,6 +162,14 @@ impl Relay {
         }
     }
 
+    /// The gateway ends before the answer does, which is not the deployment's doing.
+    fn cut_off(&mut self) {
+        let Some(Accounts { mut attempt, mut request, .. }) = self.accounts.take() else { return };
+        let used = self.source.usage();
+        attempt.tokens(used);
+        request.broke_off(ApiError::ShuttingDown.label(), used);
+    }
+
     fn failed(&mut self, failure: &AttemptFailure) {
         let Some(Accounts { mut attempt, mut request, .. }) = self.accounts.take() else { return };
         let used = self.source.usage();
@@ -179,8 +188,13 @@ impl http_body::Body for Relay {
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AttemptFailure>>> {
         let relay = self.get_mut();
-        if relay.accounts.is_none() {
-            return Poll::Ready(None);
+        let Some(accounts) = &relay.accounts else { return Poll::Ready(None) };
+        if accounts.request.is_over() {
+            relay.cut_off();
+            return Poll::Ready(Some(match &relay.source {
+                Source::Events(_) => Ok(Frame::data(ApiError::ShuttingDown.body().to_event())),
+                Source::Long(_) => Err(AttemptFailure::shutting_down()),
+            }));
         }
         let polled = match &mut relay.source {
             Source::Events(events) => Pin::new(&mut **events).poll_next(cx),

@@ -73,6 +73,11 @@ impl RequestRecord {
         &self.id
     }
 
+    /// Whether the gateway ends now, and the answer with it.
+    pub fn is_over(&self) -> bool {
+        self.gateway.drain().is_over()
+    }
+
     /// When the request came.
     pub fn started(&self) -> Instant {
         self.started

@@ -10,6 +10,7 @@ mod cache;
 mod chat;
 mod cli;
 mod cors;
+mod drain;
 mod failover;
 mod fuzz;
 mod hedge;

@@ -58,8 +58,12 @@ pub struct Server {
     pub request_timeout: Duration,
     /// For reading the request's head and body. Default 30 s.
     pub read_timeout: Duration,
-    /// How long requests in flight may go on after SIGTERM. Default 30 s.
+    /// After SIGTERM, from "not ready" to accepting no more. Default 3 s.
+    pub drain_delay: Duration,
+    /// How long requests in flight may go on once no more are accepted. Default 30 s.
     pub shutdown_grace: Duration,
+    /// SO_REUSEPORT. Default false.
+    pub reuse_port: bool,
     /// Worker threads. Default: one for each core.
     pub workers: Option<NonZeroUsize>,
     /// Attempts for one request, all in all. Default 4.

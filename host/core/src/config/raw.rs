@@ -54,9 +54,17 @@ pub(super) struct RawServer {
     /// For reading a request's head and body.
     #[schemars(extend("default" = "30s"))]
     pub(super) read_timeout: Option<DurationText>,
-    /// How long requests in flight may go on when the gateway is told to stop.
+    /// After SIGTERM, how long requests are still taken while `/health/ready` says 503 already, so that load balancers
+    /// see it. Ctrl-C does not wait.
+    #[schemars(extend("default" = "3s"))]
+    pub(super) drain_delay: Option<DurationText>,
+    /// How long requests in flight may go on once no more are taken.
     #[schemars(extend("default" = "30s"))]
     pub(super) shutdown_grace: Option<DurationText>,
+    /// Whether another gateway may listen at the same address (SO_REUSEPORT), so that a new one takes over before the
+    /// old one ends. Both must say so, and belong to the same user.
+    #[schemars(extend("default" = false))]
+    pub(super) reuse_port: Option<bool>,
     /// Worker threads. Without it: one for each core.
     #[schemars(range(min = 1, max = 1024))]
     pub(super) workers: Option<u64>,

@@ -25,6 +25,7 @@ pub(super) fn server(raw: RawServer, findings: &mut Findings<'_>) -> Server {
     };
     let request_timeout = time("request_timeout", raw.request_timeout, 600);
     let read_timeout = time("read_timeout", raw.read_timeout, 30);
+    let drain_delay = duration(raw.drain_delay, &path.key("drain_delay"), Duration::ZERO..=DAY, findings);
     let shutdown_grace = duration(raw.shutdown_grace, &path.key("shutdown_grace"), Duration::ZERO..=DAY, findings);
     let body_limit = memory_size(raw.body_limit, &path.key("body_limit"), 1024..=GIB, findings);
     Server {
@@ -33,7 +34,9 @@ pub(super) fn server(raw: RawServer, findings: &mut Findings<'_>) -> Server {
         body_limit: body_limit.unwrap_or(32 << 20),
         request_timeout,
         read_timeout,
+        drain_delay: drain_delay.unwrap_or(Duration::from_secs(3)),
         shutdown_grace: shutdown_grace.unwrap_or(Duration::from_secs(30)),
+        reuse_port: raw.reuse_port.unwrap_or(false),
         workers: raw.workers.and_then(|count| NonZeroUsize::new(usize::try_from(count).ok()?)),
         cors: raw.cors.and_then(|raw| cors(raw, &path.key("cors"), findings)),
         max_attempts: raw
