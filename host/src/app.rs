@@ -116,7 +116,11 @@ impl App {
             current,
         }));
         let shutdown = CancellationToken::new();
-        let limits = server::Limits { read_timeout: config.server.read_timeout, grace: config.server.shutdown_grace };
+        let limits = server::Limits {
+            read_timeout: config.server.read_timeout,
+            write_timeout: config.server.write_timeout,
+            grace: config.server.shutdown_grace,
+        };
         let server = tokio::spawn(server::serve(
             listener,
             paths::router(Arc::clone(&gateway)),

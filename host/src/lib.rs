@@ -9,6 +9,7 @@
 #![cfg_attr(test, expect(clippy::expect_used, reason = "a test fails by panicking"))]
 
 pub mod admin;
+pub mod admission;
 pub mod api;
 pub mod app;
 pub mod cache;

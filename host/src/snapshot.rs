@@ -12,6 +12,7 @@ use witgate_core::fleet::Fleet;
 use witgate_core::routes::RouteTable;
 use witgate_wasm::{Binding, CellStore, Chain, ChainStage, Hook, Imports, Policy};
 
+use crate::admission::Gate;
 use crate::api::auth::KeyRing;
 use crate::cache::Scope;
 use crate::names::{ModelNames, NameTable};
@@ -37,6 +38,8 @@ pub struct Snapshot {
     pub upstreams: Arc<Upstreams>,
     /// In the order of the configuration.
     pub routes: Vec<RouteState>,
+    /// In the order of the configuration; `None` without `max_concurrency`.
+    pub gates: Arc<[Option<Arc<Gate>>]>,
     /// In the order of the configuration.
     pub deployment_metrics: Vec<DeploymentMetrics>,
     bound: HashMap<StageKey, Arc<Policy>>,
@@ -117,6 +120,7 @@ pub fn prepare(
             Arc::new(Upstreams::new(config, before.map(|before| &*before.upstreams))),
         ),
     };
+    let gates = unchanged.map_or_else(|| gates_of(&fleet, before), |before| Arc::clone(&before.gates));
     let mut binder = Binder { store, config, fleet: &fleet, names: &names, parts, before: unchanged };
     let bound = binder.bind_all()?;
     let fail_safe = bound.get(&(Arc::from(IN_ORDER), no_settings().to_string())).cloned();
@@ -128,6 +132,7 @@ pub fn prepare(
         keys: KeyRing::new(config, &names),
         routes: config.routes.iter().map(route).collect::<Result<_, _>>()?,
         deployment_metrics: fleet.deployments().iter().map(|entry| parts.metrics.deployment(&entry.spec.id)).collect(),
+        gates,
         fleet,
         names,
         upstreams,
@@ -151,6 +156,20 @@ fn fleet_of(config: &Config, before: Option<&Snapshot>) -> Fleet {
     let deployments = config.deployments.iter().map(|configured| Arc::clone(&configured.deployment)).collect();
     let routes = config.routes.iter().map(|route| Arc::clone(&route.name)).collect();
     Fleet::new(deployments, routes, before.map(|before| &*before.fleet))
+}
+
+/// A gate for each deployment that has a limit: the one that it had, so that who is inside still counts.
+fn gates_of(fleet: &Fleet, before: Option<&Snapshot>) -> Arc<[Option<Arc<Gate>>]> {
+    let known = |id: &str| {
+        let before = before?;
+        let place = before.fleet.deployments().iter().position(|entry| *entry.spec.id == *id)?;
+        before.gates[place].clone()
+    };
+    let gates = fleet
+        .deployments()
+        .iter()
+        .map(|entry| entry.spec.max_concurrency.is_some().then(|| known(&entry.spec.id).unwrap_or_default()));
+    gates.collect()
 }
 
 struct Binder<'a> {

@@ -8,10 +8,12 @@
 //! - [`deployment`], [`live`], [`fleet`]: what may be chosen, and how it is doing
 //! - [`decision`], [`plan`], [`outcome`]: what a policy is asked, what it may answer, what is made of the answer, and
 //!   what came of it
+//! - [`admission`]: who runs, who waits, who is turned away
 //! - [`openai`], [`sse`]: the wire format, as far as the gateway has to understand it
 //! - [`config`]: the configuration, from YAML to checked values
 //! - [`routes`]: from a model name to a route
 
+pub mod admission;
 pub mod config;
 pub mod decision;
 pub mod deployment;

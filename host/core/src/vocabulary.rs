@@ -81,6 +81,8 @@ vocabulary! {
         ContextTokens = "context-tokens", "tokens", 0.0, "Configured context window; 0 when not configured.";
         MaxOutputTokens = "max-output-tokens", "tokens", 0.0, "Configured largest answer; 0 when not configured.";
         Score = "score", "0 to 1", 0.0, "Weighted mean of the scores of the chain's scorers; 0 when there is none.";
+        FreeSlots = "free-slots", "requests", 1_000_000.0, "Requests that could be sent now without waiting, below the configured `max_concurrency`; 1000000 when there is no limit.";
+        QueueDepth = "queue-depth", "requests", 0.0, "Requests of this gateway that wait for a free slot of the deployment.";
     }
 }
 
@@ -125,6 +127,7 @@ vocabulary! {
         BadRequest = "bad-request", "not carried out", 0.0, "Any other 4xx: the request is refused as it stands.";
         Malformed = "malformed", "perhaps", 0.0, "The answer is not what the dialect says it must be.";
         ErrorInStream = "error-in-stream", "perhaps", 0.0, "A 200 whose first event is an error.";
+        QueueFull = "queue-full", "not carried out", 0.0, "The request was not sent: no slot of the deployment (`max_concurrency`) was free in time, or too many waited for one.";
     }
 }
 
@@ -174,6 +177,7 @@ impl FailureKind {
             | Self::Unauthorised
             | Self::ModelNotFound
             | Self::ContextLength
+            | Self::QueueFull
             | Self::BadRequest => false,
             Self::Reset
             | Self::FirstByteTimeout
@@ -188,7 +192,7 @@ impl FailureKind {
 
     /// Whether the failure speaks against the deployment's health. A request that is wrong in itself does not.
     pub const fn blames_deployment(self) -> bool {
-        !matches!(self, Self::ContextLength | Self::BadRequest | Self::Deadline)
+        !matches!(self, Self::ContextLength | Self::BadRequest | Self::Deadline | Self::QueueFull)
     }
 }
 

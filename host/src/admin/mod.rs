@@ -39,7 +39,7 @@ pub async fn ready(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
 /// Prometheus' text format.
 pub async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     let snapshot = gateway.snapshot();
-    let mut response = Response::new(Body::from(gateway.parts.metrics.encode(&snapshot.fleet)));
+    let mut response = Response::new(Body::from(gateway.parts.metrics.encode(&snapshot.fleet, gateway.standing())));
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, text);
     response

@@ -9,6 +9,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use witgate_core::admission::Priority;
 use witgate_core::config::Config;
 
 use crate::names::{ANONYMOUS, NameTable};
@@ -32,6 +33,8 @@ pub struct Caller {
     pub tenant_name: Arc<str>,
     /// The key's name, for logs; empty without keys.
     pub key_name: Arc<str>,
+    /// The highest that its requests may have.
+    pub priority: Priority,
 }
 
 /// Why a request is not let in.
@@ -52,6 +55,7 @@ impl KeyRing {
                 tenant: names.tenant_id(&key.tenant),
                 tenant_name: Arc::clone(&key.tenant),
                 key_name: Arc::clone(&key.name),
+                priority: key.priority,
             },
         });
         Self { keys: keys.collect() }
@@ -63,7 +67,12 @@ impl KeyRing {
     /// When keys are configured and none of them was sent.
     pub fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, AuthError> {
         if self.keys.is_empty() {
-            return Ok(Caller { tenant: ANONYMOUS, tenant_name: Arc::from("anonymous"), key_name: Arc::from("") });
+            return Ok(Caller {
+                tenant: ANONYMOUS,
+                tenant_name: Arc::from("anonymous"),
+                key_name: Arc::from(""),
+                priority: Priority::default(),
+            });
         }
         let digest: [u8; 32] = Sha256::digest(presented(headers).ok_or(AuthError::Missing)?).into();
         let mut found = None;
@@ -94,7 +103,7 @@ mod tests {
     fn ring() -> KeyRing {
         let key = |name: &str, text: &str, tenant| Key {
             digest: Sha256::digest(text).into(),
-            caller: Caller { tenant, tenant_name: name.into(), key_name: name.into() },
+            caller: Caller { tenant, tenant_name: name.into(), key_name: name.into(), priority: Priority::Normal },
         };
         KeyRing { keys: vec![key("alice", "sk-alice", 1), key("bob", "sk-bob", 2)] }
     }

@@ -14,6 +14,7 @@ use witgate_core::openai::{ErrorBody, RequestError};
 use witgate_core::plan::Rejection;
 use witgate_core::vocabulary::FailureKind;
 
+use crate::admission::{Away, Turned};
 use crate::api::auth::AuthError;
 use crate::api::encoding;
 use crate::upstream::AttemptFailure;
@@ -90,10 +91,30 @@ pub enum ApiError {
     },
     /// The request's time was over before anything could be tried.
     Deadline,
+    /// As many requests run as may, and this one is too many.
+    Busy(Busy),
+    /// `x-witgate-priority` or a timeout's header says something that it cannot.
+    Header {
+        /// Its name.
+        name: &'static str,
+        /// As sent.
+        sent: String,
+        /// What it takes.
+        takes: &'static str,
+    },
     /// The gateway ends, and the time for requests in flight is over.
     ShuttingDown,
     /// Something that should not happen did; the log has the details.
     Internal,
+}
+
+/// Why the gateway itself takes no more requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Busy {
+    /// `server.max_in_flight` is reached, and there was no place in the queue, or not in time.
+    Queue(Turned),
+    /// `server.body_memory` is used up.
+    Memory,
 }
 
 impl ApiError {
@@ -106,9 +127,9 @@ impl ApiError {
             Self::ContentType { .. } | Self::ContentEncoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::NotEncodedSo { .. } | Self::BrokenBody | Self::Request(_) => StatusCode::BAD_REQUEST,
+            Self::NotEncodedSo { .. } | Self::BrokenBody | Self::Header { .. } | Self::Request(_) => StatusCode::BAD_REQUEST,
             Self::Rejected(rejection) => StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::FORBIDDEN),
-            Self::PolicyFailed { .. } | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::PolicyFailed { .. } | Self::ShuttingDown | Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream { failure, .. } => upstream_status(failure),
             Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -133,6 +154,13 @@ impl ApiError {
             Self::Upstream { failure, .. } => failure.kind.name(),
             Self::Deadline => "deadline",
             Self::ShuttingDown => "shutting-down",
+            Self::Busy(Busy::Memory) => "body-memory",
+            Self::Busy(Busy::Queue(turned)) => match turned.away {
+                Away::Full => "queue-full",
+                Away::TimedOut => "queue-timeout",
+                Away::Displaced => "displaced",
+            },
+            Self::Header { .. } => "bad-request",
             Self::Internal => "internal",
         }
     }
@@ -185,6 +213,8 @@ impl ApiError {
             | Self::Rejected(_)
             | Self::PolicyFailed { .. }
             | Self::Deadline
+            | Self::Busy(_)
+            | Self::Header { .. }
             | Self::ShuttingDown
             | Self::Internal => {}
         }
@@ -248,6 +278,13 @@ impl ApiError {
                 ErrorBody::server("The time for this request was over before a deployment could be tried.")
                     .with_code("deadline")
             }
+            Self::Busy(busy) => {
+                ErrorBody::server(format!("The gateway is busy: {}", why(*busy))).with_code("overloaded")
+            }
+            Self::Header { name, sent, takes } => {
+                ErrorBody::invalid(format!("The header `{name}` is '{sent}'; it takes {takes}."))
+                    .with_code("invalid_header")
+            }
             Self::ShuttingDown => {
                 ErrorBody::server("This gateway is shutting down; send the request again.").with_code("shutting_down")
             }
@@ -266,6 +303,8 @@ impl ApiError {
             Self::Rejected(rejection) => rejection.retry_after,
             Self::Upstream { failure, .. } => failure.retry_after,
             Self::ShuttingDown => Some(ANOTHER_GATEWAY),
+            Self::Busy(Busy::Queue(turned)) => Some(turned.retry_after),
+            Self::Busy(Busy::Memory) => Some(NEXT_BODY),
             Self::Auth(_)
             | Self::UnknownPath { .. }
             | Self::WrongMethod { .. }
@@ -275,6 +314,7 @@ impl ApiError {
             | Self::TooLarge { .. }
             | Self::SlowBody
             | Self::BrokenBody
+            | Self::Header { .. }
             | Self::Request(_)
             | Self::UnknownModel { .. }
             | Self::PolicyFailed { .. }
@@ -296,7 +336,7 @@ fn upstream_status(failure: &AttemptFailure) -> StatusCode {
             status.unwrap_or(StatusCode::BAD_REQUEST)
         }
         FailureKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        FailureKind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        FailureKind::Overloaded | FailureKind::QueueFull => StatusCode::SERVICE_UNAVAILABLE,
         FailureKind::ConnectTimeout | FailureKind::FirstByteTimeout | FailureKind::Deadline | FailureKind::Stalled => {
             StatusCode::GATEWAY_TIMEOUT
         }
@@ -321,6 +361,17 @@ fn upstream_body(attempts: usize, deployment: &str, failure: &AttemptFailure) ->
     ErrorBody::new(message, kind_of(status)).with_code(failure.kind.name())
 }
 
+fn why(busy: Busy) -> &'static str {
+    match busy {
+        Busy::Memory => "the requests in flight take all the memory for bodies (`server.body_memory`).",
+        Busy::Queue(turned) => match turned.away {
+            Away::Full => "as many requests run and wait as may (`server.max_in_flight`, `server.queue.length`).",
+            Away::TimedOut => "the request's turn did not come in time (`server.queue.timeout`).",
+            Away::Displaced => "a more urgent request took this one's place in the queue.",
+        },
+    }
+}
+
 fn kind_of(status: StatusCode) -> &'static str {
     match status {
         StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
@@ -335,6 +386,8 @@ fn sdk_would_retry(status: StatusCode) -> bool {
 
 /// SDKs pass over a longer wait and come back within seconds.
 const LONGEST_OBEYED: Duration = Duration::from_secs(60);
+/// Bodies are let go when their answers begin.
+const NEXT_BODY: Duration = Duration::from_secs(1);
 /// Whoever sends the request again meets another gateway, or this one started anew.
 const ANOTHER_GATEWAY: Duration = Duration::from_secs(1);
 const SHOULD_RETRY: &str = "x-should-retry";

@@ -7,14 +7,18 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, Request};
+use witgate_core::config::Server;
 use witgate_core::openai::{Endpoint, peek};
 
+use crate::admission::Held;
 use crate::api::body::{check_content_type, collect};
 use crate::api::cors::Sharing;
 use crate::api::encoding::Encoding;
-use crate::api::error::ApiError;
+use crate::api::error::{ApiError, Busy};
+use crate::api::overload;
 use crate::cache::{Hit, Lookup, Question, Slot};
 use crate::gateway::Gateway;
 use crate::pipeline::context::{Arrival, Context};
@@ -90,10 +94,15 @@ async fn answer(
     check_content_type(&headers)?;
     let encoding = Encoding::announced(&headers)?;
     let server = &snapshot.config.server;
-    let mut body = collect(&headers, body, server.body_limit, server.read_timeout).await?;
-    if let Some(encoding) = encoding {
-        body = encoding.undo(body, server.body_limit).await?;
-    }
+    let priority = overload::priority(&headers, caller.priority)?;
+    // Before the body: what waits takes no memory.
+    record.admitted(overload::enter(&gateway, server, priority, record.started()).await?);
+    let mut held = Held::new(&gateway.bodies, server.body_memory);
+    let body = read(&headers, body, encoding, server, &mut held).await.inspect_err(|error| {
+        if matches!(error, ApiError::Busy(Busy::Memory)) {
+            gateway.overload.no_memory();
+        }
+    })?;
     let peek = peek(&body, endpoint).map_err(ApiError::Request)?;
     record.asked(&caller, &peek.model);
     let resolved =
@@ -113,6 +122,8 @@ async fn answer(
         body,
         peek,
         caller,
+        priority,
+        held,
     });
     let question = Question {
         scope: context.route().cache.as_ref(),
@@ -136,4 +147,18 @@ async fn answer(
             Err(unanswered.error)
         }
     }
+}
+
+/// The body, unpacked.
+async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    encoding: Option<Encoding>,
+    server: &Server,
+    held: &mut Held,
+) -> Result<Bytes, ApiError> {
+    let body = collect(headers, body, server.body_limit, server.read_timeout, held).await?;
+    let Some(encoding) = encoding else { return Ok(body) };
+    let body = encoding.undo(body, server.body_limit).await?;
+    if held.take(body.len()) { Ok(body) } else { Err(ApiError::Busy(Busy::Memory)) }
 }

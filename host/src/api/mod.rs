@@ -16,6 +16,7 @@ pub mod error;
 pub mod infer;
 pub mod models;
 pub mod paths;
+pub mod overload;
 
 /// A value as JSON.
 pub fn json_response(value: &impl Serialize) -> Response<Body> {

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use witgate_core::admission::Priority;
 use witgate_core::decision::{Content, Facts, INTEGER_LIMIT, Offer, Stamp};
 use witgate_core::openai::{Peek, prompt_text};
 use witgate_core::outcome::Asked;
 use witgate_core::vocabulary::Fact;
 
+use crate::admission::Held;
 use crate::api::auth::Caller;
 use crate::clock;
 use crate::gateway::Gateway;
@@ -46,7 +48,11 @@ pub struct Context {
     pub decision: u32,
     /// Facts that outcomes repeat.
     pub asked: Asked,
+    /// How urgent it is.
+    pub priority: Priority,
     facts: Facts,
+    /// The memory of `body`.
+    _held: Held,
 }
 
 /// What the door knows about a request.
@@ -72,14 +78,31 @@ pub struct Arrival {
     /// See [`Context`].
     pub id: RequestId,
     /// See [`Context`].
+    pub priority: Priority,
+    /// The memory of the body.
+    pub held: Held,
+    /// See [`Context`].
     pub started: Instant,
 }
 
 impl Context {
     /// Gives the request its number, its deadline and its facts.
     pub fn new(arrival: Arrival) -> Self {
-        let Arrival { gateway, snapshot, route, requested_model, candidates, headers, body, peek, caller, id, started } =
-            arrival;
+        let Arrival {
+            gateway,
+            snapshot,
+            route,
+            requested_model,
+            candidates,
+            headers,
+            body,
+            peek,
+            caller,
+            id,
+            priority,
+            held,
+            started,
+        } = arrival;
         let asked = Asked {
             tenant: caller.tenant,
             route: u32::try_from(route).unwrap_or(0),
@@ -105,7 +128,9 @@ impl Context {
             deadline,
             decision,
             asked,
+            priority,
             facts,
+            _held: held,
         }
     }
 

@@ -15,6 +15,7 @@ use witgate_wasm::{Choice, Chosen};
 use super::context::Context;
 use super::decide;
 use super::record::{AttemptRecord, Fate};
+use super::slot;
 use crate::api::error::ApiError;
 use crate::clock;
 use crate::upstream::{AttemptFailure, Call, Reply};
@@ -219,7 +220,11 @@ impl Execution<'_> {
         fate: Fate,
     ) -> Result<(Reply, AttemptRecord), Box<Failed>> {
         let context = self.context;
-        let record = AttemptRecord::begin(context, attempt.target, number, plan.tag, fate);
+        let slot = match slot::take(context, attempt).await {
+            Ok(slot) => slot,
+            Err((failure, elapsed)) => return Err(Box::new(Failed::new(attempt.target, failure, elapsed))),
+        };
+        let record = AttemptRecord::begin(context, attempt.target, number, plan.tag, fate, slot);
         let route = context.route();
         let call = Call {
             deployment: attempt.target as usize,
@@ -235,17 +240,7 @@ impl Execution<'_> {
             Ok(reply) => Ok((reply, record)),
             Err(failure) => {
                 let elapsed = record.fail(&failure);
-                Err(Box::new(Failed {
-                    told: FailedAttempt {
-                        target: attempt.target,
-                        kind: failure.kind,
-                        status: failure.status,
-                        retry_after_ms: failure.retry_after.map_or(0.0, |wait| wait.as_secs_f64() * 1000.0),
-                        elapsed_ms: elapsed.as_secs_f64() * 1000.0,
-                        tokens_sent: 0,
-                    },
-                    failure,
-                }))
+                Err(Box::new(Failed::new(attempt.target, failure, elapsed)))
             }
         }
     }
@@ -331,6 +326,20 @@ impl Execution<'_> {
 struct Failed {
     told: FailedAttempt,
     failure: AttemptFailure,
+}
+
+impl Failed {
+    fn new(target: u32, failure: AttemptFailure, elapsed: Duration) -> Self {
+        let told = FailedAttempt {
+            target,
+            kind: failure.kind,
+            status: failure.status,
+            retry_after_ms: failure.retry_after.map_or(0.0, |wait| wait.as_secs_f64() * 1000.0),
+            elapsed_ms: elapsed.as_secs_f64() * 1000.0,
+            tokens_sent: 0,
+        };
+        Self { told, failure }
+    }
 }
 
 /// A request that is wrong in itself is wrong for the plan's next deployment too; whether it is worth another kind

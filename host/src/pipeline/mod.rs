@@ -3,6 +3,7 @@
 //! - [`context`]: what one request carries from stage to stage
 //! - [`decide`]: asks the policy chain
 //! - [`execute`]: carries the plan out: attempts, failover, hedge
+//! - [`slot`]: waits where a deployment carries out as many requests as it may
 //! - [`relay`]: passes the answer on, event by event
 //! - [`receipt`]: tells the client what was done
 //! - [`record`], [`request`]: one outcome for each attempt, one record for each request
@@ -14,3 +15,4 @@ pub mod receipt;
 pub mod record;
 pub mod relay;
 pub mod request;
+pub mod slot;

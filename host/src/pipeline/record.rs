@@ -15,6 +15,7 @@ use witgate_core::vocabulary::Ending;
 use witgate_wasm::Chain;
 
 use super::context::Context;
+use crate::admission::Permit;
 use crate::clock;
 use crate::snapshot::Snapshot;
 use crate::upstream::AttemptFailure;
@@ -32,6 +33,8 @@ struct Open {
     outcome: Outcome,
     started: Instant,
     fate: Fate,
+    /// The deployment's; free when the outcome is told.
+    _slot: Option<Permit>,
 }
 
 /// Set when another attempt answered first.
@@ -61,7 +64,7 @@ impl Fate {
 
 impl AttemptRecord {
     /// The attempt starts now.
-    pub fn begin(context: &Context, target: u32, number: usize, tag: u32, fate: Fate) -> Self {
+    pub fn begin(context: &Context, target: u32, number: usize, tag: u32, fate: Fate, slot: Option<Permit>) -> Self {
         let snapshot = &context.snapshot;
         let live = &snapshot.fleet.deployments()[target as usize].live;
         let route = context.route();
@@ -92,6 +95,7 @@ impl AttemptRecord {
                 outcome,
                 started: Instant::now(),
                 fate,
+                _slot: slot,
             }),
         }
     }

@@ -10,6 +10,7 @@ use witgate_core::openai::{Endpoint, Usage};
 
 use super::execute::By;
 use super::receipt::Receipt;
+use crate::admission::Permit;
 use crate::api::auth::Caller;
 use crate::api::error::ApiError;
 use crate::cache::{Hit, Lookup};
@@ -33,6 +34,8 @@ pub struct RequestRecord {
     first_token: Option<Duration>,
     bytes: u64,
     ended: Ended,
+    /// The right to be in flight; left when the answer has ended.
+    permit: Option<Permit>,
 }
 
 /// What the cache said.
@@ -64,6 +67,7 @@ impl RequestRecord {
             cache: None,
             first_token: None,
             bytes: 0,
+            permit: None,
             ended: Ended { status: CLIENT_GONE, outcome: RequestOutcome::Cancelled, usage: Usage::default() },
         }
     }
@@ -87,6 +91,11 @@ impl RequestRecord {
     pub fn asked(&mut self, caller: &Caller, model: &str) {
         self.caller = Some(caller.clone());
         self.model = model.into();
+    }
+
+    /// It may run, until it ends.
+    pub fn admitted(&mut self, permit: Option<Permit>) {
+        self.permit = permit;
     }
 
     /// Where the name leads.

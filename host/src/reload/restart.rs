@@ -6,12 +6,13 @@ use witgate_core::config::{Cache, Config, Policies, Redis, Server};
 
 /// One sentence for each setting of `now` that is not in force.
 pub(super) fn needed(started: &Config, now: &Config) -> Vec<String> {
-    let Server { listen, read_timeout, shutdown_grace, reuse_port, workers, .. } = &started.server;
+    let Server { listen, read_timeout, write_timeout, shutdown_grace, reuse_port, workers, .. } = &started.server;
     let Policies { directory, code_cache, .. } = &started.policies;
     let Cache { memory, largest, redis, .. } = &started.cache;
     [
         ("server.listen", *listen != now.server.listen),
         ("server.read_timeout", *read_timeout != now.server.read_timeout),
+        ("server.write_timeout", *write_timeout != now.server.write_timeout),
         ("server.shutdown_grace", *shutdown_grace != now.server.shutdown_grace),
         ("server.reuse_port", *reuse_port != now.server.reuse_port),
         ("server.workers", *workers != now.server.workers),
@@ -61,11 +62,11 @@ mod tests {
     fn what_only_counts_at_the_start_is_told_and_the_rest_is_not() {
         let live = "server: {body_limit: 1MiB, request_timeout: 1m}\ncache: {default: {ttl: 1m}}\npolicies: {poll: 1s}";
         assert_eq!(needed(&config(""), &config(live)), Vec::<String>::new());
-        let fixed = "server: {listen: '127.0.0.1:1', workers: 3, read_timeout: 1s, shutdown_grace: 1s, reuse_port: true}\n\
+        let fixed = "server: {listen: '127.0.0.1:1', workers: 3, read_timeout: 1s, write_timeout: 1s, shutdown_grace: 1s, reuse_port: true}\n\
                      policies: {directory: other, code_cache: kept}\n\
                      cache: {memory: 1MiB, largest: 1KiB, redis: {url: 'redis://:secret@here'}}";
         let told = needed(&config(""), &config(fixed));
-        assert_eq!(told.len(), 10);
+        assert_eq!(told.len(), 11);
         assert_eq!(
             told[0],
             "`server.listen` does not reload live: restart the gateway to put the new value into force"

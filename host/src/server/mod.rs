@@ -18,7 +18,6 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use pin_project_lite::pin_project;
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
@@ -26,14 +25,18 @@ use tower_service::Service;
 use crate::drain::Drain;
 
 mod listen;
+mod stall;
 
 pub use listen::{Listener, probe};
+use stall::Unstalled;
 
 /// Times that end a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// For a request's head.
     pub read_timeout: Duration,
+    /// Longest time in which a client takes nothing of what is there for it.
+    pub write_timeout: Duration,
     /// For requests in flight after the shutdown began.
     pub grace: Duration,
 }
@@ -52,6 +55,7 @@ pub async fn serve(
     let builder = Arc::new(builder(limits, &drain));
     let spawn = |stream| {
         let service = HyperService { router: router.clone(), drain: Arc::clone(&drain), asked: Arc::default() };
+        let stream = Unstalled::new(stream, limits.write_timeout);
         let connection = connection(stream, Arc::clone(&builder), service, stopping.clone());
         connections.spawn(drain.waking(connection))
     };
@@ -94,15 +98,11 @@ fn builder(limits: Limits, drain: &Arc<Drain>) -> auto::Builder<Executor> {
 
 /// Serves one connection to its end; once the gateway is `stopping`, that is the end of the requests on it.
 async fn connection(
-    stream: TcpStream,
+    stream: Unstalled,
     builder: Arc<auto::Builder<Executor>>,
     service: HyperService,
     stopping: CancellationToken,
 ) {
-    // Without it a stream's first event can wait 40 ms for the client's delayed ACK.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY not set");
-    }
     let asked = Arc::clone(&service.asked);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut ended = tokio::select! {

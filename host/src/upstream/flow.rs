@@ -49,6 +49,10 @@ impl Flow {
                 Poll::Ready(Some(Ok(chunk))) if chunk.is_empty() => {}
                 Poll::Ready(chunk) => {
                     self.last = Instant::now();
+                    // A client that takes its time finds a chunk whenever it comes, and would never wait.
+                    if self.last >= self.deadline && matches!(chunk, Some(Ok(_))) {
+                        return Poll::Ready(Some(Err(self.failure(FailureKind::Deadline, DEADLINE.to_owned()))));
+                    }
                     return Poll::Ready(chunk);
                 }
                 Poll::Pending => return self.poll_timer(cx).map(|failure| Some(Err(failure))),

@@ -16,6 +16,7 @@ mod fuzz;
 mod hedge;
 mod models;
 mod operations;
+mod overload;
 mod program;
 mod reload;
 mod routes;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::admission::Priority;
 use crate::config::Secret;
 use crate::deployment::Deployment;
 
@@ -64,6 +65,14 @@ pub struct Server {
     pub shutdown_grace: Duration,
     /// SO_REUSEPORT. Default false.
     pub reuse_port: bool,
+    /// Longest time in which a client takes nothing of its answer. Default 60 s.
+    pub write_timeout: Duration,
+    /// Requests at once, all in all. Default: no limit.
+    pub max_in_flight: Option<NonZeroU32>,
+    /// Where requests wait.
+    pub queue: Queue,
+    /// For the bodies of all requests in flight, bytes. Default 1 GiB.
+    pub body_memory: usize,
     /// Worker threads. Default: one for each core.
     pub workers: Option<NonZeroUsize>,
     /// Attempts for one request, all in all. Default 4.
@@ -79,6 +88,15 @@ pub enum Cors {
     Any,
     /// Pages of these origins, such as `https://app.example`; never empty.
     Origins(Vec<Box<str>>),
+}
+
+/// Where requests wait when a limit is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Requests in one queue. Default 256.
+    pub length: u32,
+    /// How long one waits. Default 30 s.
+    pub timeout: Duration,
 }
 
 /// What is logged and how.
@@ -121,6 +139,8 @@ pub struct ApiKey {
     pub tenant: Arc<str>,
     /// For policies (`names.tenant-label`).
     pub labels: Vec<(Arc<str>, Arc<str>)>,
+    /// The highest that its requests may have, and what they have when they do not say. Default normal.
+    pub priority: Priority,
 }
 
 /// One service that we call.

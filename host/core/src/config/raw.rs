@@ -65,6 +65,18 @@ pub(super) struct RawServer {
     /// old one ends. Both must say so, and belong to the same user.
     #[schemars(extend("default" = false))]
     pub(super) reuse_port: Option<bool>,
+    /// Longest time in which a client takes nothing of an answer that is there for it; then the connection is closed,
+    /// and the deployment is free for others.
+    #[schemars(extend("default" = "60s"))]
+    pub(super) write_timeout: Option<DurationText>,
+    /// Requests at once, all in all; more wait in the queue. Without it: no limit.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(super) max_in_flight: Option<u64>,
+    /// Where requests wait when `max_in_flight`, or the `max_concurrency` of a deployment, is reached.
+    pub(super) queue: Option<RawQueue>,
+    /// Memory for the bodies of all requests in flight; what would need more is refused. At least `body_limit`.
+    #[schemars(extend("default" = "1GiB"))]
+    pub(super) body_memory: Option<SizeText>,
     /// Worker threads. Without it: one for each core.
     #[schemars(range(min = 1, max = 1024))]
     pub(super) workers: Option<u64>,
@@ -83,6 +95,20 @@ pub(super) struct RawCors {
     /// Their origins, each as a browser writes it (`https://app.example`, `http://localhost:3000`), or `"*"` for all.
     #[schemars(required)]
     pub(super) origins: Option<TextOrList>,
+}
+
+/// Where requests wait: one queue before the gateway, and one before each deployment that has a limit. More urgent
+/// requests go first.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Queue")]
+pub(super) struct RawQueue {
+    /// Requests that wait in one queue; a more urgent one takes the place of a less urgent one when it is full.
+    #[schemars(range(max = 1_000_000), extend("default" = 256))]
+    pub(super) length: Option<u64>,
+    /// How long a request waits.
+    #[schemars(extend("default" = "30s"))]
+    pub(super) timeout: Option<DurationText>,
 }
 
 /// What is logged and how.
@@ -134,6 +160,18 @@ pub(super) struct RawKey {
     pub(super) tenant: Option<String>,
     /// Shown to policies that ask for them.
     pub(super) labels: Option<Named<String>>,
+    /// How urgent its requests are; the header `x-witgate-priority` may say less.
+    #[schemars(extend("default" = "normal"))]
+    pub(super) priority: Option<RawPriority>,
+}
+
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "Priority", inline)]
+pub(super) enum RawPriority {
+    Low,
+    Normal,
+    High,
 }
 
 /// One service that the gateway calls.
@@ -226,6 +264,9 @@ pub(super) struct RawDeployment {
     /// Tokens a minute that it can take. Without it: no limit.
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub(super) tpm: Option<u64>,
+    /// Requests that it can carry out at once; more wait in the queue (`server.queue`). Without it: no limit.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(super) max_concurrency: Option<u64>,
     /// Context window in tokens.
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub(super) context_tokens: Option<u64>,

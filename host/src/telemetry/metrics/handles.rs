@@ -9,6 +9,7 @@ use witgate_core::outcome::Outcome;
 use witgate_core::vocabulary::{Ending, FailureKind};
 use witgate_wasm::{FailureCause, Hook, PolicyMeter};
 
+use super::overload::OverloadMetrics;
 use super::{Attempts, Maker, Policies, Requests, seconds};
 
 /// How a request ended.
@@ -122,10 +123,12 @@ pub struct DeploymentMetrics {
     tokens_cached: IntCounter,
     cost: Counter,
     failures: [OnceLock<IntCounter>; FailureKind::COUNT],
+    /// Of the queue before it.
+    pub queue: OverloadMetrics,
 }
 
 impl DeploymentMetrics {
-    pub(super) fn new(id: &str, attempts: &Attempts) -> Self {
+    pub(super) fn new(id: &str, attempts: &Attempts, queue: OverloadMetrics) -> Self {
         let tokens = |direction| attempts.tokens.with_label_values(&[id, direction]);
         Self {
             id: id.into(),
@@ -138,6 +141,7 @@ impl DeploymentMetrics {
             tokens_cached: tokens("cached"),
             cost: attempts.cost.with_label_values(&[id]),
             failures: std::array::from_fn(|_| OnceLock::new()),
+            queue,
         }
     }
 

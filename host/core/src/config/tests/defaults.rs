@@ -29,6 +29,7 @@ cache: {redis: {url: 'redis://here'}}
         map.extend(stated);
     };
     fill("/server", "Server");
+    fill("/server/queue", "Queue");
     fill("/log", "Log");
     fill("/providers/demo", "Provider");
     fill("/providers/demo/demo", "Demo");
@@ -53,6 +54,7 @@ fn json_of(text: &str) -> Value {
     for section in ["server", "log"] {
         value[section] = Value::Object(Map::new());
     }
+    value["server"]["queue"] = Value::Object(Map::new());
     value
 }
 
