@@ -54,7 +54,12 @@ pub async fn serve(
     let connections = TaskTracker::new();
     let builder = Arc::new(builder(limits, &drain));
     let spawn = |stream| {
-        let service = HyperService { router: router.clone(), drain: Arc::clone(&drain), asked: Arc::default() };
+        let service = HyperService {
+            router: router.clone(),
+            drain: Arc::clone(&drain),
+            asked: Arc::default(),
+            write_timeout: limits.write_timeout,
+        };
         let stream = Unstalled::new(stream, limits.write_timeout);
         let connection = connection(stream, Arc::clone(&builder), service, stopping.clone());
         connections.spawn(drain.waking(connection))
@@ -156,6 +161,7 @@ struct HyperService {
     drain: Arc<Drain>,
     /// Whether a request has come on this connection.
     asked: Arc<AtomicBool>,
+    write_timeout: Duration,
 }
 
 impl hyper::service::Service<hyper::Request<Incoming>> for HyperService {
@@ -165,19 +171,21 @@ impl hyper::service::Service<hyper::Request<Incoming>> for HyperService {
 
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
         self.asked.store(true, Relaxed);
-        // HTTP/2 says it in a frame instead, once no more connections are accepted.
-        let drain = (request.version() <= Version::HTTP_11).then(|| Arc::clone(&self.drain));
+        let http1 = request.version() <= Version::HTTP_11;
         // The router is always ready; cloning it is two reference counts.
-        Responding { response: self.router.clone().call(request.map(Body::new)), drain }
+        let response = self.router.clone().call(request.map(Body::new));
+        Responding { response, drain: Arc::clone(&self.drain), http1, write_timeout: self.write_timeout }
     }
 }
 
 pin_project! {
-    /// A response that tells the client to connect anew when the gateway is about to end.
+    /// A response with what belongs to its connection: that it ends, or that the client must take it in time.
     struct Responding {
         #[pin]
         response: RouteFuture<Infallible>,
-        drain: Option<Arc<Drain>>,
+        drain: Arc<Drain>,
+        http1: bool,
+        write_timeout: Duration,
     }
 }
 
@@ -187,7 +195,11 @@ impl Future for Responding {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.response.poll(cx))?;
-        if this.drain.as_ref().is_some_and(|drain| drain.has_begun()) {
+        if !*this.http1 {
+            // That the gateway ends, HTTP/2 says in a frame, once no more connections are accepted.
+            return Poll::Ready(Ok(response.map(|body| stall::watched(body, *this.write_timeout, this.drain))));
+        }
+        if this.drain.has_begun() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Poll::Ready(Ok(response))

@@ -234,3 +234,22 @@ async fn a_client_that_reads_nothing_frees_the_slot() {
     assert_eq!(a.abandoned(), 1);
     drop(deaf);
 }
+
+#[tokio::test]
+async fn a_stream_of_http2_that_nobody_reads_frees_the_slot() {
+    let event = format!("data: {{\"choices\":[],\"x\":\"{}\"}}\n\n", "x".repeat(200_000));
+    let a = upstream().events(vec![event; 400]).start().await;
+    let config = json!({"server": {"write_timeout": "700ms"}});
+    let gateway = Serving::start(&gateway().model("fast", [&a]).config(config).write()).await;
+    let url = format!("http://{}{CHAT}", gateway.address);
+    // it takes a little, and then nothing as long as nobody reads its pipe
+    let mut curl = std::process::Command::new("curl")
+        .args(["-sN", "--http2-prior-knowledge", "--max-time", "60", "-H", "content-type: application/json"])
+        .args(["-d", ASK_STREAM, &url])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("curl runs");
+    eventually("the upstream is let go", async || a.abandoned() == 1).await;
+    curl.kill().unwrap();
+    curl.wait().unwrap();
+}
