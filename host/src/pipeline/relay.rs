@@ -143,6 +143,7 @@ impl Relay {
         // For the client that goes away in the middle.
         accounts.attempt.tokens(used);
         accounts.request.passed(piece.len());
+        accounts.request.used(used);
         if let Some(recording) = &mut accounts.recording {
             recording.push(piece);
         }

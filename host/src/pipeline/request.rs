@@ -134,6 +134,11 @@ impl RequestRecord {
         self.bytes += bytes as u64;
     }
 
+    /// What is known of the tokens so far; it is told even when the client goes away.
+    pub fn used(&mut self, usage: Usage) {
+        self.ended.usage = usage;
+    }
+
     /// The answer is complete.
     pub fn served(&mut self, status: StatusCode, usage: Usage) {
         self.ended = Ended { status: status.as_u16(), outcome: RequestOutcome::Served, usage };

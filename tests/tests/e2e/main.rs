@@ -7,6 +7,7 @@
 mod auth;
 mod bad_input;
 mod cache;
+mod cancel;
 mod chat;
 mod cli;
 mod cors;
