@@ -18,7 +18,7 @@ use crate::cache::Scope;
 use crate::names::{ModelNames, NameTable};
 use crate::reload::store::PolicyStore;
 use crate::telemetry::metrics::{DeploymentMetrics, Metrics, RouteMetrics};
-use crate::upstream::Upstreams;
+use crate::upstream::{Times, Upstreams};
 
 /// What one request needs to know.
 pub struct Snapshot {
@@ -60,7 +60,7 @@ pub struct RouteState {
     /// For a whole request.
     pub timeout: Duration,
     /// Instead of the provider's.
-    pub first_byte_timeout: Option<Duration>,
+    pub times: Times,
     /// Some stage exports `observer`.
     pub observed: bool,
     /// Some stage was granted headers or prompts.
@@ -285,7 +285,11 @@ fn route_state(
         after_failure,
         cache: Scope::of(config, route),
         timeout: route.timeout.unwrap_or(config.server.request_timeout),
-        first_byte_timeout: route.first_byte_timeout,
+        times: Times {
+            first_byte: route.first_byte_timeout,
+            first_token: route.first_token_timeout,
+            idle: route.idle_timeout,
+        },
         metrics: parts.metrics.route(&route.name),
     })
 }

@@ -230,6 +230,7 @@ impl Live {
             | FailureKind::ConnectTimeout
             | FailureKind::Reset
             | FailureKind::FirstByteTimeout
+            | FailureKind::FirstTokenTimeout
             | FailureKind::Deadline
             | FailureKind::Stalled
             | FailureKind::Cut

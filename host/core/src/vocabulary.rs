@@ -127,6 +127,7 @@ vocabulary! {
         BadRequest = "bad-request", "not carried out", 0.0, "Any other 4xx: the request is refused as it stands.";
         Malformed = "malformed", "perhaps", 0.0, "The answer is not what the dialect says it must be.";
         ErrorInStream = "error-in-stream", "perhaps", 0.0, "A 200 whose first event is an error.";
+        FirstTokenTimeout = "first-token-timeout", "perhaps", 0.0, "The head of a stream came, but no event of it within the timeout.";
         QueueFull = "queue-full", "not carried out", 0.0, "The request was not sent: no slot of the deployment (`max_concurrency`) was free in time, or too many waited for one.";
     }
 }
@@ -181,6 +182,7 @@ impl FailureKind {
             | Self::BadRequest => false,
             Self::Reset
             | Self::FirstByteTimeout
+            | Self::FirstTokenTimeout
             | Self::Deadline
             | Self::Stalled
             | Self::Cut

@@ -127,7 +127,9 @@ impl ApiError {
             Self::ContentType { .. } | Self::ContentEncoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::NotEncodedSo { .. } | Self::BrokenBody | Self::Header { .. } | Self::Request(_) => StatusCode::BAD_REQUEST,
+            Self::NotEncodedSo { .. } | Self::BrokenBody | Self::Header { .. } | Self::Request(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Rejected(rejection) => StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::FORBIDDEN),
             Self::PolicyFailed { .. } | Self::ShuttingDown | Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream { failure, .. } => upstream_status(failure),
@@ -337,9 +339,11 @@ fn upstream_status(failure: &AttemptFailure) -> StatusCode {
         }
         FailureKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         FailureKind::Overloaded | FailureKind::QueueFull => StatusCode::SERVICE_UNAVAILABLE,
-        FailureKind::ConnectTimeout | FailureKind::FirstByteTimeout | FailureKind::Deadline | FailureKind::Stalled => {
-            StatusCode::GATEWAY_TIMEOUT
-        }
+        FailureKind::ConnectTimeout
+        | FailureKind::FirstByteTimeout
+        | FailureKind::FirstTokenTimeout
+        | FailureKind::Deadline
+        | FailureKind::Stalled => StatusCode::GATEWAY_TIMEOUT,
         FailureKind::Connect
         | FailureKind::Reset
         | FailureKind::Cut
@@ -354,8 +358,9 @@ fn upstream_status(failure: &AttemptFailure) -> StatusCode {
 
 fn upstream_body(attempts: usize, deployment: &str, failure: &AttemptFailure) -> ErrorBody {
     let tried = if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
-    // Where nobody upstream has said anything, our own words hold addresses: those are for the log.
-    let why = if failure.status == 0 { failure.kind.summary() } else { &failure.message };
+    // Where nobody upstream has said anything, our own words may hold addresses, which are for the log. Times do not.
+    let is_time = matches!(failure.kind, FailureKind::FirstByteTimeout | FailureKind::Deadline);
+    let why = if failure.status == 0 && !is_time { failure.kind.summary() } else { &failure.message };
     let message = format!("No deployment could answer ({tried}); the last one, `{deployment}`: {why}");
     let status = upstream_status(failure);
     ErrorBody::new(message, kind_of(status)).with_code(failure.kind.name())

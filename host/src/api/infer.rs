@@ -19,6 +19,7 @@ use crate::api::cors::Sharing;
 use crate::api::encoding::Encoding;
 use crate::api::error::{ApiError, Busy};
 use crate::api::overload;
+use crate::api::patience::Patience;
 use crate::cache::{Hit, Lookup, Question, Slot};
 use crate::gateway::Gateway;
 use crate::pipeline::context::{Arrival, Context};
@@ -94,6 +95,7 @@ async fn answer(
     check_content_type(&headers)?;
     let encoding = Encoding::announced(&headers)?;
     let server = &snapshot.config.server;
+    let patience = Patience::of(&headers)?;
     let priority = overload::priority(&headers, caller.priority)?;
     // Before the body: what waits takes no memory.
     record.admitted(overload::enter(&gateway, server, priority, record.started()).await?);
@@ -122,6 +124,7 @@ async fn answer(
         body,
         peek,
         caller,
+        patience,
         priority,
         held,
     });

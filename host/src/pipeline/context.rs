@@ -13,6 +13,7 @@ use witgate_core::vocabulary::Fact;
 
 use crate::admission::Held;
 use crate::api::auth::Caller;
+use crate::api::patience::Patience;
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::snapshot::{RouteState, Snapshot};
@@ -42,6 +43,10 @@ pub struct Context {
     pub id: RequestId,
     /// When the request came.
     pub started: Instant,
+    /// What the client waits for at most.
+    pub patience: Patience,
+    /// When its answer must have begun.
+    pub begin_by: Instant,
     /// When its time is over.
     pub deadline: Instant,
     /// Number of the decision.
@@ -78,6 +83,8 @@ pub struct Arrival {
     /// See [`Context`].
     pub id: RequestId,
     /// See [`Context`].
+    pub patience: Patience,
+    /// See [`Context`].
     pub priority: Priority,
     /// The memory of the body.
     pub held: Held,
@@ -99,6 +106,7 @@ impl Context {
             peek,
             caller,
             id,
+            patience,
             priority,
             held,
             started,
@@ -111,7 +119,7 @@ impl Context {
             streaming: peek.stream,
         };
         let facts = facts(&asked, &peek, body.len());
-        let deadline = started + snapshot.routes[route].timeout;
+        let (begin_by, deadline) = patience.ends(started, snapshot.routes[route].timeout);
         let decision = gateway.next_decision();
         Self {
             gateway,
@@ -125,6 +133,8 @@ impl Context {
             caller,
             id,
             started,
+            patience,
+            begin_by,
             deadline,
             decision,
             asked,
@@ -145,9 +155,9 @@ impl Context {
         entry.map_or_else(|| Arc::from(""), |entry| Arc::clone(&entry.spec.id))
     }
 
-    /// What is left of the request's time.
+    /// What is left of the time until the answer must have begun.
     pub fn remaining(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        self.begin_by.saturating_duration_since(Instant::now())
     }
 
     /// Tokens that an attempt is counted with until the truth is known.

@@ -18,7 +18,7 @@ use super::record::{AttemptRecord, Fate};
 use super::slot;
 use crate::api::error::ApiError;
 use crate::clock;
-use crate::upstream::{AttemptFailure, Call, Reply};
+use crate::upstream::{AttemptFailure, Call, Reply, Times};
 
 /// An attempt that answered.
 pub struct Answered {
@@ -233,7 +233,12 @@ impl Execution<'_> {
             requested_model: &context.requested_model,
             overlay: attempt.overlay.as_deref(),
             client_headers: &context.headers,
-            first_byte_timeout: attempt.timeout.or(route.first_byte_timeout),
+            instead: match attempt.timeout {
+                Some(time) => Times { first_byte: Some(time), first_token: Some(time), idle: route.times.idle },
+                None => route.times,
+            },
+            at_most: context.patience.times,
+            begin_by: context.begin_by,
             deadline: context.deadline,
         };
         match context.snapshot.upstreams.call(call).await {
@@ -308,7 +313,7 @@ impl Execution<'_> {
     }
 
     fn may_go_on(&self) -> bool {
-        self.attempts_left() > 0 && Instant::now() < self.context.deadline
+        self.attempts_left() > 0 && Instant::now() < self.context.begin_by
     }
 
     fn attempts_left(&self) -> usize {

@@ -1,6 +1,6 @@
 //! One attempt: sends the request, waits for what must come first, and says what came.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, LOCATION};
@@ -27,17 +27,43 @@ impl Upstreams {
         let deployment = &self.deployments[call.deployment];
         let provider = &self.providers[deployment.provider];
         let body = request_body(&call, deployment.model.as_ref())?;
-        let first_byte = call.first_byte_timeout.unwrap_or(provider.first_byte_timeout);
-        let patience = first_byte.min(call.deadline.saturating_duration_since(Instant::now()));
-        match tokio::time::timeout(patience, begin(provider, body, &call)).await {
-            Ok(begun) => begun?.complete(&call).await,
-            Err(_) if patience < first_byte => Err(AttemptFailure::new(FailureKind::Deadline, DEADLINE)),
-            Err(_) => {
-                let message = format!("no answer began within {first_byte:?}");
-                Err(AttemptFailure::new(FailureKind::FirstByteTimeout, message))
-            }
+        let patience = provider.patience.of(&call.instead, &call.at_most);
+        let started = Instant::now();
+        let by = |limit: Duration| call.begin_by.min(started + limit);
+        let head = head(provider, body, &call);
+        let Ok(head) = tokio::time::timeout_at(by(patience.first_byte).into(), head).await else {
+            let message = format!("no answer began within {:?}", patience.first_byte);
+            return Err(late(&call, AttemptFailure::new(FailureKind::FirstByteTimeout, message)));
+        };
+        let (head, source) = head?;
+        let mut flow = Flow::new(source, head.status.as_u16(), patience.idle, call.deadline);
+        if !head.status.is_success() {
+            return Err(refused(&head, flow).await);
         }
+        if !call.peek.stream || is_other_than_events(&head.headers) {
+            return whole(&call, &head, flow).await;
+        }
+        let (status, headers) = (head.status, headers::relayed(&head.headers));
+        // A model that thinks before its first event is not stalled: that time has a limit of its own.
+        flow.wait_at_most(patience.first_token + patience.idle);
+        let events = Events::begin(flow, patience.keep_alive);
+        let Ok(events) = tokio::time::timeout_at(by(patience.first_token).into(), events).await else {
+            let message = format!("no event of the stream came within {:?}", patience.first_token);
+            let failure = AttemptFailure::new(FailureKind::FirstTokenTimeout, message);
+            return Err(late(&call, failure.with_status(status.as_u16())));
+        };
+        let mut events = Box::new(events?);
+        events.wait_at_most(patience.idle);
+        Ok(Reply::Stream(StreamReply { status, headers, events }))
     }
+}
+
+/// What was not in time: the attempt, or the whole request.
+fn late(call: &Call<'_>, failure: AttemptFailure) -> AttemptFailure {
+    if Instant::now() < call.begin_by {
+        return failure;
+    }
+    AttemptFailure::new(FailureKind::Deadline, DEADLINE)
 }
 
 /// The body for this deployment.
@@ -59,30 +85,36 @@ fn request_body(call: &Call<'_>, model: Option<&ModelLiteral>) -> Result<Request
     Ok(rewritten(&body, &peeked))
 }
 
-/// Sends the request and waits for what the first-byte timeout is about: the head of the answer, or of a stream the
-/// first event.
-async fn begin(provider: &Provider, body: RequestBody, call: &Call<'_>) -> Result<Begun, AttemptFailure> {
-    let (head, source) = match &provider.backend {
+/// Sends the request and waits for the head of the answer.
+async fn head(
+    provider: &Provider,
+    body: RequestBody,
+    call: &Call<'_>,
+) -> Result<(response::Parts, Source), AttemptFailure> {
+    match &provider.backend {
         Backend::Http(service) => {
             let (head, body) = send(service, body, call).await?;
-            (head, Source::Http(body))
+            Ok((head, Source::Http(body)))
         }
         Backend::Demo(demo) => {
             let (head, script) = demo.answer(&body, call.peek.endpoint, SystemTime::now());
-            (head, Source::Demo(script))
+            Ok((head, Source::Demo(script)))
         }
-        Backend::Unusable(why) => return Err(AttemptFailure::new(FailureKind::Connect, why)),
-    };
-    let flow = Flow::new(source, head.status.as_u16(), provider.idle_timeout, call.deadline);
-    if !head.status.is_success() {
-        return Ok(Begun::Refused(head, flow));
+        Backend::Unusable(why) => Err(AttemptFailure::new(FailureKind::Connect, why)),
     }
-    if call.peek.stream && !is_other_than_events(&head.headers) {
-        let events = Box::new(Events::begin(flow).await?);
-        let headers = headers::relayed(&head.headers);
-        return Ok(Begun::Stream(StreamReply { status: head.status, headers, events }));
+}
+
+/// Reads what must be known of an answer that is no stream before it can be passed on.
+async fn whole(call: &Call<'_>, head: &response::Parts, flow: Flow) -> Result<Reply, AttemptFailure> {
+    let body = AnswerBody::begin(flow).await?;
+    if call.peek.stream {
+        let got = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let message = format!("asked for a stream, but the answer's content type is `{got}`");
+        return Err(AttemptFailure::new(FailureKind::Malformed, message).with_status(head.status.as_u16()));
     }
-    Ok(Begun::Whole { head, flow, streaming: call.peek.stream })
+    let embeddings = call.peek.endpoint == Endpoint::Embeddings;
+    let body = if embeddings { vectors::as_asked(body, call.body) } else { body };
+    Ok(Reply::Whole(WholeReply { status: head.status, headers: headers::relayed(&head.headers), body }))
 }
 
 async fn send(
@@ -92,36 +124,6 @@ async fn send(
 ) -> Result<(response::Parts, Body), AttemptFailure> {
     let request = || service.request(call.peek.endpoint, body.clone(), call.peek.stream, call.client_headers);
     service.client.send(request).await
-}
-
-/// An answer that has begun.
-enum Begun {
-    Stream(StreamReply),
-    Whole { head: response::Parts, flow: Flow, streaming: bool },
-    Refused(response::Parts, Flow),
-}
-
-impl Begun {
-    /// Reads what must be known before the answer can be passed on.
-    async fn complete(self, call: &Call<'_>) -> Result<Reply, AttemptFailure> {
-        match self {
-            Self::Stream(reply) => Ok(Reply::Stream(reply)),
-            Self::Refused(head, flow) => Err(refused(&head, flow).await),
-            Self::Whole { head, flow, streaming } => {
-                let body = AnswerBody::begin(flow).await?;
-                if streaming {
-                    let got = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-                    let message = format!("asked for a stream, but the answer's content type is `{got}`");
-                    let failure = AttemptFailure::new(FailureKind::Malformed, message);
-                    return Err(failure.with_status(head.status.as_u16()));
-                }
-                let embeddings = call.peek.endpoint == Endpoint::Embeddings;
-                let body = if embeddings { vectors::as_asked(body, call.body) } else { body };
-                let headers = headers::relayed(&head.headers);
-                Ok(Reply::Whole(WholeReply { status: head.status, headers, body }))
-            }
-        }
-    }
 }
 
 /// Whether the answer says that it is something else than events. Some servers do not say what a stream is.

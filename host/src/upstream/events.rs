@@ -6,6 +6,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -26,14 +27,19 @@ pub struct Events {
     first: Option<Bytes>,
     /// An error event that has been put into shape; comes next.
     error: Option<Bytes>,
+    /// Longest time with nothing but comments.
+    keep_alive: Duration,
+    last_event: Instant,
     ended: bool,
 }
 
 impl Events {
     /// Waits for the first event; comments before it are not kept, since nobody has been kept waiting by us.
-    pub(super) async fn begin(flow: Flow) -> Result<Self, AttemptFailure> {
+    pub(super) async fn begin(flow: Flow, keep_alive: Duration) -> Result<Self, AttemptFailure> {
         let splitter = Splitter::new(sse::DEFAULT_LIMIT);
-        let mut events = Self { flow, splitter, tally: Tally::default(), first: None, error: None, ended: false };
+        let last_event = Instant::now();
+        let tally = Tally::default();
+        let mut events = Self { flow, splitter, tally, first: None, error: None, keep_alive, last_event, ended: false };
         loop {
             let mut seen = Seen::Nothing;
             let mut error = None;
@@ -61,10 +67,16 @@ impl Events {
                 (Some(Ok(_)), Seen::Nothing) => {}
                 (Some(Ok(run)), Seen::Chunk) => {
                     events.first = Some(run);
+                    events.last_event = events.flow.last();
                     return Ok(events);
                 }
             }
         }
+    }
+
+    /// From now on, this long for the next bytes.
+    pub(super) fn wait_at_most(&mut self, idle: Duration) {
+        self.flow.wait_at_most(idle);
     }
 
     /// What has gone by so far.
@@ -145,9 +157,16 @@ impl Stream for Events {
             events.ended = true;
             return Poll::Ready(None);
         }
-        let run = ready!(events.poll_run(cx, |_, _| ()));
+        let mut only_comments = true;
+        let run = ready!(events.poll_run(cx, |_, what| only_comments &= what == Seen::Nothing));
         let item = match run {
+            Some(Ok(_)) if only_comments && events.flow.last() - events.last_event >= events.keep_alive => {
+                Some(Err(events.flow.stalled("nothing but keep-alives", events.keep_alive)))
+            }
             Some(Ok(run)) => {
+                if !only_comments {
+                    events.last_event = events.flow.last();
+                }
                 if events.tally.done() {
                     events.flow.expect_end();
                 }

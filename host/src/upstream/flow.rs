@@ -66,8 +66,23 @@ impl Flow {
 
     /// The answer is complete: what still comes is waited for only so that the connection can be used again.
     pub(super) fn expect_end(&mut self) {
-        self.idle = END_OF_BODY;
+        self.wait_at_most(END_OF_BODY);
+    }
+
+    /// From now on, this long for the next bytes.
+    pub(super) fn wait_at_most(&mut self, idle: Duration) {
+        self.idle = idle;
         self.timer = None;
+    }
+
+    /// When the last bytes came.
+    pub(super) fn last(&self) -> Instant {
+        self.last
+    }
+
+    /// Nothing came that was waited for.
+    pub(super) fn stalled(&self, what: &str, time: Duration) -> AttemptFailure {
+        self.failure(FailureKind::Stalled, format!("the answer stalled: {what} came for {time:?}"))
     }
 
     /// The answer ended where it must not.
@@ -91,8 +106,7 @@ impl Flow {
                 return Poll::Ready(self.failure(FailureKind::Deadline, DEADLINE.to_owned()));
             }
             if now >= due {
-                let message = format!("the answer stalled: nothing came for {:?}", self.idle);
-                return Poll::Ready(self.failure(FailureKind::Stalled, message));
+                return Poll::Ready(self.stalled("nothing", self.idle));
             }
             // Chunks have come since it was set.
             timer.as_mut().reset(due.into());

@@ -24,4 +24,5 @@ mod routes;
 mod sandbox;
 mod stream;
 mod swaps;
+mod timeouts;
 mod wire;

@@ -159,10 +159,14 @@ pub struct Provider {
     pub headers: Vec<(String, Secret)>,
     /// Default 5 s.
     pub connect_timeout: Duration,
-    /// To the first byte of the answer (of a stream: the first event). Default 5 min: a local model may have to load.
+    /// To the head of the answer. Default 5 min: a local model may have to load.
     pub first_byte_timeout: Duration,
+    /// To the first event of a stream. Default as `first_byte_timeout`.
+    pub first_token_timeout: Duration,
     /// Longest silence within an answer. Default 60 s.
     pub idle_timeout: Duration,
+    /// Longest time within a stream in which only comments come. Default 5 min.
+    pub keep_alive_timeout: Duration,
     /// How long an unused connection is kept. Default 4 s: llama.cpp closes at 5 s.
     pub pool_idle_timeout: Duration,
     /// Unused connections kept. Default 256.
@@ -228,6 +232,10 @@ pub struct Route {
     pub timeout: Option<Duration>,
     /// Overrides [`Provider::first_byte_timeout`].
     pub first_byte_timeout: Option<Duration>,
+    /// Overrides [`Provider::first_token_timeout`].
+    pub first_token_timeout: Option<Duration>,
+    /// Overrides [`Provider::idle_timeout`].
+    pub idle_timeout: Option<Duration>,
 }
 
 /// A client's model name, exact or with `*` (any characters, also none, also `/`).

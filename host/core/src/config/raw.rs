@@ -48,7 +48,8 @@ pub(super) struct RawServer {
     /// Largest request body.
     #[schemars(extend("default" = "32MiB"))]
     pub(super) body_limit: Option<SizeText>,
-    /// From the first byte of a request to the last of its answer.
+    /// From the first byte of a request to the last of its answer. A client may set less for one request: headers
+    /// `x-witgate-timeout`, and those that the OpenAI SDKs send.
     #[schemars(extend("default" = "10m"))]
     pub(super) request_timeout: Option<DurationText>,
     /// For reading a request's head and body.
@@ -193,12 +194,19 @@ pub(super) struct RawProvider {
     /// For making a connection, TLS included.
     #[schemars(extend("default" = "5s"))]
     pub(super) connect_timeout: Option<DurationText>,
-    /// From sending a request to the first byte of the answer; a local model may have to be loaded first.
+    /// From sending a request to the head of the answer; a local model may have to be loaded first. A client may set
+    /// less for one request: header `x-witgate-first-byte-timeout`.
     #[schemars(extend("default" = "5m"))]
     pub(super) first_byte_timeout: Option<DurationText>,
-    /// Longest silence within an answer.
+    /// From sending a request to the first event of a stream; header `x-witgate-first-token-timeout`. Without it: as
+    /// `first_byte_timeout`.
+    pub(super) first_token_timeout: Option<DurationText>,
+    /// Longest silence within an answer; header `x-witgate-idle-timeout`.
     #[schemars(extend("default" = "60s"))]
     pub(super) idle_timeout: Option<DurationText>,
+    /// Longest time within a stream in which only comments come, which servers send to keep a connection open.
+    #[schemars(extend("default" = "5m"))]
+    pub(super) keep_alive_timeout: Option<DurationText>,
     /// How long an unused connection is kept. Keep it below what the provider does: llama.cpp closes at 5 s.
     #[schemars(extend("default" = "4s"))]
     pub(super) pool_idle_timeout: Option<DurationText>,
@@ -320,6 +328,11 @@ pub(super) struct RawRoute {
     pub(super) timeout: Option<DurationText>,
     /// Instead of the provider's `first_byte_timeout`.
     pub(super) first_byte_timeout: Option<DurationText>,
+    /// Instead of the provider's `first_token_timeout`. Without it: the route's `first_byte_timeout`, else the
+    /// provider's.
+    pub(super) first_token_timeout: Option<DurationText>,
+    /// Instead of the provider's `idle_timeout`.
+    pub(super) idle_timeout: Option<DurationText>,
     /// Whether names that nothing else matches lead here; one route at most.
     #[schemars(extend("default" = false))]
     pub(super) default: Option<bool>,

@@ -154,7 +154,7 @@ async fn a_stream_has_its_timeouts_too() {
     let mut request = stream();
     request.first_byte_timeout = Some(Duration::from_millis(50));
     // a head alone is not a first event
-    let wanted = told(FailureKind::FirstByteTimeout, 0, "no answer began within 50ms");
+    let wanted = told(FailureKind::FirstTokenTimeout, 200, "no event of the stream came within 50ms");
     assert_eq!(request.told(&upstreams).await, wanted);
     let (text, failure) = drain(request.events(&upstreams).await).await;
     let failure = failure.unwrap();

@@ -47,7 +47,10 @@ fn provider(
     let connect_timeout = time("connect_timeout", raw.connect_timeout, 5);
     let first_byte_timeout = time("first_byte_timeout", raw.first_byte_timeout, 300);
     let idle_timeout = time("idle_timeout", raw.idle_timeout, 60);
+    let keep_alive_timeout = time("keep_alive_timeout", raw.keep_alive_timeout, 300);
     let pool_idle_timeout = time("pool_idle_timeout", raw.pool_idle_timeout, 4);
+    let first_token = path.key("first_token_timeout");
+    let first_token_timeout = duration(raw.first_token_timeout, &first_token, MILLISECOND..=DAY, findings);
     let base_url = address(raw.base_url, dialect, path, findings);
     let has_key = raw.api_key.is_some();
     let api_key = secret(raw.api_key, &path.key("api_key"), findings, lookup);
@@ -63,7 +66,9 @@ fn provider(
         headers,
         connect_timeout,
         first_byte_timeout,
+        first_token_timeout: first_token_timeout.unwrap_or(first_byte_timeout),
         idle_timeout,
+        keep_alive_timeout,
         pool_idle_timeout,
         pool_max_idle: raw.pool_max_idle.and_then(|count| usize::try_from(count).ok()).unwrap_or(256),
         demo: (dialect == Dialect::Demo).then(|| demo(raw.demo.unwrap_or_default(), &path.key("demo"), findings)),
