@@ -11,6 +11,7 @@ mod check;
 mod local;
 mod policy;
 mod serve;
+mod supervisor;
 
 /// An OpenAI-compatible gateway whose routing is pluggable WebAssembly.
 #[derive(Parser)]

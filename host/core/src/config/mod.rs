@@ -41,6 +41,7 @@ pub(crate) use resolve::ANY_CAPABILITY;
 pub use resolve::DEFAULT_CHAIN;
 pub use schema::schema;
 pub use secret::{Secret, digest, same_digest};
+pub use units::parse_duration;
 
 use findings::Findings;
 use tree::Node;
