@@ -352,6 +352,7 @@ const fn weight(kind: FailureKind) -> Weight {
         | FailureKind::BadRequest
         | FailureKind::ContentPolicy
         | FailureKind::Unsupported
+        | FailureKind::QueueFull
         | FailureKind::Deadline => Weight::None,
     }
 }

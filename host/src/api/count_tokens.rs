@@ -3,6 +3,7 @@
 //! Counting is no inference: it tells nothing of how a deployment is doing, so no outcome is recorded. Which deployment
 //! is asked, the policies decide, among those that can count.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -13,13 +14,16 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use witgate_core::config::Dialect;
 use witgate_core::openai::{Endpoint, Usage, peek};
-use witgate_core::vocabulary::FailureKind;
 use witgate_wasm::Choice;
 
-use crate::api::body::{check_content_type, collect};
+use crate::admission::Held;
+use crate::api::body::check_content_type;
 use crate::api::cors::Sharing;
 use crate::api::encoding::Encoding;
 use crate::api::error::ApiError;
+use crate::api::infer::read;
+use crate::api::overload;
+use crate::api::patience::Patience;
 use crate::gateway::Gateway;
 use crate::pipeline::context::{Arrival, Context};
 use crate::pipeline::decide;
@@ -35,7 +39,12 @@ pub async fn count_tokens(State(gateway): State<Arc<Gateway>>, request: Request<
     let snapshot = gateway.snapshot();
     let sharing = Sharing::of(snapshot.config.server.cors.as_ref(), &parts.headers);
     let mut record = RequestRecord::begin(&gateway, Endpoint::CountTokens, id);
-    let mut response = match count(gateway, snapshot, parts.headers, body, &mut record).await {
+    let drain = Arc::clone(gateway.drain());
+    let counted = {
+        let counted = pin!(count(gateway, snapshot, parts.headers, body, &mut record));
+        drain.unless_over(counted).await.unwrap_or(Err(ApiError::ShuttingDown))
+    };
+    let mut response = match counted {
         Ok(Count { body, by }) => {
             record.passed(body.len());
             record.served(StatusCode::OK, Usage::default());
@@ -79,10 +88,11 @@ async fn count(
     check_content_type(&headers)?;
     let encoding = Encoding::announced(&headers)?;
     let server = &snapshot.config.server;
-    let mut body = collect(&headers, body, server.body_limit, server.read_timeout).await?;
-    if let Some(encoding) = encoding {
-        body = encoding.undo(body, server.body_limit).await?;
-    }
+    let patience = Patience::of(&headers)?;
+    let priority = overload::priority(&headers, caller.priority)?;
+    record.admitted(overload::enter(&gateway, server, priority, record.started()).await?);
+    let mut held = Held::new(&gateway.bodies, server.body_memory);
+    let body = read(&gateway, &headers, body, encoding, server, &mut held).await?;
     let peek = peek(&body, Endpoint::CountTokens).map_err(ApiError::Request)?;
     record.asked(&caller, &peek.model);
     let resolved =
@@ -107,6 +117,9 @@ async fn count(
         body,
         peek,
         caller,
+        patience,
+        priority,
+        held,
     });
     Ok(ask(&context).await?.unwrap_or_else(|| Count::estimate(tokens)))
 }
@@ -131,7 +144,9 @@ async fn ask(context: &Context) -> Result<Option<Count>, ApiError> {
         requested_model: &context.requested_model,
         overlay: None,
         client_headers: &context.headers,
-        first_byte_timeout: attempt.timeout.or(context.route().first_byte_timeout),
+        instead: context.route().times,
+        at_most: context.patience.times,
+        begin_by: context.begin_by,
         deadline: context.deadline,
     };
     match context.snapshot.upstreams.call(call).await {

@@ -105,11 +105,7 @@ async fn answer(
     // Before the body: what waits takes no memory.
     record.admitted(overload::enter(&gateway, server, priority, record.started()).await?);
     let mut held = Held::new(&gateway.bodies, server.body_memory);
-    let body = read(&headers, body, encoding, server, &mut held).await.inspect_err(|error| {
-        if matches!(error, ApiError::Busy(Busy::Memory)) {
-            gateway.overload.no_memory();
-        }
-    })?;
+    let body = read(&gateway, &headers, body, encoding, server, &mut held).await?;
     let peek = peek(&body, endpoint).map_err(ApiError::Request)?;
     record.asked(&caller, &peek.model);
     let resolved =
@@ -157,16 +153,24 @@ async fn answer(
     }
 }
 
-/// The body, unpacked.
-async fn read(
+/// The body, unpacked; where there is no memory for it, that is counted.
+pub(super) async fn read(
+    gateway: &Gateway,
     headers: &HeaderMap,
     body: Body,
     encoding: Option<Encoding>,
     server: &Server,
     held: &mut Held,
 ) -> Result<Bytes, ApiError> {
-    let body = collect(headers, body, server.body_limit, server.read_timeout, held).await?;
-    let Some(encoding) = encoding else { return Ok(body) };
-    let body = encoding.undo(body, server.body_limit).await?;
-    if held.take(body.len()) { Ok(body) } else { Err(ApiError::Busy(Busy::Memory)) }
+    let whole = async {
+        let body = collect(headers, body, server.body_limit, server.read_timeout, held).await?;
+        let Some(encoding) = encoding else { return Ok(body) };
+        let body = encoding.undo(body, server.body_limit).await?;
+        if held.take(body.len()) { Ok(body) } else { Err(ApiError::Busy(Busy::Memory)) }
+    };
+    whole.await.inspect_err(|error| {
+        if matches!(error, ApiError::Busy(Busy::Memory)) {
+            gateway.overload.no_memory();
+        }
+    })
 }

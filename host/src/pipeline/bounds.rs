@@ -163,6 +163,7 @@ mod tests {
                 tpm: None,
                 context_tokens: None,
                 max_output_tokens: None,
+                max_concurrency: None,
             })
         };
         Fleet::new(["a", "b", "c"].map(deployment).into(), vec![], None)

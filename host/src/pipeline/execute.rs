@@ -175,7 +175,8 @@ impl Execution<'_> {
             let hedge = after.first().filter(|next| next.start == StartRule::Hedge && self.attempts_left() > 1);
             let fate = if hedge.is_some() { Fate::shared() } else { Fate::default() };
             let number = self.failures.len();
-            let record = AttemptRecord::begin(self.context, attempt.target, plan.tag, number, fate, Held { in_flight, slot });
+            let record =
+                AttemptRecord::begin(self.context, attempt.target, plan.tag, number, fate, Held { in_flight, slot });
             tried = true;
             let (result, used) = match hedge {
                 Some(hedge) => self.race(plan, (attempt, record), hedge).await,
@@ -384,6 +385,7 @@ fn ends_plan(kind: FailureKind) -> bool {
         | FailureKind::QuotaExhausted
         | FailureKind::ModelNotFound
         | FailureKind::Unsupported
+        | FailureKind::QueueFull
         | FailureKind::Malformed
         | FailureKind::ErrorInStream => false,
     }

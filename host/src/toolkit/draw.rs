@@ -141,6 +141,7 @@ impl Draw {
     fn signal(&mut self, signal: Signal) -> f64 {
         match signal.unit() {
             "0 to 1" => self.share(),
+            "0, 1, 2" => f64::from(self.rng.u8(..3)),
             "above 0" => self.amount().max(if self.manner == Manner::Strange { f64::from_bits(1) } else { 0.001 }),
             _ => self.amount(),
         }

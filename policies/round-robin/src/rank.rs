@@ -30,7 +30,7 @@ pub struct CaughtUp {
 pub fn turn(weight: &[f64], served: &[f64], clock: f64) -> Turn {
     let mut next: Option<Turn> = None;
     for (row, (weight, from)) in weight.iter().zip(served.iter().copied()).enumerate() {
-        let share = 1.0 / weight;
+        let share = (1.0 / weight).min(LONGEST_SHARE);
         let earliest = clock - share / 2.0;
         let start = from.max(earliest);
         let middle = start + share / 2.0;
@@ -71,6 +71,9 @@ pub fn all_equal(weight: &[f64]) -> bool {
     weight.iter().all(|other| *other == weight[0])
 }
 
+/// What a turn takes at most: a weight next to nothing must not bring the clock to infinity.
+const LONGEST_SHARE: f64 = 1e9;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +113,15 @@ mod tests {
             }
             assert_eq!(counts, [5, 3, 2], "round {round}");
         }
+    }
+
+    #[test]
+    fn a_weight_next_to_nothing_leaves_the_clock_finite() {
+        let mut turns = Turns::default();
+        for _ in 0..10 {
+            turns.next(&[0, 1], &[f64::from_bits(1), f64::from_bits(1)]);
+        }
+        assert!(turns.clock.is_finite() && turns.served.iter().all(|served| served.is_finite()));
     }
 
     #[test]

@@ -203,7 +203,8 @@ impl Chunk {
         scanner.object(|inner, key| match (key.raw, inner.kind()?) {
             ("text" | "thinking" | "partial_json", Kind::String) => self.text(inner),
             ("stop_reason", kind) => {
-                self.finished |= kind != Kind::Null;
+                // A message is one choice.
+                self.choices.see(0, kind != Kind::Null);
                 inner.skip()
             }
             _ => inner.skip(),

@@ -169,7 +169,7 @@ fn breakers_keys_and_probes_are_shown() {
     metrics.deployment("b").breaker_opened();
     metrics.probed("p", "unclear");
     fleet.provider_keys("p").unwrap().set(2, 1);
-    let text = metrics.encode(&fleet);
+    let text = metrics.encode(&fleet, Standing::default());
     for line in [
         r#"witgate_breaker_state{deployment="a"} 0"#,
         r#"witgate_breaker_state{deployment="b"} 2"#,

@@ -133,7 +133,7 @@ async fn what_cannot_be_said_is_not_sent() {
     let failure = ask(r#"{"model":"mine","messages":[],"n":2}"#).failure(&anthropic(&server)).await;
     let message = "'n' cannot be carried over to Anthropic's Messages API, which this model is served by. Leave it out, or \
                    ask for a model that takes it.";
-    assert_eq!((failure.kind, failure.status, &*failure.message), (FailureKind::BadRequest, 0, message));
+    assert_eq!((failure.kind, failure.status, &*failure.message), (FailureKind::Unsupported, 0, message));
     let body = failure.body.unwrap();
     let told: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!((&told["error"]["param"], &told["error"]["code"]), (&value!("n"), &value!("unsupported_parameter")));
@@ -156,7 +156,7 @@ async fn a_service_is_not_asked_for_what_it_does_not_have() {
         Configured { key_header: KeyHeader::ApiKey, lacks: &[Endpoint::Embeddings], ..provider(server.address) };
     let embedding = Ask { endpoint: Endpoint::Embeddings, ..ask(r#"{"model":"mine","input":"x"}"#) };
     let failure = embedding.failure(&upstreams(&azure)).await;
-    assert_eq!((failure.kind, server.connections()), (FailureKind::BadRequest, 0));
+    assert_eq!((failure.kind, server.connections()), (FailureKind::Unsupported, 0));
     chat().whole(&upstreams(&azure)).await;
     let asked = seen.recv().await.unwrap();
     assert!(asked.contains("api-key: sk-ours\r\n") && !asked.contains("authorization"), "{asked}");

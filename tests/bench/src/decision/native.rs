@@ -57,10 +57,12 @@ natives! {
     "cheapest": witgate_policy_cheapest::Cheapest, route;
     "fallback-chain": witgate_policy_fallback_chain::FallbackChain, after_failure;
     "health": witgate_policy_health::HealthFilter, keep;
+    "hedge": witgate_policy_hedge::Hedge, route;
     "in-order": witgate_policy_in_order::InOrder, route;
     "latency": witgate_policy_latency::Latency, route;
     "least-loaded": witgate_policy_least_loaded::LeastLoaded, route;
     "peak-ewma": witgate_policy_peak_ewma::PeakEwma, route;
+    "resilient": witgate_policy_resilient::Resilient, after_failure;
     "round-robin": witgate_policy_round_robin::RoundRobin, route;
     "usage-based": witgate_policy_usage_based::UsageBased, route;
 }
