@@ -7,10 +7,9 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -18,6 +17,8 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
+
+use crate::private_folder::{FolderRefusal, open_private_folder};
 
 /// Artifacts that are kept; the longest unused goes first. A Python policy's has 35 MB.
 const KEEP: usize = 64;
@@ -30,35 +31,10 @@ pub(crate) struct CodeCache {
     serial: AtomicU64,
 }
 
-/// Why a directory is not used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
-    #[error("it cannot be made or read: {0}")]
-    Io(#[from] io::Error),
-    #[error("it is not a directory")]
-    NotADirectory,
-    #[error("it belongs to user {owner}, not to user {us} as whom the gateway runs")]
-    NotOurs { owner: u32, us: u32 },
-    #[error("its mode is {mode:03o}: others may write to it; `chmod 700` it")]
-    Writable { mode: u32 },
-}
-
 impl CodeCache {
     /// Makes the directory if need be, and refuses one that somebody else could put code into.
-    pub(crate) fn open(directory: &Path) -> Result<Self, Refusal> {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        let metadata = fs::metadata(directory)?;
-        if !metadata.is_dir() {
-            return Err(Refusal::NotADirectory);
-        }
-        let us = rustix::process::geteuid().as_raw();
-        if metadata.uid() != us {
-            return Err(Refusal::NotOurs { owner: metadata.uid(), us });
-        }
-        let mode = metadata.mode() & 0o777;
-        if mode & 0o022 != 0 {
-            return Err(Refusal::Writable { mode });
-        }
+    pub(crate) fn open(directory: &Path) -> Result<Self, FolderRefusal> {
+        open_private_folder(directory)?;
         Ok(Self { directory: directory.to_owned(), serial: AtomicU64::new(0) })
     }
 
@@ -189,7 +165,7 @@ impl Hasher for Sha256Hasher {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
 
