@@ -20,6 +20,7 @@ use crate::reload::store::PolicyStore;
 use crate::reload::{Published, Reloader, Waiting, Work};
 use crate::server;
 use crate::snapshot::{Parts, Snapshot, StageProblem, prepare};
+use crate::supply::Supplies;
 use crate::telemetry::metrics::Metrics;
 
 /// A gateway that serves.
@@ -79,9 +80,10 @@ impl App {
             models: Arc::new(ModelNames::default()),
             metrics: Arc::clone(&metrics),
         });
+        let supplies = Supplies::start(&config.policies, Arc::clone(&metrics)).await;
         let (store, snapshot) = tokio::task::spawn_blocking({
             let (config, parts) = (Arc::clone(&config), Arc::clone(&parts));
-            move || load_policies(&config, &parts)
+            move || load_policies(&config, &parts, supplies)
         })
         .await??;
         let listener = server::listen(config.server.listen)?;
@@ -174,9 +176,13 @@ pub fn workers(config: &Config) -> usize {
     config.server.workers.map_or_else(cores, usize::from)
 }
 
-fn load_policies(config: &Arc<Config>, parts: &Parts) -> Result<(PolicyStore, Snapshot), StartError> {
+fn load_policies(
+    config: &Arc<Config>,
+    parts: &Parts,
+    supplies: Supplies,
+) -> Result<(PolicyStore, Snapshot), StartError> {
     let engine = engine(config, Some(Arc::clone(&parts.metrics)))?;
-    let mut store = PolicyStore::new(engine, config.policies.directory.clone());
+    let mut store = PolicyStore::new(engine, config.policies.directory.clone()).with_supplies(supplies);
     for (policy, problem) in store.look(false)?.refused {
         tracing::error!(policy = &*policy, problem, "policy file refused");
     }

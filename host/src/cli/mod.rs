@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 mod check;
 mod local;
 mod policy;
+mod policy_supply;
 mod serve;
 
 /// An OpenAI-compatible gateway whose routing is pluggable WebAssembly.
@@ -70,6 +71,10 @@ enum PolicyCommand {
         /// The file
         file: PathBuf,
     },
+    /// Get a policy out of an OCI registry, check its signature, and say how to pin it
+    Pull(policy_supply::PullArgs),
+    /// Publish a policy, with the signature beside it, in an OCI registry
+    Push(policy_supply::PushArgs),
 }
 
 /// Parses the arguments, runs the command, and gives the process's exit code: 0 good, 1 the command failed, 2 wrong
@@ -87,6 +92,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(&args),
         Command::Policy { command: PolicyCommand::Inspect { file } } => policy::inspect(&file),
+        Command::Policy { command: PolicyCommand::Pull(args) } => policy_supply::pull(args),
+        Command::Policy { command: PolicyCommand::Push(args) } => policy_supply::push(args),
     };
     match result {
         Ok(code) => code,
@@ -123,5 +130,6 @@ SIGTERM or Ctrl-C lets the requests in flight end within `server.shutdown_grace`
 The log goes to standard error; RUST_LOG overrides `log.filter`.";
 
 const CHECK_HELP: &str = "\
-Checks syntax, keys and values, references, duplicates, environment variables, policy files (they are compiled,
-configured and tried) and whether the port is free. Every problem is printed as file:line:column with a hint.";
+Checks syntax, keys and values, references, duplicates, environment variables, policy files (pins and signatures are
+verified, then they are compiled, configured and tried; of a policy from a registry its kept copy) and whether the port
+is free. Nothing is pulled. Every problem is printed as file:line:column with a hint.";

@@ -97,7 +97,8 @@ impl Reloader {
     pub fn start(work: Work) -> std::io::Result<Self> {
         // One pending wake-up is enough: a look sees everything that happened before it.
         let (events, inbox) = sync_channel(1);
-        let watched = events.clone();
+        let (watched, arrivals) = (events.clone(), events.clone());
+        work.store.supplies().wake_with(move || wake(&arrivals));
         let thread = thread::Builder::new().name("witgate-reload".into()).spawn(move || {
             be_nice();
             run(work, &inbox, watched);
@@ -143,6 +144,7 @@ fn run(mut work: Work, inbox: &Receiver<Event>, events: SyncSender<Event>) {
             }
             Err(RecvTimeoutError::Timeout) => unsettled = work.look(true).unsettled,
             Ok(Event::Now(reply)) => {
+                work.store.supplies().ask_again();
                 unsettled = work.look(false).unsettled;
                 // Nobody waits any more: fine.
                 let _ = reply.send(work.published.report.load().as_ref().clone());
@@ -168,6 +170,9 @@ impl Work {
         let before = self.current.load_full();
         let mut problems = Vec::new();
         let read = self.read_config(&mut problems);
+        if let Some(config) = &read {
+            self.store.follow(&config.policies);
+        }
         let looked = match self.store.look(settle) {
             Ok(looked) => looked,
             Err(error) => {
@@ -295,9 +300,11 @@ impl Work {
         let snapshot = self.current.load();
         let status = self.store.status(&snapshot.policies_in_use());
         problems.extend(status.iter().filter_map(|status| status.problem.clone()));
+        problems.extend(self.store.supplies().problems());
         self.parts.metrics.policies(snapshot.generation, &status);
-        self.published.policies.store(Arc::new(status));
         self.published.report.store(Arc::new(Report { generation: snapshot.generation, problems }));
+        // Last: whoever sees a new revision here sees what was told about it too.
+        self.published.policies.store(Arc::new(status));
     }
 }
 

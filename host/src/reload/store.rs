@@ -1,4 +1,5 @@
-//! The policies that this gateway has: shipped in the binary, or files in the policy folder, which override them.
+//! The policies that this gateway has: shipped in the binary, or files in the policy folder or artifacts of a registry,
+//! which override them.
 //!
 //! A file that is new or changed is compiled here, off the request path, and becomes *next*. It is *good* once it
 //! has been configured and tried for every stage that names it, and the snapshot with it is in service. A file that
@@ -11,9 +12,11 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use witgate_core::config::Policies;
 use witgate_wasm::{Component, Engine, Hook, LoadError};
 
-use crate::reload::folder::{Content, Folder};
+use crate::reload::folder::{Content, Folder, Signed};
+use crate::supply::{Arrived, Provenance, PullStatus, Supplies};
 
 /// All known policies by name.
 pub struct PolicyStore {
@@ -21,6 +24,9 @@ pub struct PolicyStore {
     folder: Folder,
     shelves: BTreeMap<Arc<str>, Shelf>,
     strange: Vec<String>,
+    supplies: Supplies,
+    /// Came from a registry by the configuration before.
+    withdrawn: Vec<Arc<str>>,
 }
 
 #[derive(Default)]
@@ -41,6 +47,8 @@ pub struct Loaded {
     pub component: Arc<Component>,
     /// Where its bytes were.
     pub source: Source,
+    /// What proved its bytes; `None` for what is in the binary.
+    pub provenance: Option<Arc<Provenance>>,
     since: SystemTime,
 }
 
@@ -52,6 +60,8 @@ pub enum Source {
     Shipped,
     /// In the policy folder.
     File,
+    /// In a registry.
+    Oci,
 }
 
 /// What a look at the folder led to.
@@ -78,7 +88,7 @@ pub enum MissingPolicy {
         /// Names of the shipped policies.
         shipped: String,
     },
-    /// Its only file is bad.
+    /// Its only file is bad, or it has not been pulled.
     #[error("{reason}")]
     Refused {
         /// Of the load.
@@ -99,6 +109,12 @@ pub struct PolicyStatus {
     /// Where it came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
+    /// What proved its bytes.
+    #[serde(flatten)]
+    pub provenance: Option<Arc<Provenance>>,
+    /// How its pulls go, if it comes from a registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pull: Option<PullStatus>,
     /// What the policy says of itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -126,7 +142,28 @@ impl PolicyStore {
             .iter()
             .map(|shipped| (Arc::from(shipped.name), Shelf { shipped: Some(shipped.bytes), ..Shelf::default() }))
             .collect();
-        Self { engine, folder: Folder::new(folder), shelves, strange: Vec::new() }
+        let folder = Folder::new(folder);
+        Self { engine, folder, shelves, strange: Vec::new(), supplies: Supplies::default(), withdrawn: Vec::new() }
+    }
+
+    /// The same, with policies from registries, and with bytes that must prove what the configuration asks for.
+    #[must_use]
+    pub fn with_supplies(self, supplies: Supplies) -> Self {
+        Self { supplies, ..self }
+    }
+
+    /// Where policies come from.
+    pub fn supplies(&self) -> &Supplies {
+        &self.supplies
+    }
+
+    /// Goes by the newest configuration from the next look on: files and artifacts have to prove themselves anew if
+    /// it asks for something else.
+    pub fn follow(&mut self, policies: &Policies) {
+        if let Some(withdrawn) = self.supplies.follow(policies) {
+            self.withdrawn.extend(withdrawn);
+            self.folder.forget();
+        }
     }
 
     /// The engine that runs them.
@@ -149,18 +186,49 @@ impl PolicyStore {
         let mut looked = Looked { unsettled: changes.unsettled, ..Looked::default() };
         self.strange = changes.strange.iter().map(ToString::to_string).collect();
         for (name, content) in changes.files {
-            self.take_file(name, content, &mut looked);
+            if !self.supplies.is_remote(&name) {
+                self.take_file(name, content, &mut looked);
+            }
         }
-        for name in changes.gone {
-            self.file_is_gone(name, &mut looked);
+        let withdrawn = std::mem::take(&mut self.withdrawn).into_iter().filter(|name| !self.folder.has(name));
+        for name in withdrawn.chain(changes.gone).collect::<Vec<_>>() {
+            if !self.supplies.is_remote(&name) {
+                self.file_is_gone(name, &mut looked);
+            }
         }
+        for (name, arrival) in self.supplies.arrivals() {
+            self.take_artifact(name, arrival, &mut looked);
+        }
+        let hidden = self.shelves.keys().filter(|name| self.supplies.is_remote(name) && self.folder.has(name));
+        self.strange.extend(hidden.map(|name| {
+            format!(
+                "{name}.wasm: is not used, because `policies.supply.{name}.source` names an artifact; remove the file \
+                 or the source"
+            )
+        }));
         Ok(looked)
     }
 
     fn take_file(&mut self, name: Arc<str>, content: Content, looked: &mut Looked) {
-        let loaded = content
-            .map_err(|error| error.to_string())
-            .and_then(|bytes| load(&self.engine, &name, &bytes, Source::File).map_err(|error| error.to_string()));
+        let loaded = content.map_err(|error| error.to_string()).and_then(|Signed { bytes, signature }| {
+            let provenance = self.supplies.prove_file(&name, &bytes, signature.as_deref())?;
+            self.load_proven(&name, &bytes, Source::File, provenance)
+        });
+        self.take(name, loaded, looked);
+    }
+
+    fn take_artifact(&mut self, name: Arc<str>, arrival: Result<Arrived, String>, looked: &mut Looked) {
+        let loaded =
+            arrival.and_then(|arrived| self.load_proven(&name, &arrived.bytes, Source::Oci, arrived.provenance()));
+        self.take(name, loaded, looked);
+    }
+
+    fn load_proven(&self, name: &str, bytes: &[u8], source: Source, provenance: Provenance) -> Result<Loaded, String> {
+        let loaded = load(&self.engine, name, bytes, source).map_err(|error| error.to_string())?;
+        Ok(Loaded { provenance: Some(provenance.into()), ..loaded })
+    }
+
+    fn take(&mut self, name: Arc<str>, loaded: Result<Loaded, String>, looked: &mut Looked) {
         let shelf = self.shelves.entry(Arc::clone(&name)).or_default();
         shelf.file = true;
         shelf.refused = None;
@@ -168,6 +236,7 @@ impl PolicyStore {
             // Touched, or put back: what is in service is this very content.
             Ok(loaded) if shelf.serves(&loaded) => {
                 (shelf.next, shelf.problem) = (None, None);
+                self.supplies.in_service(&name, loaded.provenance.as_deref());
                 shelf.good = Some(loaded);
             }
             Ok(loaded) => {
@@ -228,7 +297,7 @@ impl PolicyStore {
         let Some(shelf) = self.shelves.get_mut(name) else { return false };
         // With nothing new, it is the configuration that does not fit.
         let Some(refused) = shelf.next.take() else { return false };
-        let is_file = refused.source == Source::File;
+        let is_file = refused.source != Source::Shipped;
         let older = shelf.good.is_some() || (is_file && shelf.shipped.is_some());
         if is_file || older {
             (shelf.refused, shelf.problem) = (Some(refused), Some(problem));
@@ -251,8 +320,9 @@ impl PolicyStore {
     /// The snapshot made with the next revisions is in service. `in_use` says which policies a route names; a
     /// policy without a file, without a shipped version and without a route is forgotten.
     pub fn commit(&mut self, in_use: &BTreeSet<Arc<str>>) {
-        for shelf in self.shelves.values_mut() {
+        for (name, shelf) in &mut self.shelves {
             if let Some(next) = shelf.next.take() {
+                self.supplies.in_service(name, next.provenance.as_deref());
                 shelf.good = Some(next);
             }
         }
@@ -261,12 +331,17 @@ impl PolicyStore {
 
     /// Every policy, by name, and after them the files that cannot be one.
     pub fn status(&self, in_use: &BTreeSet<Arc<str>>) -> Vec<PolicyStatus> {
-        let known = self.shelves.iter().map(|(name, shelf)| shelf.status(name, in_use.contains(name)));
+        let known = self.shelves.iter().map(|(name, shelf)| PolicyStatus {
+            pull: self.supplies.status(name),
+            ..shelf.status(name, in_use.contains(name))
+        });
         let strange = self.strange.iter().map(|problem| PolicyStatus {
             name: problem.split(':').next().unwrap_or_default().into(),
             state: "refused",
             revision: None,
             source: Some(Source::File),
+            provenance: None,
+            pull: None,
             version: None,
             summary: None,
             hooks: Vec::new(),
@@ -283,6 +358,9 @@ impl PolicyStore {
     }
 
     fn unknown(&self, name: &Arc<str>) -> MissingPolicy {
+        if let Some(reason) = self.supplies.why_missing(name) {
+            return MissingPolicy::Refused { reason };
+        }
         let shipped: Vec<&str> = witgate_shipped::ALL.iter().map(|shipped| shipped.name).collect();
         MissingPolicy::Unknown {
             name: Arc::clone(name),
@@ -314,6 +392,8 @@ impl Shelf {
             state,
             revision: loaded.map(|loaded| Arc::clone(loaded.component.revision())),
             source: loaded.map(|loaded| loaded.source),
+            provenance: loaded.and_then(|loaded| loaded.provenance.clone()),
+            pull: None,
             version: loaded.map(|loaded| loaded.component.info().version.clone()),
             summary: loaded.map(|loaded| loaded.component.info().summary.clone()),
             hooks: loaded.map(|loaded| loaded.component.hooks().iter().map(Hook::name).collect()).unwrap_or_default(),
@@ -326,5 +406,5 @@ impl Shelf {
 
 fn load(engine: &Engine, name: &str, bytes: &[u8], source: Source) -> Result<Loaded, LoadError> {
     let component = engine.load(name, bytes)?;
-    Ok(Loaded { component, source, since: SystemTime::now() })
+    Ok(Loaded { component, source, provenance: None, since: SystemTime::now() })
 }

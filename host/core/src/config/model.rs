@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Secret;
+use crate::config::{Secret, Supply};
 use crate::deployment::Deployment;
 
 /// The whole configuration.
@@ -276,6 +276,11 @@ pub struct Policies {
     pub poll: Duration,
     /// Where compiled code is kept; `None` = not at all. Default: a folder in the user's cache directory.
     pub code_cache: Option<PathBuf>,
+    /// Where the last good copies of pulled policies are kept; `None` = not at all. Default: a folder in the user's
+    /// cache directory.
+    pub copies: Option<PathBuf>,
+    /// Where policies come from, and what proves them.
+    pub supply: Arc<Supply>,
     /// For policies that are not named in `rules`.
     pub default_rules: PolicyRules,
     /// By policy name.

@@ -167,6 +167,8 @@ fn the_policies_in_service_are_shown_and_those_before_are_not() {
         state,
         revision: (!revision.is_empty()).then(|| revision.into()),
         source: None,
+        provenance: None,
+        pull: None,
         version: None,
         summary: None,
         hooks: vec![],
@@ -177,6 +179,7 @@ fn the_policies_in_service_are_shown_and_those_before_are_not() {
     metrics.policies(1, &[status("old", "serving", "aaa")]);
     metrics.policies(2, &[status("new", "serving", "bbb"), status("broken", "refused", "")]);
     metrics.policy_reload("refused");
+    metrics.policy_pull("failed");
     assert_eq!(
         lines(&metrics, "witgate_polic"),
         [
@@ -184,6 +187,10 @@ fn the_policies_in_service_are_shown_and_those_before_are_not() {
             "witgate_policy_generation 2",
             r#"witgate_policy_info{policy="broken",revision="",state="refused"} 1"#,
             r#"witgate_policy_info{policy="new",revision="bbb",state="serving"} 1"#,
+            r#"witgate_policy_pulls_total{result="failed"} 1"#,
+            r#"witgate_policy_pulls_total{result="new"} 0"#,
+            r#"witgate_policy_pulls_total{result="refused"} 0"#,
+            r#"witgate_policy_pulls_total{result="unchanged"} 0"#,
             r#"witgate_policy_reloads_total{result="ok"} 0"#,
             r#"witgate_policy_reloads_total{result="refused"} 1"#,
         ]

@@ -9,6 +9,7 @@ mod gateway;
 mod policies;
 mod providers;
 mod routes;
+mod supply;
 mod values;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::supply::supply;
 use super::values::{duration, is_name, memory_size};
 use crate::config::findings::Findings;
 use crate::config::interpolate::Lookup;
@@ -17,8 +18,9 @@ const LONGEST_DEADLINE: Duration = Duration::from_secs(10);
 /// One page of Wasm memory, and all that 32 bits can address.
 const MEMORY: std::ops::RangeInclusive<u64> = 64 << 10..=4 << 30;
 
-pub(super) fn policies(raw: RawPolicies, findings: &mut Findings<'_>, lookup: &dyn Lookup) -> Policies {
+pub(super) fn policies(mut raw: RawPolicies, findings: &mut Findings<'_>, lookup: &dyn Lookup) -> Policies {
     let path = KeyPath::top("policies");
+    let supply = supply(&mut raw, &path, findings, lookup).into();
     let directory = raw.directory.unwrap_or_else(|| "policies".to_owned());
     is_name(&directory, &path.key("directory"), findings);
     let poll = Duration::from_millis(100)..=Duration::from_secs(3600);
@@ -40,7 +42,9 @@ pub(super) fn policies(raw: RawPolicies, findings: &mut Findings<'_>, lookup: &d
     Policies {
         directory: directory.into(),
         poll: duration(raw.poll, &path.key("poll"), poll, findings).unwrap_or(Duration::from_secs(5)),
-        code_cache: code_cache(raw.code_cache, &path.key("code_cache"), findings, lookup),
+        code_cache: cache_folder(raw.code_cache, "witgate", &path.key("code_cache"), findings, lookup),
+        copies: cache_folder(raw.copies, "witgate-policies", &path.key("copies"), findings, lookup),
+        supply,
         default_rules,
         rules: by_name,
     }
@@ -81,8 +85,10 @@ fn rules(raw: RawRules, inherited: &PolicyRules, path: &KeyPath, findings: &mut 
     }
 }
 
-fn code_cache(
+/// A folder as written, `off`, or one of this name in the user's cache folder.
+fn cache_folder(
     raw: Option<String>,
+    usual: &str,
     path: &KeyPath,
     findings: &mut Findings<'_>,
     lookup: &dyn Lookup,
@@ -93,7 +99,7 @@ fn code_cache(
         None => {
             let named = |name| lookup.variable(name).filter(|value| value.starts_with('/')).map(PathBuf::from);
             let folder = named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache")))?;
-            Some(folder.join("witgate"))
+            Some(folder.join(usual))
         }
     }
 }

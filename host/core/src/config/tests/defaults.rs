@@ -18,7 +18,7 @@ fn writing_out_every_default_changes_nothing() {
 providers: {demo: {dialect: demo, demo: {}}, far: {dialect: openai, base_url: 'http://far/v1'}}
 deployments: {m@demo: {price: {}}, m@far: {}}
 routes: {m: {deployments: '*'}}
-policies: {rules: {health: {}}, defaults: {}}
+policies: {rules: {health: {}}, defaults: {}, pull: {}}
 cache: {redis: {url: 'redis://here'}}
 ";
     let mut long: Value = json_of(short);
@@ -37,6 +37,7 @@ cache: {redis: {url: 'redis://here'}}
     fill("/deployments/m@demo/price", "Price");
     fill("/routes/m", "Route");
     fill("/policies", "Policies");
+    fill("/policies/pull", "Pull");
     fill("/policies/defaults", "Rules");
     fill("/policies/rules/health", "Rules");
     fill("/cache", "Cache");
