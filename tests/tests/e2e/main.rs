@@ -20,5 +20,6 @@ mod reload;
 mod routes;
 mod sandbox;
 mod stream;
+mod supply;
 mod swaps;
 mod wire;
