@@ -51,7 +51,9 @@ impl Probe {
             (None, Dialect::Ollama) => vec![format!("{root}/api/tags")],
             // vLLM, llama.cpp and many more have the first; its list of models a server may give although the model
             // behind it is gone.
-            (None, Dialect::OpenAi | Dialect::Anthropic | Dialect::Demo) => vec![format!("{root}/health"), path(base, "/models")],
+            (None, Dialect::OpenAi | Dialect::Anthropic | Dialect::Demo) => {
+                vec![format!("{root}/health"), path(base, "/models")]
+            }
         };
         let questions = texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         Ok(Self { questions, known: AtomicUsize::new(0), timeout: configured.timeout })

@@ -27,5 +27,6 @@ mod resilience;
 mod routes;
 mod sandbox;
 mod stream;
+mod supply;
 mod swaps;
 mod wire;
