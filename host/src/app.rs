@@ -44,7 +44,7 @@ pub enum StartError {
          providers' money. Add keys under `auth.keys`, listen on 127.0.0.1, or say `server.allow_unauthenticated: true`"
     )]
     Unprotected {
-        /// The configured address.
+        /// Where it would listen.
         listen: SocketAddr,
     },
     /// The engine.
@@ -76,7 +76,7 @@ impl App {
         on_config: impl Fn(&Config) + Send + 'static,
     ) -> Result<Self, StartError> {
         let config = Arc::new(loaded.config);
-        check_exposure(&config)?;
+        check_exposure(&config, config.server.listen)?;
         let metrics = Arc::new(Metrics::new());
         let parts = Arc::new(Parts {
             cells: Arc::new(CellStore::default()),
@@ -89,8 +89,14 @@ impl App {
             move || load_policies(&config, &parts, supplies)
         })
         .await??;
-        let listener = server::listen(config.server.listen)?;
-        let address = listener.local_addr()?;
+        let cache = Cache::new(&config.cache, &metrics)?;
+        // Late: where the port is shared, the kernel sends connections from now on.
+        let listener = server::Listener::open(&config.server)?;
+        let address = listener.address()?;
+        check_exposure(&config, address)?;
+        if listener.is_inherited() {
+            tracing::info!(%address, "the socket was handed over; `server.listen` does not count");
+        }
 
         snapshot.take_effect();
         let current = Arc::new(ArcSwap::from_pointee(snapshot));
@@ -103,11 +109,12 @@ impl App {
             published: Arc::clone(&published),
             on_config: Box::new(on_config),
             started: Arc::clone(&config),
+            address,
             waiting: Waiting::default(),
         };
         work.publish(Vec::new());
         let gateway = Arc::new(Gateway::new(Assembly {
-            cache: Cache::new(&config.cache, &metrics)?,
+            cache,
             observers: Observers::start(metrics.outcomes_dropped()),
             reloader: Reloader::start(work)?,
             parts,
@@ -115,11 +122,16 @@ impl App {
             current,
         }));
         let shutdown = CancellationToken::new();
-        let limits = server::Limits { read_timeout: config.server.read_timeout, grace: config.server.shutdown_grace };
+        let limits = server::Limits {
+            read_timeout: config.server.read_timeout,
+            write_timeout: config.server.write_timeout,
+            grace: config.server.shutdown_grace,
+        };
         let server = tokio::spawn(server::serve(
             listener,
             paths::router(Arc::clone(&gateway)),
             limits,
+            Arc::clone(gateway.drain()),
             shutdown.clone().cancelled_owned(),
         ));
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&gateway)));
@@ -137,10 +149,21 @@ impl App {
         &self.gateway
     }
 
-    /// Shuts down in phases: readiness turns false, no more connections are accepted, requests in flight end within
-    /// the grace time, then the background work ends.
+    /// Shuts down in phases: readiness turns false; after `server.drain_delay`, no more connections are accepted;
+    /// requests in flight end within the grace time, or are ended then; last, the background work ends.
     pub async fn stop(self) {
-        self.gateway.start_draining();
+        self.gateway.drain().begin();
+        let delay = self.gateway.snapshot().config.server.drain_delay;
+        if !delay.is_zero() {
+            tracing::info!(delay_s = delay.as_secs_f64(), "not ready any more; requests are still taken for a while");
+            tokio::time::sleep(delay).await;
+        }
+        self.stop_now().await;
+    }
+
+    /// As [`App::stop`], without the delay.
+    pub async fn stop_now(self) {
+        self.gateway.drain().begin();
         self.shutdown.cancel();
         if let Err(error) = self.server.await {
             tracing::error!(%error, "the server task panicked");
@@ -157,9 +180,8 @@ impl App {
 /// Refuses to serve everybody by mistake.
 ///
 /// # Errors
-/// When the address is public and there are no keys.
-pub fn check_exposure(config: &Config) -> Result<(), StartError> {
-    let listen = config.server.listen;
+/// When `listen` can be reached from other machines and there are no keys.
+pub fn check_exposure(config: &Config, listen: SocketAddr) -> Result<(), StartError> {
     let open = config.auth.keys.is_empty() && !config.server.allow_unauthenticated;
     if open && !listen.ip().is_loopback() { Err(StartError::Unprotected { listen }) } else { Ok(()) }
 }

@@ -1,17 +1,19 @@
 //! What outlives every request and every reload, and where a request finds the snapshot of the moment.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use witgate_core::decision::INTEGER_LIMIT;
 
+use crate::admission::{Bodies, Gate};
 use crate::cache::Cache;
+use crate::drain::Drain;
 use crate::pipeline::record::Observers;
 use crate::reload::command::{Command, CommandError};
 use crate::reload::{Published, Reloader, Report};
 use crate::snapshot::{Parts, Snapshot};
-use crate::telemetry::metrics::RouteMetrics;
+use crate::telemetry::metrics::{OverloadMetrics, RouteMetrics, Standing};
 
 /// The running gateway.
 pub struct Gateway {
@@ -23,6 +25,12 @@ pub struct Gateway {
     pub observers: Observers,
     /// What the reload thread shows.
     pub published: Arc<Published>,
+    /// Where requests wait when `server.max_in_flight` run.
+    pub gate: Arc<Gate>,
+    /// What is told about it.
+    pub overload: OverloadMetrics,
+    /// What the bodies of requests in flight take.
+    pub bodies: Arc<Bodies>,
     /// When the process started, seconds since 1970.
     pub started_at: u64,
     /// For requests that find no route.
@@ -30,7 +38,7 @@ pub struct Gateway {
     current: Arc<ArcSwap<Snapshot>>,
     reloader: Reloader,
     decisions: AtomicU32,
-    draining: AtomicBool,
+    drain: Arc<Drain>,
 }
 
 /// The parts of a gateway.
@@ -55,21 +63,34 @@ impl Gateway {
         let Assembly { parts, cache, observers, published, current, reloader } = assembly;
         Self {
             unrouted: parts.metrics.route(""),
+            overload: parts.metrics.overload("gateway"),
             parts,
             cache,
             observers,
             published,
+            gate: Arc::default(),
+            bodies: Arc::default(),
             started_at: (crate::clock::wall_ms() / 1000.0) as u64,
             current,
             reloader,
             decisions: AtomicU32::new(0),
-            draining: AtomicBool::new(false),
+            drain: Arc::default(),
         }
     }
 
     /// The snapshot of this moment; a request takes it once and keeps it.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.current.load_full()
+    }
+
+    /// What the metrics show of this moment.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            running: self.gate.running(),
+            waiting: self.gate.depth(),
+            body_bytes: self.bodies.bytes(),
+            draining: self.drain.has_begun(),
+        }
     }
 
     /// A new decision's number.
@@ -87,14 +108,9 @@ impl Gateway {
         self.reloader.command(policy, command).await
     }
 
-    /// Readiness turns false.
-    pub fn start_draining(&self) {
-        self.draining.store(true, Relaxed);
-    }
-
-    /// Whether the gateway shuts down.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Relaxed)
+    /// How far the gateway's end has come.
+    pub fn drain(&self) -> &Arc<Drain> {
+        &self.drain
     }
 
     /// Ends the background work and waits for it.

@@ -10,12 +10,14 @@
 #![cfg_attr(test, expect(clippy::expect_used, reason = "a test fails by panicking"))]
 
 pub mod admin;
+pub mod admission;
 pub mod api;
 pub mod app;
 pub mod cache;
 pub mod cli;
 pub mod clock;
 pub mod config_files;
+pub mod drain;
 pub mod gateway;
 pub mod names;
 pub mod pipeline;

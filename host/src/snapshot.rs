@@ -14,13 +14,14 @@ use witgate_core::fleet::Fleet;
 use witgate_core::routes::RouteTable;
 use witgate_wasm::{Binding, CellStore, Chain, ChainStage, Hook, Imports, Policy, canonical_settings};
 
+use crate::admission::Gate;
 use crate::api::auth::KeyRing;
 use crate::cache::Scope;
 use crate::names::{ModelNames, NameTable};
 use crate::pipeline::bounds::Budgets;
 use crate::reload::store::PolicyStore;
 use crate::telemetry::metrics::{DeploymentMetrics, Metrics, RouteMetrics};
-use crate::upstream::Upstreams;
+use crate::upstream::{Times, Upstreams};
 
 /// What one request needs to know.
 pub struct Snapshot {
@@ -40,6 +41,8 @@ pub struct Snapshot {
     pub upstreams: Arc<Upstreams>,
     /// In the order of the configuration.
     pub routes: Vec<RouteState>,
+    /// In the order of the configuration; `None` without `max_concurrency`.
+    pub gates: Arc<[Option<Arc<Gate>>]>,
     /// In the order of the configuration.
     pub deployment_metrics: Vec<DeploymentMetrics>,
     bound: HashMap<StageKey, Arc<Policy>>,
@@ -60,7 +63,7 @@ pub struct RouteState {
     /// For a whole request.
     pub timeout: Duration,
     /// Instead of the provider's.
-    pub first_byte_timeout: Option<Duration>,
+    pub times: Times,
     /// Whether a request may be sent again that may have been carried out.
     pub idempotent: bool,
     /// What it may send more than once; outlives a reload.
@@ -124,6 +127,7 @@ pub fn prepare(
             Arc::new(Upstreams::new(config, before.map(|before| &*before.upstreams))),
         ),
     };
+    let gates = unchanged.map_or_else(|| gates_of(&fleet, before), |before| Arc::clone(&before.gates));
     let mut binder = Binder { store, config, fleet: &fleet, names: &names, parts, before: unchanged };
     let bound = binder.bind_all()?;
     let fail_safe = bound.get(&(Arc::from(IN_ORDER), no_settings().to_string())).cloned();
@@ -135,6 +139,7 @@ pub fn prepare(
         keys: KeyRing::new(config, &names),
         routes: config.routes.iter().map(route).collect::<Result<_, _>>()?,
         deployment_metrics: fleet.deployments().iter().map(|entry| parts.metrics.deployment(&entry.spec.id)).collect(),
+        gates,
         fleet,
         names,
         upstreams,
@@ -198,6 +203,20 @@ fn fingerprint(keys: &[Secret]) -> u64 {
     let mut hasher = DefaultHasher::new();
     keys.iter().for_each(|key| key.digest().hash(&mut hasher));
     hasher.finish()
+}
+
+/// A gate for each deployment that has a limit: the one that it had, so that who is inside still counts.
+fn gates_of(fleet: &Fleet, before: Option<&Snapshot>) -> Arc<[Option<Arc<Gate>>]> {
+    let known = |id: &str| {
+        let before = before?;
+        let place = before.fleet.deployments().iter().position(|entry| *entry.spec.id == *id)?;
+        before.gates[place].clone()
+    };
+    let gates = fleet
+        .deployments()
+        .iter()
+        .map(|entry| entry.spec.max_concurrency.is_some().then(|| known(&entry.spec.id).unwrap_or_default()));
+    gates.collect()
 }
 
 struct Binder<'a> {
@@ -315,7 +334,11 @@ fn route_state(
         after_failure,
         cache: Scope::of(config, route),
         timeout: route.timeout.unwrap_or(config.server.request_timeout),
-        first_byte_timeout: route.first_byte_timeout,
+        times: Times {
+            first_byte: route.first_byte_timeout,
+            first_token: route.first_token_timeout,
+            idle: route.idle_timeout,
+        },
         idempotent: route.idempotent,
         budgets: budgets(route, config, before),
         metrics: parts.metrics.route(&route.name),

@@ -42,7 +42,7 @@ class Gateway(Process):
         self.policies.mkdir(parents=True, exist_ok=True)
         config = {
             **config,
-            "server": {"listen": f"127.0.0.1:{self.port}", "shutdown_grace": "2s", **config.get("server", {})},
+            "server": {"listen": f"127.0.0.1:{self.port}", "drain_delay": "0s", "shutdown_grace": "2s", **config.get("server", {})},
             "policies": {
                 "directory": str(self.policies), "poll": "200ms",
                 # shared by all tests, so that each policy is compiled once

@@ -27,7 +27,8 @@ pub struct Builder {
 pub fn gateway() -> Builder {
     let code_cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tests/code-cache");
     let config = json!({
-        "server": {"listen": "127.0.0.1:0"},
+        // there is no load balancer to wait for
+        "server": {"listen": "127.0.0.1:0", "drain_delay": "0s"},
         // compiled once for all tests
         "policies": {"directory": "policies", "poll": "200ms", "code_cache": code_cache},
         "providers": {}, "deployments": {}, "routes": {},

@@ -1,5 +1,6 @@
 //! One model at one provider, as configured: the part that does not change while a configuration stands.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 /// A deployment, checked.
@@ -25,6 +26,8 @@ pub struct Deployment {
     pub rpm: Option<u32>,
     /// Tokens a minute.
     pub tpm: Option<u32>,
+    /// Requests that it can carry out at once.
+    pub max_concurrency: Option<NonZeroU32>,
     /// Context window in tokens.
     pub context_tokens: Option<u32>,
     /// Largest answer in tokens.

@@ -108,6 +108,11 @@ impl Fleet {
             Signal::BreakerOpenMs => self.each(candidates, out, signal, |e| e.live.breaker_open_ms(now)),
             Signal::WarmUp => self.each(candidates, out, signal, |e| e.live.warm_up(now)),
             Signal::ReadyKeys => self.each(candidates, out, signal, |e| f64::from(e.live.ready_keys(now))),
+            Signal::FreeSlots => self.each(candidates, out, signal, |e| match e.spec.max_concurrency {
+                None => signal.neutral(),
+                Some(limit) => f64::from(limit.get().saturating_sub(e.live.in_flight())),
+            }),
+            Signal::QueueDepth => self.each(candidates, out, signal, |e| f64::from(e.live.queued())),
             Signal::Score => out.extend(candidates.iter().map(|_| signal.neutral())),
         }
     }
@@ -136,6 +141,8 @@ fn known(value: Option<u32>) -> f64 {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
     use crate::deployment::{Price, UpstreamModel};
 
@@ -151,6 +158,7 @@ mod tests {
             price: Price::default(),
             rpm,
             tpm: None,
+            max_concurrency: NonZeroU32::new(2).filter(|_| id == "b"),
             context_tokens: None,
             max_output_tokens: None,
         })
@@ -170,6 +178,15 @@ mod tests {
         assert_eq!(column(&fleet, Signal::TokensInFlight, &[0]), [7.0]);
         assert_eq!(column(&fleet, Signal::RpmHeadroom, &[0, 1]), [0.75, 1.0]);
         assert_eq!(column(&fleet, Signal::Weight, &[0, 9]), [2.0, 1.0]);
+        // only `b` has a limit
+        let places: Vec<_> = (0..3).map(|_| fleet.deployments()[1].live.begin(0, Millis(0))).collect();
+        assert_eq!(column(&fleet, Signal::FreeSlots, &[0, 1]), [1e6, 0.0]);
+        drop(places);
+        let waiting = fleet.deployments()[1].live.queue();
+        assert_eq!(column(&fleet, Signal::FreeSlots, &[1]), [2.0]);
+        assert_eq!(column(&fleet, Signal::QueueDepth, &[0, 1]), [0.0, 1.0]);
+        drop(waiting);
+        assert_eq!(column(&fleet, Signal::QueueDepth, &[1]), [0.0]);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! - [`deployment`], [`live`], [`fleet`]: what may be chosen, and how it is doing
 //! - [`decision`], [`plan`], [`outcome`]: what a policy is asked, what it may answer, what is made of the answer, and
 //!   what came of it
+//! - [`admission`]: who runs, who waits, who is turned away
 //! - [`breaker`], [`budget`]: when to leave a deployment alone, and how often to try again
 //! - [`failure`]: from what an upstream answered to a kind of failure
 //! - [`openai`], [`sse`]: the wire format, as far as the gateway has to understand it
@@ -15,6 +16,7 @@
 //! - [`config`]: the configuration, from YAML to checked values
 //! - [`routes`]: from a model name to a route
 
+pub mod admission;
 pub mod breaker;
 pub mod budget;
 pub mod config;

@@ -46,6 +46,7 @@ impl Millis {
 #[derive(Debug, Default)]
 pub struct Live {
     in_flight: AtomicU32,
+    queued: AtomicU32,
     tokens_in_flight: AtomicU64,
     cooldown_until: AtomicU64,
     consecutive_failures: AtomicU32,
@@ -86,7 +87,28 @@ pub struct InFlight {
     told: bool,
 }
 
+/// One request that waits for the deployment.
+#[derive(Debug)]
+pub struct Queued(Arc<Live>);
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.queued.fetch_sub(1, Relaxed);
+    }
+}
+
 impl Live {
+    /// Counts a request as waiting until the value is dropped.
+    pub fn queue(self: &Arc<Self>) -> Queued {
+        self.queued.fetch_add(1, Relaxed);
+        Queued(Arc::clone(self))
+    }
+
+    /// Requests that wait.
+    pub fn queued(&self) -> u32 {
+        self.queued.load(Relaxed)
+    }
+
     /// Counts an attempt as running, with its estimated tokens.
     pub fn begin(self: &Arc<Self>, tokens: u32, now: Millis) -> InFlight {
         let mut writer = self.writer.lock();
@@ -268,7 +290,8 @@ impl Live {
             | FailureKind::ContextLength
             | FailureKind::BadRequest
             | FailureKind::Malformed
-            | FailureKind::ErrorInStream => asked,
+            | FailureKind::ErrorInStream
+            | FailureKind::QueueFull => asked,
         };
         if let Some(pause) = pause {
             // A later answer never shortens a pause that the provider asked for.

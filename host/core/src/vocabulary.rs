@@ -85,6 +85,8 @@ vocabulary! {
         BreakerOpenMs = "breaker-open-ms", "ms", 0.0, "Time until an open breaker is half-open, unless a probe succeeds sooner; 0 when it is not open.";
         WarmUp = "warm-up", "0 to 1", 1.0, "How far the slow start of a deployment that has just come back is: rises from 0 to 1; 0 while its breaker is not closed.";
         ReadyKeys = "ready-keys", "keys", 1.0, "API keys of the provider that do not cool down; 1 for a provider that needs none.";
+        FreeSlots = "free-slots", "requests", 1_000_000.0, "Requests that could be sent now without waiting, below the configured `max_concurrency`; 1000000 when there is no limit.";
+        QueueDepth = "queue-depth", "requests", 0.0, "Requests of this gateway that wait for a free slot of the deployment.";
     }
 }
 
@@ -136,6 +138,7 @@ vocabulary! {
         QuotaExhausted = "quota-exhausted", "not carried out", 0.0, "402, or a word that says that the account's credit is used up: waiting does not help.";
         ContentPolicy = "content-policy", "not carried out", 0.0, "The provider's filter refused the prompt.";
         Unsupported = "unsupported", "not carried out", 0.0, "The deployment cannot do what the request needs: images, tools, embeddings, a parameter.";
+        QueueFull = "queue-full", "not carried out", 0.0, "The request was not sent: no slot of the deployment (`max_concurrency`) was free in time, or too many waited for one.";
     }
 }
 
@@ -188,7 +191,8 @@ impl FailureKind {
             | Self::BadRequest
             | Self::QuotaExhausted
             | Self::ContentPolicy
-            | Self::Unsupported => false,
+            | Self::Unsupported
+            | Self::QueueFull => false,
             Self::Reset
             | Self::FirstByteTimeout
             | Self::FirstTokenTimeout
@@ -204,7 +208,7 @@ impl FailureKind {
     /// Whether the failure speaks against the deployment's health. A request that is wrong in itself, or wrong for
     /// this deployment, does not.
     pub const fn blames_deployment(self) -> bool {
-        !self.is_the_requests_fault() && !matches!(self, Self::Deadline)
+        !self.is_the_requests_fault() && !matches!(self, Self::Deadline | Self::QueueFull)
     }
 
     /// Whether the client could mend it, so that the upstream's own words are the best answer.

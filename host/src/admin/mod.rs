@@ -32,7 +32,7 @@ pub async fn live() -> Response<Body> {
 
 /// Requests are welcome: 503 while the gateway shuts down.
 pub async fn ready(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
-    if gateway.is_draining() {
+    if gateway.drain().has_begun() {
         let mut response = json_response(&Health { status: "draining" });
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         return response;
@@ -43,7 +43,7 @@ pub async fn ready(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
 /// Prometheus' text format.
 pub async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     let snapshot = gateway.snapshot();
-    let mut response = Response::new(Body::from(gateway.parts.metrics.encode(&snapshot.fleet)));
+    let mut response = Response::new(Body::from(gateway.parts.metrics.encode(&snapshot.fleet, gateway.standing())));
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, text);
     response

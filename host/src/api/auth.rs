@@ -9,6 +9,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use witgate_core::admission::Priority;
 use witgate_core::config::Config;
 
 use crate::names::{ANONYMOUS, NameTable};
@@ -34,6 +35,8 @@ pub struct Caller {
     pub key_name: Arc<str>,
     /// The key may change things over the admin API.
     pub admin: bool,
+    /// The highest that its requests may have.
+    pub priority: Priority,
 }
 
 /// Why a request is not let in.
@@ -55,6 +58,7 @@ impl KeyRing {
                 tenant_name: Arc::clone(&key.tenant),
                 key_name: Arc::clone(&key.name),
                 admin: key.admin,
+                priority: key.priority,
             },
         });
         Self { keys: keys.collect() }
@@ -71,8 +75,13 @@ impl KeyRing {
     /// When keys are configured and none of them was sent.
     pub fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, AuthError> {
         if self.keys.is_empty() {
-            let (tenant_name, key_name) = (Arc::from("anonymous"), Arc::from(""));
-            return Ok(Caller { tenant: ANONYMOUS, tenant_name, key_name, admin: false });
+            return Ok(Caller {
+                tenant: ANONYMOUS,
+                tenant_name: Arc::from("anonymous"),
+                key_name: Arc::from(""),
+                admin: false,
+                priority: Priority::default(),
+            });
         }
         let digest: [u8; 32] = Sha256::digest(presented(headers).ok_or(AuthError::Missing)?).into();
         let mut found = None;
@@ -103,7 +112,13 @@ mod tests {
     fn ring() -> KeyRing {
         let key = |name: &str, text: &str, tenant| Key {
             digest: Sha256::digest(text).into(),
-            caller: Caller { tenant, tenant_name: name.into(), key_name: name.into(), admin: false },
+            caller: Caller {
+                tenant,
+                tenant_name: name.into(),
+                key_name: name.into(),
+                admin: false,
+                priority: Priority::Normal,
+            },
         };
         KeyRing { keys: vec![key("alice", "sk-alice", 1), key("bob", "sk-bob", 2)] }
     }

@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderValue};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use crate::api::error::ApiError;
+use crate::admission::Held;
+use crate::api::error::{ApiError, Busy};
 
 /// Checks that the body is announced as JSON.
 ///
@@ -26,23 +27,30 @@ pub fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
     if is_json { Ok(()) } else { Err(ApiError::ContentType { sent: Some(String::from_utf8_lossy(sent).into_owned()) }) }
 }
 
-/// Collects the body. One frame, the usual case, is not copied.
+/// Collects the body. One frame, the usual case, is not copied. `held` counts what comes, as it comes: a length that is
+/// only announced takes no memory.
 ///
 /// # Errors
-/// When it is too large, too slow, or breaks off.
-pub async fn collect(headers: &HeaderMap, body: Body, limit: usize, patience: Duration) -> Result<Bytes, ApiError> {
+/// When it is too large, too slow, or breaks off, or the memory for bodies is used up.
+pub async fn collect(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    patience: Duration,
+    held: &mut Held,
+) -> Result<Bytes, ApiError> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(ApiError::TooLarge { limit });
     }
-    match tokio::time::timeout(patience, read(body, limit, announced)).await {
+    match tokio::time::timeout(patience, read(body, limit, announced, held)).await {
         Ok(result) => result,
         Err(_) => Err(ApiError::SlowBody),
     }
 }
 
-async fn read(mut body: Body, limit: usize, announced: Option<u64>) -> Result<Bytes, ApiError> {
-    let Some(first) = next(&mut body).await? else { return Ok(Bytes::new()) };
+async fn read(mut body: Body, limit: usize, announced: Option<u64>, held: &mut Held) -> Result<Bytes, ApiError> {
+    let Some(first) = next(&mut body, held).await? else { return Ok(Bytes::new()) };
     if first.len() > limit {
         return Err(ApiError::TooLarge { limit });
     }
@@ -53,7 +61,7 @@ async fn read(mut body: Body, limit: usize, announced: Option<u64>) -> Result<By
     let expected = announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(0).min(limit);
     let mut whole = BytesMut::with_capacity(expected.min(FIRST_ROOM).max(first.len()));
     whole.extend_from_slice(&first);
-    while let Some(chunk) = next(&mut body).await? {
+    while let Some(chunk) = next(&mut body, held).await? {
         if whole.len() + chunk.len() > limit {
             return Err(ApiError::TooLarge { limit });
         }
@@ -62,7 +70,7 @@ async fn read(mut body: Body, limit: usize, announced: Option<u64>) -> Result<By
     Ok(whole.freeze())
 }
 
-async fn next(body: &mut Body) -> Result<Option<Bytes>, ApiError> {
+async fn next(body: &mut Body, held: &mut Held) -> Result<Option<Bytes>, ApiError> {
     loop {
         match body.frame().await {
             None => return Ok(None),
@@ -70,6 +78,9 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, ApiError> {
             Some(Ok(frame)) => {
                 // Trailers mean nothing here.
                 if let Ok(data) = frame.into_data() {
+                    if !held.take(data.len()) {
+                        return Err(ApiError::Busy(Busy::Memory));
+                    }
                     return Ok(Some(data));
                 }
             }
@@ -81,6 +92,8 @@ const FIRST_ROOM: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn announced(value: &'static str) -> Result<(), String> {
@@ -105,7 +118,14 @@ mod tests {
     async fn read_chunks(chunks: Vec<&'static [u8]>, limit: usize) -> Result<Bytes, &'static str> {
         let stream = futures_util::stream::iter(chunks.into_iter().map(Ok::<_, std::io::Error>));
         let body = Body::from_stream(stream);
-        collect(&HeaderMap::new(), body, limit, Duration::from_secs(5)).await.map_err(|error| error.label())
+        let mut held = Held::new(&Arc::default(), 6);
+        collect(&HeaderMap::new(), body, limit, Duration::from_secs(5), &mut held).await.map_err(|error| error.label())
+    }
+
+    #[tokio::test]
+    async fn all_bodies_together_may_take_as_much_as_the_memory_for_them() {
+        assert_eq!(read_chunks(vec![b"123", b"456"], 9).await, Ok(Bytes::from_static(b"123456")));
+        assert_eq!(read_chunks(vec![b"123", b"456", b"7"], 9).await, Err("body-memory"));
     }
 
     #[tokio::test]
@@ -119,7 +139,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_come_is_given_up() {
         let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
-        let result = collect(&HeaderMap::new(), body, 5, Duration::from_secs(30)).await;
+        let mut held = Held::new(&Arc::default(), 5);
+        let result = collect(&HeaderMap::new(), body, 5, Duration::from_secs(30), &mut held).await;
         assert_eq!(result.map_err(|error| error.label()), Err("slow-body"));
     }
 }

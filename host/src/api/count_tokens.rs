@@ -124,6 +124,8 @@ async fn ask(context: &Context) -> Result<Option<Count>, ApiError> {
     let Some(attempt) = plan.attempts.first() else { return Ok(None) };
     let call = Call {
         deployment: attempt.target as usize,
+        // Counting costs nothing, so no key is spared.
+        key: 0,
         body: &context.body,
         peek: &context.peek,
         requested_model: &context.requested_model,
@@ -138,7 +140,7 @@ async fn ask(context: &Context) -> Result<Option<Count>, ApiError> {
             AnswerBody::Long(_) => Ok(None),
         },
         Ok(Reply::Stream(_)) => Ok(None),
-        Err(failure) if matches!(failure.kind, FailureKind::BadRequest) => Err(ApiError::Upstream {
+        Err(failure) if failure.kind.is_the_requests_fault() => Err(ApiError::Upstream {
             attempts: 1,
             deployment: context.deployment_id(attempt.target),
             failure: Box::new(failure),

@@ -15,6 +15,7 @@ use witgate_core::openai::{Endpoint, ErrorBody, RequestError, UpstreamError};
 use witgate_core::plan::Rejection;
 use witgate_core::vocabulary::FailureKind;
 
+use crate::admission::{Away, Turned};
 use crate::api::auth::AuthError;
 use crate::api::encoding;
 use crate::upstream::AttemptFailure;
@@ -100,8 +101,30 @@ pub enum ApiError {
     },
     /// The request's time was over before anything could be tried.
     Deadline,
+    /// As many requests run as may, and this one is too many.
+    Busy(Busy),
+    /// `x-witgate-priority` or a timeout's header says something that it cannot.
+    Header {
+        /// Its name.
+        name: &'static str,
+        /// As sent.
+        sent: String,
+        /// What it takes.
+        takes: &'static str,
+    },
+    /// The gateway ends, and the time for requests in flight is over.
+    ShuttingDown,
     /// Something that should not happen did; the log has the details.
     Internal,
+}
+
+/// Why the gateway itself takes no more requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Busy {
+    /// `server.max_in_flight` is reached, and there was no place in the queue, or not in time.
+    Queue(Turned),
+    /// `server.body_memory` is used up.
+    Memory,
 }
 
 impl ApiError {
@@ -114,9 +137,11 @@ impl ApiError {
             Self::ContentType { .. } | Self::ContentEncoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::NotEncodedSo { .. } | Self::BrokenBody | Self::Request(_) => StatusCode::BAD_REQUEST,
+            Self::NotEncodedSo { .. } | Self::BrokenBody | Self::Header { .. } | Self::Request(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Rejected(rejection) => StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::FORBIDDEN),
-            Self::PolicyFailed { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::PolicyFailed { .. } | Self::ShuttingDown | Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream { failure, .. } => upstream_status(failure),
             Self::Admin { status, .. } => *status,
             Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
@@ -142,6 +167,14 @@ impl ApiError {
             Self::Upstream { failure, .. } => failure.kind.name(),
             Self::Admin { .. } => "admin",
             Self::Deadline => "deadline",
+            Self::ShuttingDown => "shutting-down",
+            Self::Busy(Busy::Memory) => "body-memory",
+            Self::Busy(Busy::Queue(turned)) => match turned.away {
+                Away::Full => "queue-full",
+                Away::TimedOut => "queue-timeout",
+                Away::Displaced => "displaced",
+            },
+            Self::Header { .. } => "bad-request",
             Self::Internal => "internal",
         }
     }
@@ -218,6 +251,9 @@ impl ApiError {
             | Self::PolicyFailed { .. }
             | Self::Admin { .. }
             | Self::Deadline
+            | Self::Busy(_)
+            | Self::Header { .. }
+            | Self::ShuttingDown
             | Self::Internal => {}
         }
     }
@@ -281,6 +317,16 @@ impl ApiError {
                 ErrorBody::server("The time for this request was over before a deployment could be tried.")
                     .with_code("deadline")
             }
+            Self::Busy(busy) => {
+                ErrorBody::server(format!("The gateway is busy: {}", why(*busy))).with_code("overloaded")
+            }
+            Self::Header { name, sent, takes } => {
+                ErrorBody::invalid(format!("The header `{name}` is '{sent}'; it takes {takes}."))
+                    .with_code("invalid_header")
+            }
+            Self::ShuttingDown => {
+                ErrorBody::server("This gateway is shutting down; send the request again.").with_code("shutting_down")
+            }
             Self::Internal => ErrorBody::server("Something went wrong in the gateway.").with_code("internal_error"),
         }
     }
@@ -295,6 +341,9 @@ impl ApiError {
         match self {
             Self::Rejected(rejection) => rejection.retry_after,
             Self::Upstream { failure, .. } => failure.retry_after,
+            Self::ShuttingDown => Some(ANOTHER_GATEWAY),
+            Self::Busy(Busy::Queue(turned)) => Some(turned.retry_after),
+            Self::Busy(Busy::Memory) => Some(NEXT_BODY),
             Self::Auth(_)
             | Self::UnknownPath { .. }
             | Self::WrongMethod { .. }
@@ -304,6 +353,7 @@ impl ApiError {
             | Self::TooLarge { .. }
             | Self::SlowBody
             | Self::BrokenBody
+            | Self::Header { .. }
             | Self::Request(_)
             | Self::UnknownModel { .. }
             | Self::PolicyFailed { .. }
@@ -329,7 +379,7 @@ fn upstream_status(failure: &AttemptFailure) -> StatusCode {
             status.unwrap_or(StatusCode::BAD_REQUEST)
         }
         FailureKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        FailureKind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        FailureKind::Overloaded | FailureKind::QueueFull => StatusCode::SERVICE_UNAVAILABLE,
         FailureKind::ConnectTimeout
         | FailureKind::FirstByteTimeout
         | FailureKind::FirstTokenTimeout
@@ -350,11 +400,23 @@ fn upstream_status(failure: &AttemptFailure) -> StatusCode {
 
 fn upstream_body(attempts: usize, deployment: &str, failure: &AttemptFailure) -> ErrorBody {
     let tried = if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
-    // Where nobody upstream has said anything, our own words hold addresses: those are for the log.
-    let why = if failure.status == 0 { failure.kind.summary() } else { &failure.message };
+    // Where nobody upstream has said anything, our own words may hold addresses, which are for the log. Times do not.
+    let is_time = matches!(failure.kind, FailureKind::FirstByteTimeout | FailureKind::Deadline);
+    let why = if failure.status == 0 && !is_time { failure.kind.summary() } else { &failure.message };
     let message = format!("No deployment could answer ({tried}); the last one, `{deployment}`: {why}");
     let status = upstream_status(failure);
     ErrorBody::new(message, kind_of(status)).with_code(failure.kind.name())
+}
+
+fn why(busy: Busy) -> &'static str {
+    match busy {
+        Busy::Memory => "the requests in flight take all the memory for bodies (`server.body_memory`).",
+        Busy::Queue(turned) => match turned.away {
+            Away::Full => "as many requests run and wait as may (`server.max_in_flight`, `server.queue.length`).",
+            Away::TimedOut => "the request's turn did not come in time (`server.queue.timeout`).",
+            Away::Displaced => "a more urgent request took this one's place in the queue.",
+        },
+    }
 }
 
 fn kind_of(status: StatusCode) -> &'static str {
@@ -371,4 +433,8 @@ fn sdk_would_retry(status: StatusCode) -> bool {
 
 /// SDKs pass over a longer wait and come back within seconds.
 const LONGEST_OBEYED: Duration = Duration::from_secs(60);
+/// Bodies are let go when their answers begin.
+const NEXT_BODY: Duration = Duration::from_secs(1);
+/// Whoever sends the request again meets another gateway, or this one started anew.
+const ANOTHER_GATEWAY: Duration = Duration::from_secs(1);
 const SHOULD_RETRY: &str = "x-should-retry";

@@ -1,19 +1,25 @@
 //! `POST /v1/chat/completions`, `/v1/completions`, `/v1/embeddings` and `/v1/messages`: the life of a request, on one screen.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, Request};
+use witgate_core::config::Server;
 use witgate_core::openai::{Endpoint, peek};
 
+use crate::admission::Held;
 use crate::api::body::{check_content_type, collect};
 use crate::api::cors::Sharing;
 use crate::api::encoding::Encoding;
-use crate::api::error::ApiError;
+use crate::api::error::{ApiError, Busy};
+use crate::api::overload;
+use crate::api::patience::Patience;
 use crate::cache::{Hit, Lookup, Question, Slot};
 use crate::gateway::Gateway;
 use crate::pipeline::context::{Arrival, Context};
@@ -49,9 +55,16 @@ async fn infer(State(gateway): State<Arc<Gateway>>, endpoint: Endpoint, request:
     let snapshot = gateway.snapshot();
     let sharing = Sharing::of(snapshot.config.server.cors.as_ref(), &parts.headers);
     let mut record = RequestRecord::begin(&gateway, endpoint, id);
-    let answer = answer(gateway, snapshot, endpoint, parts.headers, body, &mut record);
-    let answer = AssertUnwindSafe(answer).catch_unwind().await;
-    let mut response = match answer.unwrap_or_else(|_| Err(ApiError::Internal)) {
+    let drain = Arc::clone(gateway.drain());
+    let answer = {
+        let answer = answer(gateway, snapshot, endpoint, parts.headers, body, &mut record);
+        let answer = pin!(AssertUnwindSafe(answer).catch_unwind());
+        match drain.unless_over(answer).await {
+            Some(answer) => answer.unwrap_or(Err(ApiError::Internal)),
+            None => Err(ApiError::ShuttingDown),
+        }
+    };
+    let mut response = match answer {
         Ok(Found::Kept(hit)) => relay::replay(&hit, record),
         Ok(Found::Answered(answered, slot)) => relay::respond(*answered, record, slot),
         Err(error) => {
@@ -87,10 +100,16 @@ async fn answer(
     check_content_type(&headers)?;
     let encoding = Encoding::announced(&headers)?;
     let server = &snapshot.config.server;
-    let mut body = collect(&headers, body, server.body_limit, server.read_timeout).await?;
-    if let Some(encoding) = encoding {
-        body = encoding.undo(body, server.body_limit).await?;
-    }
+    let patience = Patience::of(&headers)?;
+    let priority = overload::priority(&headers, caller.priority)?;
+    // Before the body: what waits takes no memory.
+    record.admitted(overload::enter(&gateway, server, priority, record.started()).await?);
+    let mut held = Held::new(&gateway.bodies, server.body_memory);
+    let body = read(&headers, body, encoding, server, &mut held).await.inspect_err(|error| {
+        if matches!(error, ApiError::Busy(Busy::Memory)) {
+            gateway.overload.no_memory();
+        }
+    })?;
     let peek = peek(&body, endpoint).map_err(ApiError::Request)?;
     record.asked(&caller, &peek.model);
     let resolved =
@@ -110,6 +129,9 @@ async fn answer(
         body,
         peek,
         caller,
+        patience,
+        priority,
+        held,
     });
     let question = Question {
         scope: context.route().cache.as_ref(),
@@ -133,4 +155,18 @@ async fn answer(
             Err(unanswered.error)
         }
     }
+}
+
+/// The body, unpacked.
+async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    encoding: Option<Encoding>,
+    server: &Server,
+    held: &mut Held,
+) -> Result<Bytes, ApiError> {
+    let body = collect(headers, body, server.body_limit, server.read_timeout, held).await?;
+    let Some(encoding) = encoding else { return Ok(body) };
+    let body = encoding.undo(body, server.body_limit).await?;
+    if held.take(body.len()) { Ok(body) } else { Err(ApiError::Busy(Busy::Memory)) }
 }

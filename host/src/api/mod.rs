@@ -16,7 +16,9 @@ pub mod encoding;
 pub mod error;
 pub mod infer;
 pub mod models;
+pub mod overload;
 pub mod paths;
+pub mod patience;
 
 /// A value as JSON.
 pub fn json_response(value: &impl Serialize) -> Response<Body> {

@@ -9,6 +9,7 @@ use witgate_core::fleet::Fleet;
 use witgate_core::openai::Endpoint;
 
 use super::*;
+use crate::telemetry::metrics::Standing;
 
 pub(super) const HELLO: &str = r#"{"messages":[{"role":"user","content":"hello"}]}"#;
 pub(super) const ANSWER: &[u8] = br#"{"choices":[{"finish_reason":"stop","message":{"content":"Hi"}}]}"#;
@@ -78,7 +79,7 @@ impl World {
 
     /// The value of one series.
     pub(super) fn count(&self, series: &str) -> u64 {
-        let text = self.metrics.encode(&Fleet::new(vec![], vec![], None));
+        let text = self.metrics.encode(&Fleet::new(vec![], vec![], None), Standing::default());
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no series {series}")).parse().unwrap()
     }

@@ -94,13 +94,13 @@ fn supply_path(policy: &str) -> KeyPath {
 }
 
 fn exposure_problem(loaded: &Loaded) -> Option<Problem> {
-    let error = app::check_exposure(&loaded.config).err()?;
+    let error = app::check_exposure(&loaded.config, loaded.config.server.listen).err()?;
     let key = KeyPath::top("server").key("listen");
     Some(loaded.problem(Severity::Error, key, error.to_string(), None))
 }
 
 fn port_problem(loaded: &Loaded) -> Option<Problem> {
-    let error = crate::server::probe(loaded.config.server.listen).err()?;
+    let error = crate::server::probe(&loaded.config.server).err()?;
     let key = KeyPath::top("server").key("listen");
     let hint = "give --running when the gateway itself listens there".to_owned();
     Some(loaded.problem(Severity::Error, key, error.to_string(), hint))

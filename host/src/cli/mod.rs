@@ -12,6 +12,7 @@ mod local;
 mod policy;
 mod policy_supply;
 mod serve;
+mod supervisor;
 
 /// An OpenAI-compatible gateway whose routing is pluggable WebAssembly.
 #[derive(Parser)]

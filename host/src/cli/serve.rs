@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use witgate_core::config::{Config, Loaded};
 
 use super::local::with_local_servers;
-use super::{ServeArgs, complain};
+use super::{ServeArgs, complain, supervisor};
 use crate::app::{self, App};
 use crate::config_files::{ConfigFiles, Overrides};
 use crate::telemetry::logging;
@@ -40,13 +41,19 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
 
 async fn serve(files: ConfigFiles, loaded: Loaded, logging: logging::Logging) -> anyhow::Result<ExitCode> {
     let mut hangups = signal(SignalKind::hangup())?;
+    let mut endings = Endings::listen()?;
     let source = files.describe();
     for warning in &loaded.warnings {
         tracing::warn!(problem = %warning, "configuration");
     }
     let welcome = Welcome::of(&loaded.config);
     let handle = logging.clone();
-    let app = match App::start(files, loaded, move |config| handle.reload(&config.log)).await {
+    let starting = App::start(files, loaded, move |config| handle.reload(&config.log));
+    let started = tokio::select! {
+        started = starting => started,
+        _ = endings.next() => return Ok(ExitCode::SUCCESS),
+    };
+    let app = match started {
         Ok(app) => app,
         Err(error) => {
             complain(&format!("error: {error}"));
@@ -55,31 +62,60 @@ async fn serve(files: ConfigFiles, loaded: Loaded, logging: logging::Logging) ->
     };
     tracing::info!(address = %app.address(), config = source, "serving");
     complain(&welcome.text(&app));
+    supervisor::tell(&[NotifyState::Ready]);
     let gateway = std::sync::Arc::clone(app.gateway());
     let reloads = tokio::spawn(async move {
         while hangups.recv().await.is_some() {
             tracing::info!("SIGHUP: reading configuration and policies again");
+            supervisor::tell_reloading();
             gateway.reload_now().await;
+            supervisor::tell(&[NotifyState::Ready]);
         }
     });
-    shutdown_signal().await?;
+    let asked = endings.next().await;
     tracing::info!("shutting down; a second signal ends at once");
+    supervisor::tell(&[NotifyState::Stopping]);
     reloads.abort();
+    let stopping = async {
+        match asked {
+            Ending::Terminate => app.stop().await,
+            // Somebody sits at the terminal and waits; no load balancer does.
+            Ending::Interrupt => app.stop_now().await,
+        }
+    };
     tokio::select! {
-        () = app.stop() => Ok(ExitCode::SUCCESS),
-        second = shutdown_signal() => {
-            second?;
+        () = stopping => Ok(ExitCode::SUCCESS),
+        _ = endings.next() => {
             tracing::warn!("second signal: ending at once");
             Ok(ExitCode::FAILURE)
         }
     }
 }
 
-async fn shutdown_signal() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        interrupted = tokio::signal::ctrl_c() => interrupted,
+/// The signals that end the gateway, listened to from the start: none is missed between the first and the second.
+struct Endings {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+/// Who asks for the end.
+enum Ending {
+    /// A supervisor.
+    Terminate,
+    /// Ctrl-C.
+    Interrupt,
+}
+
+impl Endings {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> Ending {
+        tokio::select! {
+            _ = self.terminate.recv() => Ending::Terminate,
+            _ = self.interrupt.recv() => Ending::Interrupt,
+        }
     }
 }
 

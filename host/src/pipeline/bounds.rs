@@ -10,6 +10,7 @@ use witgate_core::config::Retries;
 use witgate_core::decision::FailedAttempt;
 use witgate_core::fleet::Fleet;
 use witgate_core::live::Millis;
+use witgate_core::vocabulary::FailureKind;
 
 /// The budgets of one route, which outlive a reload.
 pub struct Budgets(Mutex<Purses>);
@@ -100,7 +101,9 @@ pub fn may_repeat(
     budgets: &Budgets,
     now: Millis,
 ) -> Result<(), Bound> {
-    let Some(last) = failures.last() else { return Ok(()) };
+    // What was turned away at a queue was never sent.
+    let mut sent = failures.iter().filter(|failed| failed.kind != FailureKind::QueueFull);
+    let Some(last) = sent.next_back() else { return Ok(()) };
     if !idempotent && failures.iter().any(|failed| failed.kind.may_have_run()) {
         return Err(Bound::NotIdempotent);
     }

@@ -5,12 +5,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use witgate_core::admission::Priority;
 use witgate_core::decision::{Content, Facts, INTEGER_LIMIT, Offer, Stamp};
 use witgate_core::openai::{Peek, prompt_text};
 use witgate_core::outcome::Asked;
 use witgate_core::vocabulary::Fact;
 
+use crate::admission::Held;
 use crate::api::auth::Caller;
+use crate::api::patience::Patience;
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::snapshot::{RouteState, Snapshot};
@@ -40,13 +43,21 @@ pub struct Context {
     pub id: RequestId,
     /// When the request came.
     pub started: Instant,
+    /// What the client waits for at most.
+    pub patience: Patience,
+    /// When its answer must have begun.
+    pub begin_by: Instant,
     /// When its time is over.
     pub deadline: Instant,
     /// Number of the decision.
     pub decision: u32,
     /// Facts that outcomes repeat.
     pub asked: Asked,
+    /// How urgent it is.
+    pub priority: Priority,
     facts: Facts,
+    /// The memory of `body`.
+    _held: Held,
 }
 
 /// What the door knows about a request.
@@ -72,14 +83,34 @@ pub struct Arrival {
     /// See [`Context`].
     pub id: RequestId,
     /// See [`Context`].
+    pub patience: Patience,
+    /// See [`Context`].
+    pub priority: Priority,
+    /// The memory of the body.
+    pub held: Held,
+    /// See [`Context`].
     pub started: Instant,
 }
 
 impl Context {
     /// Gives the request its number, its deadline and its facts.
     pub fn new(arrival: Arrival) -> Self {
-        let Arrival { gateway, snapshot, route, requested_model, candidates, headers, body, peek, caller, id, started } =
-            arrival;
+        let Arrival {
+            gateway,
+            snapshot,
+            route,
+            requested_model,
+            candidates,
+            headers,
+            body,
+            peek,
+            caller,
+            id,
+            patience,
+            priority,
+            held,
+            started,
+        } = arrival;
         let asked = Asked {
             tenant: caller.tenant,
             route: u32::try_from(route).unwrap_or(0),
@@ -88,7 +119,7 @@ impl Context {
             streaming: peek.stream,
         };
         let facts = facts(&asked, &peek, body.len());
-        let deadline = started + snapshot.routes[route].timeout;
+        let (begin_by, deadline) = patience.ends(started, snapshot.routes[route].timeout);
         let decision = gateway.next_decision();
         Self {
             gateway,
@@ -102,10 +133,14 @@ impl Context {
             caller,
             id,
             started,
+            patience,
+            begin_by,
             deadline,
             decision,
             asked,
+            priority,
             facts,
+            _held: held,
         }
     }
 
@@ -120,9 +155,9 @@ impl Context {
         entry.map_or_else(|| Arc::from(""), |entry| Arc::clone(&entry.spec.id))
     }
 
-    /// What is left of the request's time.
+    /// What is left of the time until the answer must have begun.
     pub fn remaining(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        self.begin_by.saturating_duration_since(Instant::now())
     }
 
     /// Tokens that an attempt is counted with until the truth is known.

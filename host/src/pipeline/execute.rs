@@ -18,11 +18,12 @@ use witgate_wasm::{Choice, Chosen};
 use super::bounds::{self, Bound};
 use super::context::Context;
 use super::decide;
-use super::record::{AttemptRecord, Fate};
+use super::record::{AttemptRecord, Fate, Held};
+use super::slot;
 use crate::api::error::ApiError;
 use crate::clock;
 use crate::telemetry::metrics::Repetition;
-use crate::upstream::{AttemptFailure, Call, Reply};
+use crate::upstream::{AttemptFailure, Call, Reply, Times};
 
 /// An attempt that answered.
 pub struct Answered {
@@ -155,6 +156,14 @@ impl Execution<'_> {
             if !self.may_go_on() {
                 return Carried::Failed;
             }
+            let slot = match slot::take(self.context, attempt).await {
+                Ok(slot) => slot,
+                Err((failure, elapsed)) => {
+                    self.note(Failed::new(attempt.target, failure, elapsed));
+                    rest = after;
+                    continue;
+                }
+            };
             let Some(in_flight) = self.admit(attempt.target) else {
                 passed_over = true;
                 rest = after;
@@ -166,7 +175,7 @@ impl Execution<'_> {
             let hedge = after.first().filter(|next| next.start == StartRule::Hedge && self.attempts_left() > 1);
             let fate = if hedge.is_some() { Fate::shared() } else { Fate::default() };
             let number = self.failures.len();
-            let record = AttemptRecord::begin(self.context, attempt.target, number, plan.tag, in_flight, fate);
+            let record = AttemptRecord::begin(self.context, attempt.target, plan.tag, number, fate, Held { in_flight, slot });
             tried = true;
             let (result, used) = match hedge {
                 Some(hedge) => self.race(plan, (attempt, record), hedge).await,
@@ -241,24 +250,19 @@ impl Execution<'_> {
             requested_model: &context.requested_model,
             overlay: attempt.overlay.as_deref(),
             client_headers: &context.headers,
-            first_byte_timeout: attempt.timeout.or(route.first_byte_timeout),
+            instead: match attempt.timeout {
+                Some(time) => Times { first_byte: Some(time), first_token: Some(time), idle: route.times.idle },
+                None => route.times,
+            },
+            at_most: context.patience.times,
+            begin_by: context.begin_by,
             deadline: context.deadline,
         };
         match context.snapshot.upstreams.call(call).await {
             Ok(reply) => Ok((reply, record)),
             Err(failure) => {
                 let elapsed = record.fail(&failure);
-                Err(Box::new(Failed {
-                    told: FailedAttempt {
-                        target: attempt.target,
-                        kind: failure.kind,
-                        status: failure.status,
-                        retry_after_ms: failure.retry_after.map_or(0.0, |wait| wait.as_secs_f64() * 1000.0),
-                        elapsed_ms: elapsed.as_secs_f64() * 1000.0,
-                        tokens_sent: 0,
-                    },
-                    failure,
-                }))
+                Err(Box::new(Failed::new(attempt.target, failure, elapsed)))
             }
         }
     }
@@ -326,7 +330,7 @@ impl Execution<'_> {
     }
 
     fn may_go_on(&self) -> bool {
-        self.bound.is_none() && self.attempts_left() > 0 && Instant::now() < self.context.deadline
+        self.bound.is_none() && self.attempts_left() > 0 && Instant::now() < self.context.begin_by
     }
 
     fn attempts_left(&self) -> usize {
@@ -343,6 +347,20 @@ impl Execution<'_> {
 pub(super) struct Failed {
     told: FailedAttempt,
     failure: AttemptFailure,
+}
+
+impl Failed {
+    fn new(target: u32, failure: AttemptFailure, elapsed: Duration) -> Self {
+        let told = FailedAttempt {
+            target,
+            kind: failure.kind,
+            status: failure.status,
+            retry_after_ms: failure.retry_after.map_or(0.0, |wait| wait.as_secs_f64() * 1000.0),
+            elapsed_ms: elapsed.as_secs_f64() * 1000.0,
+            tokens_sent: 0,
+        };
+        Self { told, failure }
+    }
 }
 
 /// A request that is wrong in itself is wrong for the plan's next deployment too; whether it is worth another kind

@@ -4,6 +4,7 @@
 //! - [`decide`]: asks the policy chain
 //! - [`bounds`]: what the host allows beyond the first attempt
 //! - [`execute`], `race`: carry the plan out: attempts, failover, hedge
+//! - [`slot`]: waits where a deployment carries out as many requests as it may
 //! - [`relay`]: passes the answer on, event by event
 //! - [`receipt`]: tells the client what was done
 //! - [`record`], [`request`]: one outcome for each attempt, one record for each request
@@ -17,3 +18,4 @@ pub mod receipt;
 pub mod record;
 pub mod relay;
 pub mod request;
+pub mod slot;

@@ -7,7 +7,8 @@ use witgate_core::vocabulary::FailureKind;
 
 use super::bounds::Bound;
 use super::execute::Execution;
-use super::record::{AttemptRecord, Fate};
+use super::record::{AttemptRecord, Fate, Held};
+use super::slot;
 use crate::clock;
 use crate::telemetry::metrics::Repetition;
 use crate::upstream::Reply;
@@ -30,7 +31,7 @@ impl Execution<'_> {
                 result = &mut leading => Some(result),
                 () = tokio::time::sleep(hedge.delay.min(self.context.remaining())) => None,
             };
-            let hedging = if early.is_none() { self.begin_hedge(plan, hedge, hedge_fate.clone()) } else { None };
+            let hedging = if early.is_none() { self.begin_hedge(plan, hedge, hedge_fate.clone()).await } else { None };
             match (early, hedging) {
                 (Some(Ok(answered)), _) => Some(answered),
                 (Some(Err(failure)), _) => {
@@ -84,12 +85,14 @@ impl Execution<'_> {
     }
 
     /// A hedge sends a request twice on purpose, so the route must allow that, and both budgets pay.
-    fn begin_hedge(&self, plan: &Plan, hedge: &Attempt, fate: Fate) -> Option<AttemptRecord> {
+    async fn begin_hedge(&self, plan: &Plan, hedge: &Attempt, fate: Fate) -> Option<AttemptRecord> {
         let route = self.context.route();
         if !route.idempotent {
             route.metrics.bounded(Bound::NotIdempotent);
             return None;
         }
+        // Never waits: where no place is free, a second request helps nobody.
+        let slot = slot::take(self.context, hedge).await.ok()?;
         let in_flight = self.admit(hedge.target)?;
         if !route.budgets.take_hedge(self.context.estimated_tokens(), clock::monotonic()) {
             route.metrics.bounded(Bound::HedgeBudget);
@@ -97,6 +100,6 @@ impl Execution<'_> {
         }
         route.metrics.repeated(Repetition::Hedge);
         let number = self.failures.len() + 1;
-        Some(AttemptRecord::begin(self.context, hedge.target, number, plan.tag, in_flight, fate))
+        Some(AttemptRecord::begin(self.context, hedge.target, plan.tag, number, fate, Held { in_flight, slot }))
     }
 }

@@ -16,6 +16,7 @@ use witgate_core::vocabulary::Ending;
 use witgate_wasm::Chain;
 
 use super::context::Context;
+use crate::admission::Permit;
 use crate::clock;
 use crate::snapshot::Snapshot;
 use crate::upstream::AttemptFailure;
@@ -33,6 +34,16 @@ struct Open {
     outcome: Outcome,
     started: Instant,
     fate: Fate,
+    /// The deployment's; free when the outcome is told.
+    _slot: Option<Permit>,
+}
+
+/// What an attempt holds while it runs.
+pub struct Held {
+    /// Its place in the deployment's live numbers.
+    pub in_flight: InFlight,
+    /// Its place at a deployment that carries out only so many requests at once.
+    pub slot: Option<Permit>,
 }
 
 /// Set when another attempt answered first.
@@ -62,7 +73,8 @@ impl Fate {
 
 impl AttemptRecord {
     /// The attempt starts now.
-    pub fn begin(context: &Context, target: u32, number: usize, tag: u32, in_flight: InFlight, fate: Fate) -> Self {
+    pub fn begin(context: &Context, target: u32, tag: u32, number: usize, fate: Fate, held: Held) -> Self {
+        let Held { in_flight, slot } = held;
         let snapshot = &context.snapshot;
         let route = context.route();
         let observers = route.observed.then(|| (context.gateway.observers.clone(), Arc::clone(&route.chain)));
@@ -92,6 +104,7 @@ impl AttemptRecord {
                 outcome,
                 started: Instant::now(),
                 fate,
+                _slot: slot,
             }),
         }
     }

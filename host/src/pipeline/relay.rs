@@ -20,6 +20,7 @@ use witgate_core::openai::{Endpoint, ErrorBody, Tally, Usage, usage};
 use super::execute::Answered;
 use super::record::AttemptRecord;
 use super::request::RequestRecord;
+use crate::api::error::ApiError;
 use crate::cache::{Hit, Recording, Slot};
 use crate::upstream::{AnswerBody, AttemptFailure, Events, Long, Reply, StreamReply, WholeReply};
 
@@ -143,6 +144,7 @@ impl Relay {
         // For the client that goes away in the middle.
         accounts.attempt.tokens(used);
         accounts.request.passed(piece.len());
+        accounts.request.used(used);
         if let Some(recording) = &mut accounts.recording {
             recording.push(piece);
         }
@@ -160,6 +162,14 @@ impl Relay {
         if let Some(recording) = recording {
             recording.finish();
         }
+    }
+
+    /// The gateway ends before the answer does, which is not the deployment's doing.
+    fn cut_off(&mut self) {
+        let Some(Accounts { mut attempt, mut request, .. }) = self.accounts.take() else { return };
+        let used = self.source.usage();
+        attempt.tokens(used);
+        request.broke_off(ApiError::ShuttingDown.label(), used);
     }
 
     fn failed(&mut self, failure: &AttemptFailure) {
@@ -182,6 +192,13 @@ impl http_body::Body for Relay {
         let relay = self.get_mut();
         let Some(accounts) = &relay.accounts else { return Poll::Ready(None) };
         let endpoint = accounts.request.endpoint();
+        if accounts.request.is_over() {
+            relay.cut_off();
+            return Poll::Ready(Some(match &relay.source {
+                Source::Events(_) => Ok(Frame::data(last_word(endpoint))),
+                Source::Long(_) => Err(AttemptFailure::shutting_down()),
+            }));
+        }
         let polled = match &mut relay.source {
             Source::Events(events) => Pin::new(&mut **events).poll_next(cx),
             Source::Long(long) => Pin::new(&mut **long).poll_next(cx),
@@ -218,6 +235,14 @@ fn error_event(endpoint: Endpoint, failure: &AttemptFailure) -> Bytes {
     } else {
         error.to_event()
     }
+}
+
+/// The gateway ends before the stream does.
+fn last_word(endpoint: Endpoint) -> Bytes {
+    if endpoint.is_anthropic() {
+        return error_event(endpoint, &AttemptFailure::shutting_down());
+    }
+    ApiError::ShuttingDown.body().to_event()
 }
 
 /// As the upstream counts, else what went by.

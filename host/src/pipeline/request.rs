@@ -10,6 +10,7 @@ use witgate_core::openai::{Endpoint, Usage};
 
 use super::execute::By;
 use super::receipt::Receipt;
+use crate::admission::Permit;
 use crate::api::auth::Caller;
 use crate::api::error::ApiError;
 use crate::cache::{Hit, Lookup};
@@ -33,6 +34,8 @@ pub struct RequestRecord {
     first_token: Option<Duration>,
     bytes: u64,
     ended: Ended,
+    /// The right to be in flight; left when the answer has ended.
+    permit: Option<Permit>,
 }
 
 /// What the cache said.
@@ -64,6 +67,7 @@ impl RequestRecord {
             cache: None,
             first_token: None,
             bytes: 0,
+            permit: None,
             ended: Ended { status: CLIENT_GONE, outcome: RequestOutcome::Cancelled, usage: Usage::default() },
         }
     }
@@ -78,6 +82,11 @@ impl RequestRecord {
         self.endpoint
     }
 
+    /// Whether the gateway ends now, and the answer with it.
+    pub fn is_over(&self) -> bool {
+        self.gateway.drain().is_over()
+    }
+
     /// When the request came.
     pub fn started(&self) -> Instant {
         self.started
@@ -87,6 +96,11 @@ impl RequestRecord {
     pub fn asked(&mut self, caller: &Caller, model: &str) {
         self.caller = Some(caller.clone());
         self.model = model.into();
+    }
+
+    /// It may run, until it ends.
+    pub fn admitted(&mut self, permit: Option<Permit>) {
+        self.permit = permit;
     }
 
     /// Where the name leads.
@@ -123,6 +137,11 @@ impl RequestRecord {
     /// So many bytes of the answer have gone by.
     pub fn passed(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
+    }
+
+    /// What is known of the tokens so far; it is told even when the client goes away.
+    pub fn used(&mut self, usage: Usage) {
+        self.ended.usage = usage;
     }
 
     /// The answer is complete.

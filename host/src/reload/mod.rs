@@ -5,6 +5,7 @@
 //! serves now goes on serving, and the reason is in the log, in the admin API and in a metric.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -87,6 +88,8 @@ pub struct Work {
     pub on_config: Box<dyn Fn(&Config) + Send>,
     /// What the gateway was started with.
     pub started: Arc<Config>,
+    /// Where it listens.
+    pub address: SocketAddr,
     /// What the last look could not put into service.
     pub waiting: Waiting,
 }
@@ -236,7 +239,7 @@ impl Work {
                 for warning in &loaded.warnings {
                     tracing::warn!(problem = %warning, "configuration");
                 }
-                match restart::exposes(&self.started, &loaded.config) {
+                match restart::exposes(self.address, &loaded.config) {
                     None => return Some(Arc::new(loaded.config)),
                     Some(problem) => {
                         self.waiting = Waiting { exposed: Some(problem.clone()), ..Waiting::default() };

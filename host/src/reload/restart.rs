@@ -1,16 +1,20 @@
 //! Settings that only count at the start: what has changed since is told, because nothing else would show it.
 
+use std::net::SocketAddr;
+
 use witgate_core::config::{Cache, Config, Policies, Redis, Server};
 
 /// One sentence for each setting of `now` that is not in force.
 pub(super) fn needed(started: &Config, now: &Config) -> Vec<String> {
-    let Server { listen, read_timeout, shutdown_grace, workers, .. } = &started.server;
+    let Server { listen, read_timeout, write_timeout, shutdown_grace, reuse_port, workers, .. } = &started.server;
     let Policies { directory, code_cache, revisions, copies, .. } = &started.policies;
     let Cache { memory, largest, redis, .. } = &started.cache;
     [
         ("server.listen", *listen != now.server.listen),
         ("server.read_timeout", *read_timeout != now.server.read_timeout),
+        ("server.write_timeout", *write_timeout != now.server.write_timeout),
         ("server.shutdown_grace", *shutdown_grace != now.server.shutdown_grace),
+        ("server.reuse_port", *reuse_port != now.server.reuse_port),
         ("server.workers", *workers != now.server.workers),
         ("policies.directory", *directory != now.policies.directory),
         ("policies.code_cache", *code_cache != now.policies.code_cache),
@@ -28,14 +32,13 @@ pub(super) fn needed(started: &Config, now: &Config) -> Vec<String> {
     .collect()
 }
 
-/// Why `now` must not be put into service at all: the gateway listens where it was started.
-pub(super) fn exposes(started: &Config, now: &Config) -> Option<String> {
-    let listens = Config { server: Server { listen: started.server.listen, ..now.server.clone() }, ..now.clone() };
+/// Why `now` must not be put into service at all: the gateway goes on listening at `address`.
+pub(super) fn exposes(address: SocketAddr, now: &Config) -> Option<String> {
+    let listens = Config { server: Server { listen: address, ..now.server.clone() }, ..now.clone() };
     listens.exposed_without_keys().then(|| {
         format!(
-            "others can reach {}, and without `auth.keys` everybody may ask; keep the keys, or set \
-             `server.allow_unauthenticated: true`",
-            started.server.listen
+            "others can reach {address}, and without `auth.keys` everybody may ask; keep the keys, or set \
+             `server.allow_unauthenticated: true`"
         )
     })
 }
@@ -61,11 +64,11 @@ mod tests {
     fn what_only_counts_at_the_start_is_told_and_the_rest_is_not() {
         let live = "server: {body_limit: 1MiB, request_timeout: 1m}\ncache: {default: {ttl: 1m}}\npolicies: {poll: 1s}";
         assert_eq!(needed(&config(""), &config(live)), Vec::<String>::new());
-        let fixed = "server: {listen: '127.0.0.1:1', workers: 3, read_timeout: 1s, shutdown_grace: 1s}\n\
+        let fixed = "server: {listen: '127.0.0.1:1', workers: 3, read_timeout: 1s, write_timeout: 1s, shutdown_grace: 1s, reuse_port: true}\n\
                      policies: {directory: other, code_cache: kept, revisions: good, copies: kept}\n\
                      cache: {memory: 1MiB, largest: 1KiB, redis: {url: 'redis://:secret@here'}}";
         let told = needed(&config(""), &config(fixed));
-        assert_eq!(told.len(), 11);
+        assert_eq!(told.len(), 13);
         assert_eq!(
             told[0],
             "`server.listen` does not reload live: restart the gateway to put the new value into force"
@@ -76,15 +79,14 @@ mod tests {
 
     #[test]
     fn keys_may_not_be_taken_away_from_a_public_address() {
-        let keys = "auth: {keys: [{name: a, key: sk-a}]}\n";
-        let started = config(&format!("server: {{listen: '0.0.0.0:4000'}}\n{keys}"));
-        assert_eq!(exposes(&started, &config(keys)), None);
-        assert_eq!(exposes(&started, &config("server: {allow_unauthenticated: true}")), None);
+        let everywhere = SocketAddr::from(([0, 0, 0, 0], 4000));
+        assert_eq!(exposes(everywhere, &config("auth: {keys: [{name: a, key: sk-a}]}")), None);
+        assert_eq!(exposes(everywhere, &config("server: {allow_unauthenticated: true}")), None);
         assert_eq!(
-            exposes(&started, &config("")).unwrap(),
+            exposes(everywhere, &config("")).unwrap(),
             "others can reach 0.0.0.0:4000, and without `auth.keys` everybody may ask; keep the keys, or set \
              `server.allow_unauthenticated: true`"
         );
-        assert_eq!(exposes(&config(""), &config("")), None);
+        assert_eq!(exposes(SocketAddr::from(([127, 0, 0, 1], 4000)), &config("")), None);
     }
 }

@@ -181,8 +181,8 @@ impl Draw {
         let routes = scene.fleet.routes().len();
         for fact in Fact::ALL {
             let value = match fact {
-                Fact::Streaming | Fact::JsonSchema => f64::from(self.rng.u8(..2)),
-                Fact::Endpoint => f64::from(self.rng.u8(..3)),
+                Fact::Streaming | Fact::JsonSchema | Fact::Idempotent => f64::from(self.rng.u8(..2)),
+                Fact::Endpoint => f64::from(self.rng.u8(..5)),
                 Fact::Route => self.rng.usize(..routes) as f64,
                 Fact::Tenant => self.rng.usize(..tenants) as f64,
                 Fact::DeadlineMs => self.amount(),
@@ -195,6 +195,8 @@ impl Draw {
                 | Fact::Messages
                 | Fact::Tools
                 | Fact::Images
+                | Fact::AttemptsLeft
+                | Fact::RetriesLeft
                 | Fact::Audio => f64::from(self.integer()),
             };
             facts.set(*fact, value);

@@ -1,7 +1,6 @@
 //! One attempt: sends the request, waits for what must come first, and says what came.
 
-use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, LOCATION};
@@ -31,29 +30,46 @@ impl Upstreams {
         let provider = &self.providers[deployment.provider];
         let passage = Passage::find(call.peek.endpoint, provider.manners)?;
         let (body, dropped) = request_body(&call, deployment, &passage)?;
-        let first_byte = call.first_byte_timeout.unwrap_or(provider.first_byte_timeout);
-        let patience = first_byte.min(call.deadline.saturating_duration_since(Instant::now()));
-        let head_status = AtomicU16::new(0);
-        match tokio::time::timeout(patience, begin(provider, body, &call, &passage, &head_status)).await {
-            Ok(begun) => {
-                let mut reply = begun?.complete(&call, &passage, provider.manners.dialect).await?;
-                if let Some(dropped) = dropped {
-                    reply.headers_mut().insert(DROPPED, dropped);
-                }
-                Ok(reply)
-            }
-            Err(_) if patience < first_byte => Err(AttemptFailure::new(FailureKind::Deadline, DEADLINE)),
-            Err(_) => Err(match head_status.into_inner() {
-                0 => {
-                    AttemptFailure::new(FailureKind::FirstByteTimeout, format!("no answer began within {first_byte:?}"))
-                }
-                status => {
-                    let message = format!("no event of the stream came within {first_byte:?}");
-                    AttemptFailure::new(FailureKind::FirstTokenTimeout, message).with_status(status)
-                }
-            }),
+        let patience = provider.patience.of(&call.instead, &call.at_most);
+        let started = Instant::now();
+        let by = |limit: Duration| call.begin_by.min(started + limit);
+        let head = head(provider, body, &call, &passage);
+        let Ok(head) = tokio::time::timeout_at(by(patience.first_byte).into(), head).await else {
+            let message = format!("no answer began within {:?}", patience.first_byte);
+            return Err(late(&call, AttemptFailure::new(FailureKind::FirstByteTimeout, message)));
+        };
+        let (head, source) = head?;
+        let mut flow = Flow::new(source, head.status.as_u16(), patience.idle, call.deadline);
+        if !head.status.is_success() {
+            return Err(refused(provider.manners.dialect, &head, flow, &passage).await);
         }
+        if !call.peek.stream || is_other_than_events(&head.headers) {
+            let mut reply = whole(&call, &head, flow, &passage).await?;
+            reply.headers_mut().extend(dropped.map(|dropped| (DROPPED, dropped)));
+            return Ok(reply);
+        }
+        let (status, mut headers) = (head.status, headers::relayed(&head.headers));
+        headers.extend(dropped.map(|dropped| (DROPPED, dropped)));
+        // A model that thinks before its first event is not stalled: that time has a limit of its own.
+        flow.wait_at_most(patience.first_token + patience.idle);
+        let events = Events::begin(flow, passage, call.peek, patience.keep_alive);
+        let Ok(events) = tokio::time::timeout_at(by(patience.first_token).into(), events).await else {
+            let message = format!("no event of the stream came within {:?}", patience.first_token);
+            let failure = AttemptFailure::new(FailureKind::FirstTokenTimeout, message);
+            return Err(late(&call, failure.with_status(status.as_u16())));
+        };
+        let mut events = Box::new(events?);
+        events.wait_at_most(patience.idle);
+        Ok(Reply::Stream(StreamReply { status, headers, events }))
     }
+}
+
+/// What was not in time: the attempt, or the whole request.
+fn late(call: &Call<'_>, failure: AttemptFailure) -> AttemptFailure {
+    if Instant::now() < call.begin_by {
+        return failure;
+    }
+    AttemptFailure::new(FailureKind::Deadline, DEADLINE)
 }
 
 /// The body for this deployment, and what had to be left out of it.
@@ -94,37 +110,47 @@ fn told(dropped: &[String]) -> Option<HeaderValue> {
     (!names.is_empty()).then(|| HeaderValue::try_from(names.join(", ")).ok())?
 }
 
-/// Sends the request and waits for what the first-byte timeout is about: the head of the answer, or of a stream the
-/// first event. `head_status` tells how far it came, to whoever stops waiting.
-async fn begin(
+/// Sends the request and waits for the head of the answer.
+async fn head(
     provider: &Provider,
     body: RequestBody,
     call: &Call<'_>,
     passage: &Passage,
-    head_status: &AtomicU16,
-) -> Result<Begun, AttemptFailure> {
-    let (head, source) = match &provider.backend {
+) -> Result<(response::Parts, Source), AttemptFailure> {
+    match &provider.backend {
         Backend::Http(service) => {
             let (head, body) = send(service, passage.endpoint(), body, call).await?;
-            (head, Source::Http(body))
+            Ok((head, Source::Http(body)))
         }
         Backend::Demo(demo) => {
             let (head, script) = demo.answer(&body, passage.endpoint(), SystemTime::now());
-            (head, Source::Demo(script))
+            Ok((head, Source::Demo(script)))
         }
-        Backend::Unusable(why) => return Err(AttemptFailure::new(FailureKind::Connect, why)),
+        Backend::Unusable(why) => Err(AttemptFailure::new(FailureKind::Connect, why)),
+    }
+}
+
+/// Reads what must be known of an answer that is no stream before it can be passed on.
+async fn whole(
+    call: &Call<'_>,
+    head: &response::Parts,
+    flow: Flow,
+    passage: &Passage,
+) -> Result<Reply, AttemptFailure> {
+    let streaming = call.peek.stream;
+    let body = if passage.is_same() || streaming {
+        AnswerBody::begin(flow).await?
+    } else {
+        AnswerBody::translated(flow, |body| passage.answer(body)).await?
     };
-    head_status.store(head.status.as_u16(), Relaxed);
-    let flow = Flow::new(source, head.status.as_u16(), provider.idle_timeout, call.deadline);
-    if !head.status.is_success() {
-        return Ok(Begun::Refused(head, flow));
+    if streaming {
+        let got = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let message = format!("asked for a stream, but the answer's content type is `{got}`");
+        return Err(AttemptFailure::new(FailureKind::Malformed, message).with_status(head.status.as_u16()));
     }
-    if call.peek.stream && !is_other_than_events(&head.headers) {
-        let events = Box::new(Events::begin(flow, *passage, call.peek).await?);
-        let headers = headers::relayed(&head.headers);
-        return Ok(Begun::Stream(StreamReply { status: head.status, headers, events }));
-    }
-    Ok(Begun::Whole { head, flow, streaming: call.peek.stream })
+    let embeddings = call.peek.endpoint == Endpoint::Embeddings;
+    let body = if embeddings { vectors::as_asked(body, call.body) } else { body };
+    Ok(Reply::Whole(WholeReply { status: head.status, headers: headers::relayed(&head.headers), body }))
 }
 
 async fn send(
@@ -135,40 +161,6 @@ async fn send(
 ) -> Result<(response::Parts, Body), AttemptFailure> {
     let request = || service.request(endpoint, call.key, body.clone(), call.peek.stream, call.client_headers);
     service.client.send(request).await
-}
-
-/// An answer that has begun.
-enum Begun {
-    Stream(StreamReply),
-    Whole { head: response::Parts, flow: Flow, streaming: bool },
-    Refused(response::Parts, Flow),
-}
-
-impl Begun {
-    /// Reads what must be known before the answer can be passed on.
-    async fn complete(self, call: &Call<'_>, passage: &Passage, dialect: Dialect) -> Result<Reply, AttemptFailure> {
-        match self {
-            Self::Stream(reply) => Ok(Reply::Stream(reply)),
-            Self::Refused(head, flow) => Err(refused(dialect, &head, flow, passage).await),
-            Self::Whole { head, flow, streaming } => {
-                let body = if passage.is_same() || streaming {
-                    AnswerBody::begin(flow).await?
-                } else {
-                    AnswerBody::translated(flow, |body| passage.answer(body)).await?
-                };
-                if streaming {
-                    let got = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-                    let message = format!("asked for a stream, but the answer's content type is `{got}`");
-                    let failure = AttemptFailure::new(FailureKind::Malformed, message);
-                    return Err(failure.with_status(head.status.as_u16()));
-                }
-                let embeddings = call.peek.endpoint == Endpoint::Embeddings;
-                let body = if embeddings { vectors::as_asked(body, call.body) } else { body };
-                let headers = headers::relayed(&head.headers);
-                Ok(Reply::Whole(WholeReply { status: head.status, headers, body }))
-            }
-        }
-    }
 }
 
 /// Whether the answer says that it is something else than events. Some servers do not say what a stream is.

@@ -7,6 +7,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -32,12 +33,20 @@ pub struct Events {
     first: Option<Bytes>,
     /// An error event that has been put into shape; comes next.
     error: Option<Bytes>,
+    /// Longest time with nothing but comments.
+    keep_alive: Duration,
+    last_event: Instant,
     ended: bool,
 }
 
 impl Events {
     /// Waits for the first event; comments before it are not kept, since nobody has been kept waiting by us.
-    pub(super) async fn begin(flow: Flow, passage: Passage, peek: &Peek) -> Result<Self, AttemptFailure> {
+    pub(super) async fn begin(
+        flow: Flow,
+        passage: Passage,
+        peek: &Peek,
+        keep_alive: Duration,
+    ) -> Result<Self, AttemptFailure> {
         let splitter = Splitter::new(sse::DEFAULT_LIMIT);
         let mut events = Self {
             flow,
@@ -47,6 +56,8 @@ impl Events {
             passage,
             first: None,
             error: None,
+            keep_alive,
+            last_event: Instant::now(),
             ended: false,
         };
         loop {
@@ -76,10 +87,16 @@ impl Events {
                 (Some(Ok(_)), Seen::Nothing | Seen::Ping) => {}
                 (Some(Ok(run)), Seen::Chunk) => {
                     events.first = Some(run).filter(|run| !run.is_empty());
+                    events.last_event = events.flow.last();
                     return Ok(events);
                 }
             }
         }
+    }
+
+    /// From now on, this long for the next bytes.
+    pub(super) fn wait_at_most(&mut self, idle: Duration) {
+        self.flow.wait_at_most(idle);
     }
 
     /// What has gone by so far.
@@ -177,14 +194,21 @@ impl Stream for Events {
             events.ended = true;
             return Poll::Ready(None);
         }
+        let mut only_comments = true;
         let run = loop {
-            match ready!(events.poll_run(cx, |_, _| ())) {
+            match ready!(events.poll_run(cx, |_, what| only_comments &= matches!(what, Seen::Nothing | Seen::Ping))) {
                 Some(Ok(run)) if run.is_empty() && !events.tally.done() && !events.tally.failed() => {}
                 run => break run,
             }
         };
         let item = match run {
+            Some(Ok(_)) if only_comments && events.flow.last() - events.last_event >= events.keep_alive => {
+                Some(Err(events.flow.stalled("nothing but keep-alives", events.keep_alive)))
+            }
             Some(Ok(run)) => {
+                if !only_comments {
+                    events.last_event = events.flow.last();
+                }
                 if events.tally.done() {
                     events.flow.expect_end();
                 }

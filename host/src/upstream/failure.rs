@@ -35,6 +35,16 @@ impl AttemptFailure {
         Self::new(FailureKind::ErrorInStream, "the upstream reported an error in the stream").with_status(200)
     }
 
+    /// The deployment carries out as many requests as it may.
+    pub(crate) fn queue_full(retry_after: Duration, message: String) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(FailureKind::QueueFull, message) }
+    }
+
+    /// Not a failure of the attempt, but the end of an answer that cannot be told in-band.
+    pub(crate) fn shutting_down() -> Self {
+        Self::new(FailureKind::Cut, "the gateway is shutting down").with_status(200)
+    }
+
     pub(super) fn with_status(self, status: u16) -> Self {
         Self { status, ..self }
     }

@@ -50,6 +50,10 @@ impl Flow {
                 Poll::Ready(Some(Ok(chunk))) if chunk.is_empty() => {}
                 Poll::Ready(chunk) => {
                     self.last = Instant::now();
+                    // A client that takes its time finds a chunk whenever it comes, and would never wait.
+                    if self.last >= self.deadline && matches!(chunk, Some(Ok(_))) {
+                        return Poll::Ready(Some(Err(self.failure(FailureKind::Deadline, DEADLINE.to_owned()))));
+                    }
                     return Poll::Ready(chunk);
                 }
                 Poll::Pending => return self.poll_timer(cx).map(|failure| Some(Err(failure))),
@@ -63,8 +67,23 @@ impl Flow {
 
     /// The answer is complete: what still comes is waited for only so that the connection can be used again.
     pub(super) fn expect_end(&mut self) {
-        self.idle = END_OF_BODY;
+        self.wait_at_most(END_OF_BODY);
+    }
+
+    /// From now on, this long for the next bytes.
+    pub(super) fn wait_at_most(&mut self, idle: Duration) {
+        self.idle = idle;
         self.timer = None;
+    }
+
+    /// When the last bytes came.
+    pub(super) fn last(&self) -> Instant {
+        self.last
+    }
+
+    /// Nothing came that was waited for.
+    pub(super) fn stalled(&self, what: &str, time: Duration) -> AttemptFailure {
+        self.failure(FailureKind::Stalled, format!("the answer stalled: {what} came for {time:?}"))
     }
 
     /// The answer ended where it must not.
@@ -94,8 +113,7 @@ impl Flow {
                 return Poll::Ready(self.failure(FailureKind::Deadline, DEADLINE.to_owned()));
             }
             if now >= due {
-                let message = format!("the answer stalled: nothing came for {:?}", self.idle);
-                return Poll::Ready(self.failure(FailureKind::Stalled, message));
+                return Poll::Ready(self.stalled("nothing", self.idle));
             }
             // Chunks have come since it was set.
             timer.as_mut().reset(due.into());

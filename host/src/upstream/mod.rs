@@ -82,10 +82,25 @@ pub struct Call<'a> {
     pub overlay: Option<&'a Value>,
     /// The client's headers.
     pub client_headers: &'a HeaderMap,
-    /// To the first byte of the answer; `None` = the provider's own.
-    pub first_byte_timeout: Option<Duration>,
+    /// Instead of the provider's times, where they say something.
+    pub instead: Times,
+    /// What the client allows at most.
+    pub at_most: Times,
+    /// When the answer must have begun.
+    pub begin_by: Instant,
     /// When the request's time is over.
     pub deadline: Instant,
+}
+
+/// How long is waited for each step of an answer; `None` says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// To the head of the answer.
+    pub first_byte: Option<Duration>,
+    /// To the first event of a stream.
+    pub first_token: Option<Duration>,
+    /// Longest silence within the answer.
+    pub idle: Option<Duration>,
 }
 
 /// An answer.

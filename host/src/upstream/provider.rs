@@ -14,16 +14,44 @@ use super::client::{Client, Origin};
 use super::connect::ConnectorError;
 use super::connection::Pieces;
 use super::demo::Demo;
-use super::headers;
 use super::passage::Manners;
 use super::probe::Probe;
+use super::{Times, headers};
 
 /// A provider.
 pub(super) struct Provider {
     pub(super) manners: Manners,
-    pub(super) first_byte_timeout: Duration,
-    pub(super) idle_timeout: Duration,
+    pub(super) patience: Patience,
     pub(super) backend: Backend,
+}
+
+/// How long is waited.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// For the head of the answer.
+    pub(super) first_byte: Duration,
+    /// For the first event of a stream.
+    pub(super) first_token: Duration,
+    /// For the next bytes.
+    pub(super) idle: Duration,
+    /// For the next event, while comments come.
+    pub(super) keep_alive: Duration,
+}
+
+impl Patience {
+    /// With a call's own times, of which the client's only shorten.
+    pub(super) fn of(self, instead: &Times, at_most: &Times) -> Self {
+        let time = |own: Duration, instead: Option<Duration>, at_most: Option<Duration>| {
+            let configured = instead.unwrap_or(own);
+            at_most.map_or(configured, |most| configured.min(most))
+        };
+        Self {
+            first_byte: time(self.first_byte, instead.first_byte, at_most.first_byte),
+            first_token: time(self.first_token, instead.first_token, at_most.first_token),
+            idle: time(self.idle, instead.idle, at_most.idle),
+            keep_alive: self.keep_alive,
+        }
+    }
 }
 
 /// What answers.
@@ -84,12 +112,13 @@ impl Provider {
             output_limit: configured.output_limit,
             lacks: configured.lacks,
         };
-        Self {
-            manners,
-            first_byte_timeout: configured.first_byte_timeout,
-            idle_timeout: configured.idle_timeout,
-            backend,
-        }
+        let patience = Patience {
+            first_byte: configured.first_byte_timeout,
+            first_token: configured.first_token_timeout,
+            idle: configured.idle_timeout,
+            keep_alive: configured.keep_alive_timeout,
+        };
+        Self { manners, patience, backend }
     }
 }
 

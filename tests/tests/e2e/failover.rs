@@ -109,7 +109,7 @@ async fn the_last_failure_gives_the_status() {
         (upstream().status(429), 429, "rate-limited", "upstream says 429"),
         (upstream().status(401), 502, "unauthorised", "upstream says 401"),
         (upstream().status(404), 502, "model-not-found", "upstream says 404"),
-        (upstream().silent(), 504, "first-byte-timeout", "No byte of the answer within its timeout."),
+        (upstream().silent(), 504, "first-byte-timeout", "no answer began within 300ms"),
     ] {
         a.becomes(reply);
         let answer = gateway.chat("fast", "hi").await;
@@ -189,7 +189,7 @@ async fn nothing_hangs_past_the_request_timeout() {
     assert_eq!(answer.status, 504);
     assert_eq!(
         answer.error_message(),
-        "No deployment could answer (1 attempt); the last one, `fast@a`: The request's total deadline passed."
+        "No deployment could answer (1 attempt); the last one, `fast@a`: the time for this request is over"
     );
     assert_eq!((a.hits(), b.hits()), (1, 0));
     eventually("the upstream is let go", async || a.open_connections() == 0).await;

@@ -16,7 +16,7 @@ async fn health_tells_life_from_readiness() {
         assert_eq!((answer.status, answer.json()), (200, json!({"status": "ok"})), "{path}");
     }
     let app = gateway.take_app();
-    app.gateway().start_draining();
+    app.gateway().drain().begin();
     let ready = gateway.get("/health/ready").await;
     assert_eq!((ready.status, ready.json()), (503, json!({"status": "draining"})));
     assert_eq!(gateway.get("/health/live").await.status, 200);

@@ -2,8 +2,9 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 use witgate_tests::{Folder, Request, eventually};
@@ -25,9 +26,12 @@ pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Run {
 pub(crate) fn run_with(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Run {
     let mut command = command(folder);
     command.args(arguments).envs(variables.iter().copied());
-    let output = command.output().expect("the program runs");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-    Run { code: output.status.code().expect("an exit code"), out: text(output.stdout), err: text(output.stderr) }
+    result(&command.output().expect("the program runs"))
+}
+
+fn result(output: &Output) -> Run {
+    let text = |bytes: &[u8]| str::from_utf8(bytes).expect("UTF-8").to_owned();
+    Run { code: output.status.code().expect("an exit code"), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
 /// `witgate serve` as a process of its own; killed when it is dropped.
@@ -40,11 +44,21 @@ pub(crate) struct Serving {
 impl Serving {
     /// Starts it with the folder's configuration and waits until it listens.
     pub(crate) async fn start(folder: &Folder) -> Self {
-        let mut child = command(folder.path())
-            .args(["serve", "--config", "witgate.yaml"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program runs");
+        Self::start_as(command(folder.path()).args(SERVE)).await
+    }
+
+    /// As [`Serving::start`], and `NOTIFY_SOCKET` says where the supervisor listens.
+    pub(crate) async fn start_supervised(folder: &Folder, notify: &Path) -> Self {
+        Self::start_as(command(folder.path()).args(SERVE).env("NOTIFY_SOCKET", notify)).await
+    }
+
+    /// As [`Serving::start`], with a socket that was opened before, as systemd hands it over.
+    pub(crate) async fn start_with_socket(folder: &Folder, socket: OwnedFd) -> Self {
+        Self::start_as(&mut with_sockets(folder.path(), socket, 1)).await
+    }
+
+    async fn start_as(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the program runs");
         let log = Arc::new(Mutex::new(String::new()));
         let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
         let lines = Arc::clone(&log);
@@ -103,6 +117,28 @@ impl Drop for Serving {
     }
 }
 
+/// A command that serves with a socket from its parent, which says that there are `count`.
+fn with_sockets(folder: &Path, socket: OwnedFd, count: usize) -> Command {
+    // `LISTEN_PID` must be the program's own, which only the process that becomes it knows.
+    let script = format!("exec 3<&0 </dev/null; export LISTEN_FDS={count} LISTEN_PID=$$; exec \"$@\"");
+    let program = command(folder);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script, "sh"]).arg(program.get_program()).args(SERVE).current_dir(folder);
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell.stdin(socket);
+    shell
+}
+
+/// Runs `serve` with sockets from its parent to its end.
+pub(crate) fn run_with_sockets(folder: &Path, socket: OwnedFd, count: usize) -> Run {
+    result(&with_sockets(folder, socket, count).output().expect("the program runs"))
+}
+
 fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_witgate-under-test"));
     command.current_dir(folder).env_remove("RUST_LOG").env_remove("WITGATE_CONFIG").env("XDG_CACHE_HOME", folder);
@@ -110,3 +146,5 @@ fn command(folder: &Path) -> Command {
     command.env("COLUMNS", "100").stdin(Stdio::null());
     command
 }
+
+const SERVE: [&str; 3] = ["serve", "--config", "witgate.yaml"];

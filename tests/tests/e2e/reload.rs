@@ -314,8 +314,11 @@ async fn keys_cannot_be_taken_away_from_a_public_address() {
     let gateway = gateway().model("fast", [&a]).config(public).start().await;
     let reload = || gateway.request("POST", "/admin/reload").header("x-api-key", "sk-ann").send();
     gateway.folder.edit_config(json!({"server": {"listen": "127.0.0.1:0"}, "auth": {"keys": []}}));
-    let told = "others can reach 0.0.0.0:0, and without `auth.keys` everybody may ask; keep the keys, or set \
-                `server.allow_unauthenticated: true`";
+    let told = format!(
+        "others can reach {}, and without `auth.keys` everybody may ask; keep the keys, or set \
+         `server.allow_unauthenticated: true`",
+        gateway.address()
+    );
     assert_eq!(reload().await.json()["problems"], json!([told]));
     assert_eq!(gateway.chat("fast", "hi").await.status, 401);
 }

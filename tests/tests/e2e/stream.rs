@@ -180,6 +180,41 @@ async fn a_stream_that_ends_without_a_finish_is_cut_too() {
 }
 
 #[tokio::test]
+async fn half_an_event_is_not_passed_on() {
+    let whole = FIRST.replace("one", "\u{1f600}");
+    for cut in [whole.find('\u{1f600}').unwrap() + 2, whole.len() - 1] {
+        let a = upstream().events([SECOND.as_bytes(), &whole.as_bytes()[..cut]]).cut().start().await;
+        let gateway = gateway().model("fast", [&a]).start().await;
+        let events = gateway.stream("fast", "hi").await.rest().await;
+        assert_eq!((events.len(), &*events[0]), (2, SECOND), "{cut}");
+        assert_eq!(error_in(&events[1]).1, "cut", "{cut}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_whole_when_all_of_its_choices_are() {
+    let other = FIRST.replace("\"index\":0", "\"index\":1");
+    let a = upstream().events([FIRST, &other, LAST]).start().await;
+    let gateway = gateway().model("fast", [&a]).start().await;
+    let events = gateway.stream("fast", "hi").await.rest().await;
+    assert_eq!(events[..3], [FIRST, &other, LAST]);
+    assert_eq!(
+        error_in(&events[3]),
+        ("the answer broke off: the stream ended without a finish_reason".into(), "cut".into())
+    );
+}
+
+#[tokio::test]
+async fn a_long_answer_that_breaks_off_is_no_whole_one() {
+    let long = format!("{{\"choices\":[],\"x\":\"{}\"}}", "x".repeat(400_000));
+    let a = upstream().body(long).cut().start().await;
+    let gateway = gateway().model("fast", [&a]).start().await;
+    let request = gateway.post(CHAT, r#"{"model":"fast","messages":[]}"#);
+    let broken = request.try_send().await.expect_err("the connection breaks off within the answer");
+    assert_eq!(broken.to_string(), "the connection was closed within a message");
+}
+
+#[tokio::test]
 async fn a_stream_that_stalls_ends_with_an_error_after_the_idle_timeout() {
     let a = upstream().events([FIRST]).stall().start().await;
     let patience = json!({"providers": {"a": {"idle_timeout": "400ms"}}});

@@ -48,6 +48,7 @@ pub use schema::schema;
 pub use secret::{Secret, digest, same_digest};
 pub use signing::SigningKey;
 pub use supply::{Access, Credentials, PolicySupply, Pull, Supply};
+pub use units::parse_duration;
 
 use findings::Findings;
 use tree::Node;

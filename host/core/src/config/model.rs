@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::admission::Priority;
 use crate::breaker::BreakerRules;
 use crate::config::{Secret, Supply};
 use crate::deployment::Deployment;
@@ -66,8 +67,20 @@ pub struct Server {
     pub request_timeout: Duration,
     /// For reading the request's head and body. Default 30 s.
     pub read_timeout: Duration,
-    /// How long requests in flight may go on after SIGTERM. Default 30 s.
+    /// After SIGTERM, from "not ready" to accepting no more. Default 3 s.
+    pub drain_delay: Duration,
+    /// How long requests in flight may go on once no more are accepted. Default 30 s.
     pub shutdown_grace: Duration,
+    /// SO_REUSEPORT. Default false.
+    pub reuse_port: bool,
+    /// Longest time in which a client takes nothing of its answer. Default 60 s.
+    pub write_timeout: Duration,
+    /// Requests at once, all in all. Default: no limit.
+    pub max_in_flight: Option<NonZeroU32>,
+    /// Where requests wait.
+    pub queue: Queue,
+    /// For the bodies of all requests in flight, bytes. Default 1 GiB.
+    pub body_memory: usize,
     /// Worker threads. Default: one for each core.
     pub workers: Option<NonZeroUsize>,
     /// Attempts for one request, all in all. Default 4.
@@ -83,6 +96,15 @@ pub enum Cors {
     Any,
     /// Pages of these origins, such as `https://app.example`; never empty.
     Origins(Vec<Box<str>>),
+}
+
+/// Where requests wait when a limit is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Requests in one queue. Default 256.
+    pub length: u32,
+    /// How long one waits. Default 30 s.
+    pub timeout: Duration,
 }
 
 /// What is logged and how.
@@ -127,6 +149,8 @@ pub struct ApiKey {
     pub labels: Vec<(Arc<str>, Arc<str>)>,
     /// May change things over the admin API. Default false.
     pub admin: bool,
+    /// The highest that its requests may have, and what they have when they do not say. Default normal.
+    pub priority: Priority,
 }
 
 /// One service that we call.
@@ -146,10 +170,14 @@ pub struct Provider {
     pub headers: Vec<(String, Secret)>,
     /// Default 5 s.
     pub connect_timeout: Duration,
-    /// To the first byte of the answer (of a stream: the first event). Default 5 min: a local model may have to load.
+    /// To the head of the answer. Default 5 min: a local model may have to load.
     pub first_byte_timeout: Duration,
+    /// To the first event of a stream. Default as `first_byte_timeout`.
+    pub first_token_timeout: Duration,
     /// Longest silence within an answer. Default 60 s.
     pub idle_timeout: Duration,
+    /// Longest time within a stream in which only comments come. Default 5 min.
+    pub keep_alive_timeout: Duration,
     /// How long an unused connection is kept. Default 4 s: llama.cpp closes at 5 s.
     pub pool_idle_timeout: Duration,
     /// Unused connections kept. Default 256.
@@ -278,6 +306,10 @@ pub struct Route {
     pub first_byte_timeout: Option<Duration>,
     /// Whether a request may be sent again that may have been carried out. Default true.
     pub idempotent: bool,
+    /// Overrides [`Provider::first_token_timeout`].
+    pub first_token_timeout: Option<Duration>,
+    /// Overrides [`Provider::idle_timeout`].
+    pub idle_timeout: Option<Duration>,
 }
 
 /// A client's model name, exact or with `*` (any characters, also none, also `/`).

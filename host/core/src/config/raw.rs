@@ -56,15 +56,36 @@ pub(super) struct RawServer {
     /// Largest request body.
     #[schemars(extend("default" = "32MiB"))]
     pub(super) body_limit: Option<SizeText>,
-    /// From the first byte of a request to the last of its answer.
+    /// From the first byte of a request to the last of its answer. A client may set less for one request: headers
+    /// `x-witgate-timeout`, and those that the OpenAI SDKs send.
     #[schemars(extend("default" = "10m"))]
     pub(super) request_timeout: Option<DurationText>,
     /// For reading a request's head and body.
     #[schemars(extend("default" = "30s"))]
     pub(super) read_timeout: Option<DurationText>,
-    /// How long requests in flight may go on when the gateway is told to stop.
+    /// After SIGTERM, how long requests are still taken while `/health/ready` says 503 already, so that load balancers
+    /// see it. Ctrl-C does not wait.
+    #[schemars(extend("default" = "3s"))]
+    pub(super) drain_delay: Option<DurationText>,
+    /// How long requests in flight may go on once no more are taken.
     #[schemars(extend("default" = "30s"))]
     pub(super) shutdown_grace: Option<DurationText>,
+    /// Whether another gateway may listen at the same address (SO_REUSEPORT), so that a new one takes over before the
+    /// old one ends. Both must say so, and belong to the same user.
+    #[schemars(extend("default" = false))]
+    pub(super) reuse_port: Option<bool>,
+    /// Longest time in which a client takes nothing of an answer that is there for it; then the connection is closed,
+    /// and the deployment is free for others.
+    #[schemars(extend("default" = "60s"))]
+    pub(super) write_timeout: Option<DurationText>,
+    /// Requests at once, all in all; more wait in the queue. Without it: no limit.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(super) max_in_flight: Option<u64>,
+    /// Where requests wait when `max_in_flight`, or the `max_concurrency` of a deployment, is reached.
+    pub(super) queue: Option<RawQueue>,
+    /// Memory for the bodies of all requests in flight; what would need more is refused. At least `body_limit`.
+    #[schemars(extend("default" = "1GiB"))]
+    pub(super) body_memory: Option<SizeText>,
     /// Worker threads. Without it: one for each core.
     #[schemars(range(min = 1, max = 1024))]
     pub(super) workers: Option<u64>,
@@ -83,6 +104,20 @@ pub(super) struct RawCors {
     /// Their origins, each as a browser writes it (`https://app.example`, `http://localhost:3000`), or `"*"` for all.
     #[schemars(required)]
     pub(super) origins: Option<TextOrList>,
+}
+
+/// Where requests wait: one queue before the gateway, and one before each deployment that has a limit. More urgent
+/// requests go first.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Queue")]
+pub(super) struct RawQueue {
+    /// Requests that wait in one queue; a more urgent one takes the place of a less urgent one when it is full.
+    #[schemars(range(max = 1_000_000), extend("default" = 256))]
+    pub(super) length: Option<u64>,
+    /// How long a request waits.
+    #[schemars(extend("default" = "30s"))]
+    pub(super) timeout: Option<DurationText>,
 }
 
 /// What is logged and how.
@@ -137,6 +172,18 @@ pub(super) struct RawKey {
     /// Whether its holder may change things over the admin API: reload, roll back, pin, unload.
     #[schemars(extend("default" = false))]
     pub(super) admin: Option<bool>,
+    /// How urgent its requests are; the header `x-witgate-priority` may say less.
+    #[schemars(extend("default" = "normal"))]
+    pub(super) priority: Option<RawPriority>,
+}
+
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "Priority", inline)]
+pub(super) enum RawPriority {
+    Low,
+    Normal,
+    High,
 }
 
 /// One service that the gateway calls.
@@ -170,12 +217,19 @@ pub(super) struct RawProvider {
     /// For making a connection, TLS included.
     #[schemars(extend("default" = "5s"))]
     pub(super) connect_timeout: Option<DurationText>,
-    /// From sending a request to the first byte of the answer; a local model may have to be loaded first.
+    /// From sending a request to the head of the answer; a local model may have to be loaded first. A client may set
+    /// less for one request: header `x-witgate-first-byte-timeout`.
     #[schemars(extend("default" = "5m"))]
     pub(super) first_byte_timeout: Option<DurationText>,
-    /// Longest silence within an answer.
+    /// From sending a request to the first event of a stream; header `x-witgate-first-token-timeout`. Without it: as
+    /// `first_byte_timeout`.
+    pub(super) first_token_timeout: Option<DurationText>,
+    /// Longest silence within an answer; header `x-witgate-idle-timeout`.
     #[schemars(extend("default" = "60s"))]
     pub(super) idle_timeout: Option<DurationText>,
+    /// Longest time within a stream in which only comments come, which servers send to keep a connection open.
+    #[schemars(extend("default" = "5m"))]
+    pub(super) keep_alive_timeout: Option<DurationText>,
     /// How long an unused connection is kept. Keep it below what the provider does: llama.cpp closes at 5 s.
     #[schemars(extend("default" = "4s"))]
     pub(super) pool_idle_timeout: Option<DurationText>,
@@ -274,6 +328,9 @@ pub(super) struct RawDeployment {
     /// Tokens a minute that it can take. Without it: no limit.
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub(super) tpm: Option<u64>,
+    /// Requests that it can carry out at once; more wait in the queue (`server.queue`). Without it: no limit.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(super) max_concurrency: Option<u64>,
     /// Context window in tokens.
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub(super) context_tokens: Option<u64>,
@@ -332,6 +389,11 @@ pub(super) struct RawRoute {
     /// the tokens of the first. `false` also switches hedging off: for upstreams that act, or bill by the call.
     #[schemars(extend("default" = true))]
     pub(super) idempotent: Option<bool>,
+    /// Instead of the provider's `first_token_timeout`. Without it: the route's `first_byte_timeout`, else the
+    /// provider's.
+    pub(super) first_token_timeout: Option<DurationText>,
+    /// Instead of the provider's `idle_timeout`.
+    pub(super) idle_timeout: Option<DurationText>,
     /// Whether names that nothing else matches lead here; one route at most.
     #[schemars(extend("default" = false))]
     pub(super) default: Option<bool>,

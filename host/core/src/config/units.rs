@@ -23,7 +23,7 @@ const SIZE_UNITS: [(&str, u64); 8] = [
 ];
 
 /// Numbers with units, one after another; at most a year.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut seconds = 0.0;
     while !rest.is_empty() {

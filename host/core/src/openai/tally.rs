@@ -11,7 +11,7 @@ pub struct Tally {
     usage: Option<Usage>,
     timings: Option<Usage>,
     content_events: u32,
-    finished: bool,
+    choices: Choices,
     done: bool,
     failed: bool,
 }
@@ -50,7 +50,7 @@ impl Tally {
         };
         self.timings = chunk.timings.or(self.timings);
         self.content_events = self.content_events.saturating_add(u32::from(chunk.content));
-        self.finished |= chunk.finished;
+        self.choices.add(chunk.choices);
         self.failed |= chunk.failed;
         self.done |= chunk.stopped;
         match (chunk.failed, chunk.stopped, chunk.ping) {
@@ -81,10 +81,34 @@ impl Tally {
         self.failed
     }
 
-    /// Whether the answer may end here: it is done, or a choice has its `finish_reason`. Some servers close the
-    /// stream without `[DONE]`.
+    /// Whether the answer may end here: it is done, or each choice that has begun has its `finish_reason`. Some servers
+    /// close the stream without `[DONE]`.
     pub fn complete(&self) -> bool {
-        self.done || self.finished
+        self.done || self.choices.all_finished()
+    }
+}
+
+/// Which choices have come, by index; from 63 on they share a bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Choices {
+    begun: u64,
+    finished: u64,
+}
+
+impl Choices {
+    fn see(&mut self, index: u32, finished: bool) {
+        let bit = 1 << index.min(63);
+        self.begun |= bit;
+        self.finished |= if finished { bit } else { 0 };
+    }
+
+    fn add(&mut self, other: Self) {
+        self.begun |= other.begun;
+        self.finished |= other.finished;
+    }
+
+    fn all_finished(self) -> bool {
+        self.begun != 0 && self.begun == self.finished
     }
 }
 
@@ -94,7 +118,7 @@ struct Chunk {
     usage: Option<Usage>,
     timings: Option<Usage>,
     content: bool,
-    finished: bool,
+    choices: Choices,
     failed: bool,
     stopped: bool,
     ping: bool,
@@ -133,15 +157,22 @@ impl Chunk {
         if scanner.kind()? != Kind::Object {
             return scanner.skip();
         }
+        let (mut index, mut finished) = (0, false);
         scanner.object(|inner, key| match (key.raw, inner.kind()?) {
             ("delta", Kind::Object) => self.delta(inner),
             ("text", Kind::String) => self.text(inner),
+            ("index", Kind::Number) => {
+                index = inner.raw()?.parse().unwrap_or(index);
+                Ok(())
+            }
             ("finish_reason", kind) => {
-                self.finished |= kind != Kind::Null;
+                finished = kind != Kind::Null;
                 inner.skip()
             }
             _ => inner.skip(),
-        })
+        })?;
+        self.choices.see(index, finished);
+        Ok(())
     }
 
     fn delta(&mut self, scanner: &mut Scanner<'_>) -> Result<(), SyntaxError> {
@@ -211,6 +242,18 @@ mod tests {
         ]);
         let usage = Usage { prompt_tokens: Some(5), completion_tokens: Some(3), cached_tokens: Some(4) };
         assert_eq!((seen.complete(), seen.done(), seen.usage()), (true, false, Some(usage)));
+    }
+
+    #[test]
+    fn an_answer_is_complete_when_every_choice_is() {
+        let one = "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"a\"}},{\"finish_reason\":\"stop\",\"index\":0}]}\n\n";
+        let other = "data: {\"choices\":[{\"finish_reason\":\"length\",\"index\":1}]}\n\n";
+        assert!(!tally(&[one]).complete());
+        assert!(tally(&[one, other]).complete());
+        // nothing has begun
+        assert!(!tally(&["data: {\"choices\":[]}\n\n"]).complete());
+        // and a choice without an index is the first
+        assert!(tally(&["data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n"]).complete());
     }
 
     #[test]

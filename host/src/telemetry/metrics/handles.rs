@@ -9,6 +9,7 @@ use witgate_core::outcome::Outcome;
 use witgate_core::vocabulary::{Ending, FailureKind};
 use witgate_wasm::{FailureCause, Hook, PolicyMeter};
 
+use super::overload::OverloadMetrics;
 use super::{Attempts, Health, Maker, Policies, Requests, seconds};
 use crate::pipeline::bounds::Bound;
 use crate::reload::standing::By;
@@ -164,10 +165,12 @@ pub struct DeploymentMetrics {
     cost: Counter,
     opened: IntCounter,
     failures: [OnceLock<IntCounter>; FailureKind::COUNT],
+    /// Of the queue before it.
+    pub queue: OverloadMetrics,
 }
 
 impl DeploymentMetrics {
-    pub(super) fn new(id: &str, attempts: &Attempts, health: &Health) -> Self {
+    pub(super) fn new(id: &str, attempts: &Attempts, health: &Health, queue: OverloadMetrics) -> Self {
         let tokens = |direction| attempts.tokens.with_label_values(&[id, direction]);
         Self {
             id: id.into(),
@@ -181,6 +184,7 @@ impl DeploymentMetrics {
             cost: attempts.cost.with_label_values(&[id]),
             opened: health.opened.with_label_values(&[id]),
             failures: std::array::from_fn(|_| OnceLock::new()),
+            queue,
         }
     }
 

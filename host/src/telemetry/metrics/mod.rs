@@ -22,10 +22,13 @@ use crate::reload::standing::By;
 use crate::reload::store::PolicyStatus;
 
 mod handles;
+mod overload;
 #[cfg(test)]
 mod tests;
 
 pub use handles::{CacheMetrics, DeploymentMetrics, Repetition, RequestOutcome, RouteMetrics};
+use overload::Overload;
+pub use overload::{OverloadMetrics, Standing};
 
 /// The metrics of one gateway.
 pub struct Metrics {
@@ -35,6 +38,7 @@ pub struct Metrics {
     health: Health,
     policies: Policies,
     cache: CacheMetrics,
+    overload: Overload,
     outcomes_dropped: IntCounter,
     log_lines_dropped: IntCounter,
     /// Some values are put in when they are read; one reader or writer of those at a time.
@@ -224,6 +228,7 @@ impl Metrics {
                 ),
             },
             cache: CacheMetrics::new(&make),
+            overload: Overload::new(&make),
             outcomes_dropped: make.counter(
                 "witgate_observer_outcomes_dropped_total",
                 "Outcomes that policies were not told because they were too slow to listen.",
@@ -256,12 +261,17 @@ impl Metrics {
 
     /// Handles of a deployment. The same id has the same counters, whatever the snapshot.
     pub fn deployment(&self, id: &str) -> DeploymentMetrics {
-        DeploymentMetrics::new(id, &self.attempts, &self.health)
+        DeploymentMetrics::new(id, &self.attempts, &self.health, self.overload("deployment"))
     }
 
     /// A provider was probed.
     pub fn probed(&self, provider: &str, result: &'static str) {
         self.health.probes.with_label_values(&[provider, result]).inc();
+    }
+
+    /// Handles of the queue before the `gateway` or before a `deployment`.
+    pub fn overload(&self, queue: &'static str) -> OverloadMetrics {
+        OverloadMetrics::new(queue, &self.overload)
     }
 
     /// Handles of the response cache.
@@ -315,8 +325,9 @@ impl Metrics {
     }
 
     /// All metrics in Prometheus' text format. `fleet` is the one in service.
-    pub fn encode(&self, fleet: &Fleet) -> String {
+    pub fn encode(&self, fleet: &Fleet, standing: Standing) -> String {
         let _alone = self.at_scrape.lock();
+        self.overload.show(fleet, standing);
         let in_flight = &self.attempts.in_flight;
         // Deployments that are configured no longer go away.
         in_flight.reset();

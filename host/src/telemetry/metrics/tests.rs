@@ -29,6 +29,7 @@ fn fleet(ids: &[&str]) -> Fleet {
             tpm: None,
             context_tokens: None,
             max_output_tokens: None,
+            max_concurrency: Some(std::num::NonZeroU32::MIN),
         })
     };
     Fleet::new(ids.iter().map(deployment).collect(), vec![], None)
@@ -56,7 +57,7 @@ fn served() -> Outcome {
 
 /// Lines of the text whose name begins so, without histograms' buckets.
 fn lines(metrics: &Metrics, name: &str) -> Vec<String> {
-    let text = metrics.encode(&fleet(&[]));
+    let text = metrics.encode(&fleet(&[]), Standing::default());
     let of_name = text.lines().filter(|line| line.starts_with(name) && !line.contains("_bucket{"));
     of_name.map(ToOwned::to_owned).collect()
 }
@@ -129,7 +130,7 @@ fn attempts_are_counted_by_deployment_and_outcome() {
 fn attempts_in_flight_are_those_of_the_fleet_in_service() {
     let metrics = Metrics::new();
     let shown = |fleet: &Fleet| {
-        let text = metrics.encode(fleet);
+        let text = metrics.encode(fleet, Standing::default());
         text.lines().filter(|line| line.starts_with("witgate_in_flight{")).map(ToOwned::to_owned).collect::<Vec<_>>()
     };
     let before = fleet(&["a", "b"]);
@@ -191,7 +192,7 @@ fn a_policys_calls_are_counted_by_hook_and_failure() {
     metrics.policy_suspended("cheapest");
     // It was not called at all, so it took no time.
     policy.called(Hook::Router, Duration::ZERO, Some(&FailureCause::Suspended { remaining: quick }));
-    let text = metrics.encode(&fleet(&[]));
+    let text = metrics.encode(&fleet(&[]), Standing::default());
     for line in [
         r#"witgate_policy_decision_seconds_bucket{hook="router",policy="cheapest",le="0.0000002"} 0"#,
         r#"witgate_policy_decision_seconds_bucket{hook="router",policy="cheapest",le="0.0000005"} 2"#,
@@ -258,7 +259,7 @@ fn series() -> BTreeSet<String> {
     metrics.probed("p", "good");
     let fleet = fleet(&["d"]);
     let mut names = BTreeSet::from(["witgate_policy_info".to_owned(), "up".to_owned()]);
-    for line in metrics.encode(&fleet).lines().filter(|line| !line.starts_with('#')) {
+    for line in metrics.encode(&fleet, Standing::default()).lines().filter(|line| !line.starts_with('#')) {
         let end = line.find(['{', ' ']).unwrap();
         names.insert(line[..end].to_owned());
     }

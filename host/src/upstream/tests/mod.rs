@@ -33,7 +33,9 @@ fn provider(address: std::net::SocketAddr) -> Configured {
         headers: vec![("X-Extra".to_owned(), Secret::new("ours"))],
         connect_timeout: Duration::from_secs(2),
         first_byte_timeout: Duration::from_secs(2),
+        first_token_timeout: Duration::from_secs(2),
         idle_timeout: Duration::from_secs(2),
+        keep_alive_timeout: Duration::from_secs(2),
         pool_idle_timeout: Duration::from_secs(2),
         pool_max_idle: 4,
         key_header: KeyHeader::Bearer,
@@ -93,7 +95,9 @@ impl Ask {
             requested_model: &peek.model,
             overlay: self.overlay.as_ref(),
             client_headers: &self.headers,
-            first_byte_timeout: self.first_byte_timeout,
+            instead: Times { first_byte: self.first_byte_timeout, first_token: self.first_byte_timeout, idle: None },
+            at_most: Times::default(),
+            begin_by: Instant::now() + self.time,
             deadline: Instant::now() + self.time,
         };
         upstreams.call(call).await

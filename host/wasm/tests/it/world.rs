@@ -76,6 +76,7 @@ pub(crate) fn fleet(deployments: u32) -> Fleet {
             tpm: None,
             context_tokens: None,
             max_output_tokens: None,
+            max_concurrency: None,
         })
     };
     Fleet::new((0..deployments).map(deployment).collect(), vec!["first".into()], None)

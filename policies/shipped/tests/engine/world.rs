@@ -135,6 +135,7 @@ pub(crate) fn deployment(id: &str) -> Deployment {
         tpm: None,
         context_tokens: None,
         max_output_tokens: None,
+        max_concurrency: None,
     }
 }
 

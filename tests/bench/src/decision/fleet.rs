@@ -86,6 +86,7 @@ fn deployment(number: usize, random: &mut fastrand::Rng) -> Deployment {
         tpm: Some(100_000_000),
         context_tokens: Some(128_000),
         max_output_tokens: Some(16_000),
+        max_concurrency: None,
     }
 }
 

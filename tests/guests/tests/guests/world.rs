@@ -90,6 +90,7 @@ fn deployment(id: &str) -> Deployment {
         tpm: None,
         context_tokens: None,
         max_output_tokens: None,
+        max_concurrency: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::gateway::count;
 use super::labels;
 use super::values::is_name;
 use crate::config::findings::{Findings, suggest};
@@ -45,6 +46,7 @@ pub(super) fn deployments(
             price: price(&raw.price.unwrap_or_default()),
             rpm: raw.rpm.and_then(|limit| u32::try_from(limit).ok()),
             tpm: raw.tpm.and_then(|limit| u32::try_from(limit).ok()),
+            max_concurrency: raw.max_concurrency.and_then(count),
             context_tokens: raw.context_tokens.and_then(|limit| u32::try_from(limit).ok()),
             max_output_tokens: raw.max_output_tokens.and_then(|limit| u32::try_from(limit).ok()),
         };

@@ -7,11 +7,14 @@ use std::time::Duration;
 use super::cors::cors;
 use super::labels;
 use super::values::{DAY, MILLISECOND, cache_time, duration, is_name, memory_size, secret, size};
+use crate::admission::Priority;
 use crate::config::findings::Findings;
 use crate::config::interpolate::Lookup;
-use crate::config::model::{ApiKey, Auth, Cache, Log, LogFormat, Redis, RouteCache, Server};
+use crate::config::model::{ApiKey, Auth, Cache, Log, LogFormat, Queue, Redis, RouteCache, Server};
 use crate::config::problem::KeyPath;
-use crate::config::raw::{RawAuth, RawCache, RawKey, RawLog, RawLogFormat, RawRedis, RawServer};
+use crate::config::raw::{RawAuth, RawCache, RawKey, RawLog, RawLogFormat, RawPriority, RawQueue, RawRedis, RawServer};
+use crate::config::shapes::SizeText;
+use crate::config::units::show_size;
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 4000));
 const DEFAULT_ATTEMPTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
@@ -25,22 +28,51 @@ pub(super) fn server(raw: RawServer, findings: &mut Findings<'_>) -> Server {
     };
     let request_timeout = time("request_timeout", raw.request_timeout, 600);
     let read_timeout = time("read_timeout", raw.read_timeout, 30);
+    let write_timeout = time("write_timeout", raw.write_timeout, 60);
+    let drain_delay = duration(raw.drain_delay, &path.key("drain_delay"), Duration::ZERO..=DAY, findings);
     let shutdown_grace = duration(raw.shutdown_grace, &path.key("shutdown_grace"), Duration::ZERO..=DAY, findings);
     let body_limit = memory_size(raw.body_limit, &path.key("body_limit"), 1024..=GIB, findings);
+    let body_limit = body_limit.unwrap_or(32 << 20);
     Server {
         listen: listen(raw.listen, &path.key("listen"), findings),
         allow_unauthenticated: raw.allow_unauthenticated.unwrap_or(false),
-        body_limit: body_limit.unwrap_or(32 << 20),
+        body_limit,
         request_timeout,
         read_timeout,
+        drain_delay: drain_delay.unwrap_or(Duration::from_secs(3)),
         shutdown_grace: shutdown_grace.unwrap_or(Duration::from_secs(30)),
+        reuse_port: raw.reuse_port.unwrap_or(false),
+        write_timeout,
+        max_in_flight: raw.max_in_flight.and_then(count),
+        queue: queue(raw.queue.unwrap_or_default(), &path.key("queue"), findings),
+        body_memory: body_memory(raw.body_memory, body_limit, &path.key("body_memory"), findings),
         workers: raw.workers.and_then(|count| NonZeroUsize::new(usize::try_from(count).ok()?)),
         cors: raw.cors.and_then(|raw| cors(raw, &path.key("cors"), findings)),
-        max_attempts: raw
-            .max_attempts
-            .and_then(|count| NonZeroU32::new(u32::try_from(count).ok()?))
-            .unwrap_or(DEFAULT_ATTEMPTS),
+        max_attempts: raw.max_attempts.and_then(count).unwrap_or(DEFAULT_ATTEMPTS),
     }
+}
+
+fn queue(raw: RawQueue, path: &KeyPath, findings: &mut Findings<'_>) -> Queue {
+    let timeout = duration(raw.timeout, &path.key("timeout"), MILLISECOND..=DAY, findings);
+    Queue {
+        length: raw.length.and_then(|length| u32::try_from(length).ok()).unwrap_or(256),
+        timeout: timeout.unwrap_or(Duration::from_secs(30)),
+    }
+}
+
+/// One body of the largest size must fit.
+fn body_memory(raw: Option<SizeText>, body_limit: usize, path: &KeyPath, findings: &mut Findings<'_>) -> usize {
+    let memory = memory_size(raw, path, 1024..=1024 * GIB, findings).unwrap_or(1 << 30);
+    if memory < body_limit {
+        let message = format!("one body of `server.body_limit` ({}) would not fit", show_size(body_limit as u64));
+        findings.error(path, message, "raise it, or lower `server.body_limit`");
+    }
+    memory
+}
+
+/// A checked count.
+pub(super) fn count(raw: u64) -> Option<NonZeroU32> {
+    NonZeroU32::new(u32::try_from(raw).ok()?)
 }
 
 pub(super) fn log(raw: RawLog, findings: &mut Findings<'_>) -> Log {
@@ -96,8 +128,13 @@ fn api_key(raw: RawKey, path: &KeyPath, findings: &mut Findings<'_>, lookup: &dy
     if named && !is_name(&tenant, &path.key("tenant"), findings) {
         return None;
     }
+    let priority = match raw.priority {
+        Some(RawPriority::Low) => Priority::Low,
+        None | Some(RawPriority::Normal) => Priority::Normal,
+        Some(RawPriority::High) => Priority::High,
+    };
     let (labels, admin) = (labels(raw.labels), raw.admin.unwrap_or(false));
-    Some(ApiKey { name: name.into(), key: key?, tenant: tenant.into(), labels, admin })
+    Some(ApiKey { name: name.into(), key: key?, tenant: tenant.into(), labels, admin, priority })
 }
 
 fn redis(raw: RawRedis, path: &KeyPath, findings: &mut Findings<'_>, lookup: &dyn Lookup) -> Option<Redis> {

@@ -50,6 +50,7 @@ fn provider(
     let connect_timeout = time("connect_timeout", raw.connect_timeout, 5);
     let first_byte_timeout = time("first_byte_timeout", raw.first_byte_timeout, 300);
     let idle_timeout = time("idle_timeout", raw.idle_timeout, 60);
+    let keep_alive_timeout = time("keep_alive_timeout", raw.keep_alive_timeout, 300);
     let pool_idle_timeout = time("pool_idle_timeout", raw.pool_idle_timeout, 4);
     let elsewhere = raw.base_url.is_some();
     let base_url = address(raw.base_url, dialect, preset, path, findings);
@@ -64,6 +65,8 @@ fn provider(
     let api_keys = keys(key, raw.api_keys, path, findings, lookup);
     let headers = headers(raw_headers, own_header, &path.key("headers"), findings, lookup);
     let probe = health::probe(raw.probe.unwrap_or_default(), &path.key("probe"), findings);
+    let first_token = path.key("first_token_timeout");
+    let first_token_timeout = duration(raw.first_token_timeout, &first_token, MILLISECOND..=DAY, findings);
     if dialect != Dialect::Demo && findings.written(&path.key("demo")) {
         findings.error(&path.key("demo"), "only a provider of the dialect `demo` behaves like one", "remove it");
     }
@@ -84,7 +87,9 @@ fn provider(
         headers,
         connect_timeout,
         first_byte_timeout,
+        first_token_timeout: first_token_timeout.unwrap_or(first_byte_timeout),
         idle_timeout,
+        keep_alive_timeout,
         pool_idle_timeout,
         pool_max_idle: raw.pool_max_idle.and_then(|count| usize::try_from(count).ok()).unwrap_or(256),
         probe: probe.filter(|_| dialect != Dialect::Demo),

@@ -100,8 +100,11 @@ fn route(
     let numbers = candidates(raw.deployments, deployments, &path.key("deployments"), findings);
     let capabilities = raw.capabilities.unwrap_or_default();
     let capabilities = capabilities_of(capabilities, &numbers, deployments, &path.key("capabilities"), findings);
-    let timeout = duration(raw.timeout, &path.key("timeout"), MILLISECOND..=DAY, findings);
-    let first_byte = path.key("first_byte_timeout");
+    let mut time = |key: &str, value| duration(value, &path.key(key), MILLISECOND..=DAY, findings);
+    let timeout = time("timeout", raw.timeout);
+    let first_byte_timeout = time("first_byte_timeout", raw.first_byte_timeout);
+    let first_token_timeout = time("first_token_timeout", raw.first_token_timeout);
+    let idle_timeout = time("idle_timeout", raw.idle_timeout);
     Route {
         models,
         capabilities,
@@ -116,7 +119,9 @@ fn route(
         cache: cache_time(raw.cache, &path.key("cache"), findings).unwrap_or(default_cache),
         timeout,
         idempotent: raw.idempotent.unwrap_or(true),
-        first_byte_timeout: duration(raw.first_byte_timeout, &first_byte, MILLISECOND..=DAY, findings),
+        first_byte_timeout,
+        first_token_timeout: first_token_timeout.or(first_byte_timeout),
+        idle_timeout,
         name,
     }
 }

@@ -30,6 +30,7 @@ cache: {redis: {url: 'redis://here'}}
         map.extend(stated);
     };
     fill("/server", "Server");
+    fill("/server/queue", "Queue");
     fill("/log", "Log");
     fill("/retries", "Retries");
     fill("/breaker", "Breaker");
@@ -61,6 +62,7 @@ fn json_of(text: &str) -> Value {
     for section in ["server", "log", "retries", "breaker"] {
         value[section] = Value::Object(Map::new());
     }
+    value["server"]["queue"] = Value::Object(Map::new());
     value
 }
 

@@ -190,7 +190,7 @@ routes: {m: {deployments: \"*\"}}
 ";
     let loaded = load(&[SourceFile::new("witgate.yaml", text)], &Keys).unwrap();
     let of = |name: &str| loaded.config.providers.iter().find(|provider| &*provider.name == name).unwrap();
-    let key = |name: &str| of(name).api_key.as_ref().map(Secret::expose);
+    let key = |name: &str| of(name).api_keys.first().map(Secret::expose);
     let groq = of("groq");
     assert_eq!((groq.dialect, &*groq.base_url), (Dialect::OpenAi, "https://api.groq.com/openai/v1"));
     assert_eq!((key("groq"), groq.key_header), (Some("from GROQ_API_KEY"), KeyHeader::Bearer));
