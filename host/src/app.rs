@@ -22,6 +22,7 @@ use crate::reload::store::PolicyStore;
 use crate::reload::{Published, Reloader, Waiting, Work};
 use crate::server;
 use crate::snapshot::{Parts, Snapshot, StageProblem, prepare};
+use crate::supply::Supplies;
 use crate::telemetry::metrics::Metrics;
 
 /// A gateway that serves.
@@ -82,9 +83,10 @@ impl App {
             models: Arc::new(ModelNames::default()),
             metrics: Arc::clone(&metrics),
         });
+        let supplies = Supplies::start(&config.policies, Arc::clone(&metrics)).await;
         let (store, snapshot) = tokio::task::spawn_blocking({
             let (config, parts) = (Arc::clone(&config), Arc::clone(&parts));
-            move || load_policies(&config, &parts)
+            move || load_policies(&config, &parts, supplies)
         })
         .await??;
         let cache = Cache::new(&config.cache, &metrics)?;
@@ -202,9 +204,13 @@ pub fn workers(config: &Config) -> usize {
     config.server.workers.map_or_else(cores, usize::from)
 }
 
-fn load_policies(config: &Arc<Config>, parts: &Parts) -> Result<(PolicyStore, Snapshot), StartError> {
+fn load_policies(
+    config: &Arc<Config>,
+    parts: &Parts,
+    supplies: Supplies,
+) -> Result<(PolicyStore, Snapshot), StartError> {
     let engine = engine(config, Some(Arc::clone(&parts.metrics)))?;
-    let mut store = PolicyStore::new(engine, config.policies.directory.clone());
+    let mut store = PolicyStore::new(engine, config.policies.directory.clone()).with_supplies(supplies);
     if let Some(folder) = &config.policies.revisions {
         store = store.with_revisions(Revisions::open(folder, &config.policies.directory));
     }

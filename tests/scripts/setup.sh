@@ -30,6 +30,8 @@ system() {
 
 have_cc() { has cc; }
 have_redis() { has redis-server; }
+have_registry() { has docker-registry; }
+have_minisign() { has minisign; }
 have_nginx() { has nginx || [ -x /usr/sbin/nginx ]; }
 have_wrk() { has wrk; }
 have_venv() { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; }
@@ -103,7 +105,10 @@ javascript() { node_packages; }
 typescript() { node_packages; }
 python() { python_packages; }
 guests() { cpp; toolchains; node_packages; python_packages; }
-clients() { python_packages; system redis-server have_redis; }
+clients() {
+  python_packages
+  system redis-server have_redis docker-registry have_registry minisign have_minisign
+}
 bench() { rust; system nginx-light have_nginx wrk have_wrk; }
 
 for step in "$@"; do

@@ -300,12 +300,17 @@ impl Gateway {
         problems.iter().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
-    /// Waits until this policy's newest file is in service.
+    /// Waits until this policy's newest file is in service, and the admin API says so.
     pub async fn wait_for_reason(&self, model: &str, reason: &str) {
+        let mut revision = String::new();
         eventually("the new policy decides", async || {
-            self.chat(model, "hi").await.header("x-witgate-reason") == Some(reason)
+            let answer = self.chat(model, "hi").await;
+            revision = answer.header("x-witgate-policy").unwrap_or_default().to_owned();
+            answer.header("x-witgate-reason") == Some(reason)
         })
         .await;
+        let (policy, revision) = revision.split_once('/').expect("a policy and its revision");
+        eventually("it is shown", async || self.policy_status(policy).await["revision"] == revision).await;
     }
 
     /// Shuts it down and waits for that.

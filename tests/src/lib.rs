@@ -5,6 +5,7 @@
 pub mod client;
 pub mod gateway;
 pub mod redis;
+pub mod registry;
 pub mod reply;
 pub mod upstream;
 mod wire;

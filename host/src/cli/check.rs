@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use witgate_core::config::{Loaded, Problem, Severity};
+use witgate_core::config::{KeyPath, Loaded, Problem, Severity};
 
 use super::serve::find;
 use super::{CheckArgs, complain, say};
@@ -12,6 +12,7 @@ use crate::config_files::{ConfigFiles, Overrides};
 use crate::names::ModelNames;
 use crate::reload::store::PolicyStore;
 use crate::snapshot::{Parts, prepare};
+use crate::supply::Supplies;
 use crate::telemetry::metrics::Metrics;
 use witgate_wasm::CellStore;
 
@@ -20,7 +21,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         Some(path) => ConfigFiles::at(path, Overrides::default()),
         None => ConfigFiles::built_in(None, Overrides::default()),
     };
-    let loaded = match files.load() {
+    let mut loaded = match files.load() {
         Ok(loaded) => loaded,
         Err(problems) => {
             for problem in &problems {
@@ -30,10 +31,10 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
+    let mut problems = policy_problems(&mut loaded)?;
     for warning in &loaded.warnings {
         complain(&warning.to_string());
     }
-    let mut problems = policy_problems(&loaded)?;
     problems.extend(exposure_problem(&loaded));
     if !args.running {
         problems.extend(port_problem(&loaded));
@@ -49,20 +50,32 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Compiles, configures and tries every policy that a route names.
-fn policy_problems(loaded: &Loaded) -> anyhow::Result<Vec<Problem>> {
-    let config = Arc::new(loaded.config.clone());
+/// Compiles, configures and tries every policy that a route names. What is not here to be checked is a warning.
+fn policy_problems(loaded: &mut Loaded) -> anyhow::Result<Vec<Problem>> {
+    let mut config = loaded.config.clone();
+    let supplies = Supplies::offline(&config.policies);
+    for (policy, reference) in supplies.unheard() {
+        let message = format!("no copy of {reference} is kept here, so the policy is not checked");
+        let hint = "a gateway pulls it when it starts; `witgate policy pull` shows whether it can".to_owned();
+        let path = supply_path(&policy).key("source");
+        loaded.warnings.push(loaded.problem(Severity::Warning, path, message, hint));
+        let stages = config.routes.iter_mut().flat_map(|route| &mut route.chain);
+        stages.filter(|stage| stage.policy == policy).for_each(|stage| stage.optional = true);
+    }
+    let config = Arc::new(config);
     let parts = Parts {
         cells: Arc::new(CellStore::default()),
         models: Arc::new(ModelNames::default()),
         metrics: Arc::new(Metrics::new()),
     };
-    let mut store = PolicyStore::new(app::engine(&config, None)?, config.policies.directory.clone());
+    let mut store =
+        PolicyStore::new(app::engine(&config, None)?, config.policies.directory.clone()).with_supplies(supplies);
     let refused = store.look(false)?.refused;
     let mut problems: Vec<Problem> = refused
         .into_iter()
-        .map(|(_, problem)| {
-            let key = witgate_core::config::KeyPath::top("policies").key("directory");
+        .map(|(policy, problem)| {
+            let is_supplied = config.policies.supply.policies.contains_key(&policy);
+            let key = if is_supplied { supply_path(&policy) } else { KeyPath::top("policies").key("directory") };
             loaded.problem(Severity::Error, key, problem, None)
         })
         .collect();
@@ -76,15 +89,19 @@ fn policy_problems(loaded: &Loaded) -> anyhow::Result<Vec<Problem>> {
     Ok(problems)
 }
 
+fn supply_path(policy: &str) -> KeyPath {
+    KeyPath::top("policies").key("supply").key(policy)
+}
+
 fn exposure_problem(loaded: &Loaded) -> Option<Problem> {
     let error = app::check_exposure(&loaded.config, loaded.config.server.listen).err()?;
-    let key = witgate_core::config::KeyPath::top("server").key("listen");
+    let key = KeyPath::top("server").key("listen");
     Some(loaded.problem(Severity::Error, key, error.to_string(), None))
 }
 
 fn port_problem(loaded: &Loaded) -> Option<Problem> {
     let error = crate::server::probe(&loaded.config.server).err()?;
-    let key = witgate_core::config::KeyPath::top("server").key("listen");
+    let key = KeyPath::top("server").key("listen");
     let hint = "give --running when the gateway itself listens there".to_owned();
     Some(loaded.problem(Severity::Error, key, error.to_string(), hint))
 }

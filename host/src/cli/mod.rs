@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 mod check;
 mod local;
 mod policy;
+mod policy_supply;
 mod serve;
 mod supervisor;
 
@@ -29,7 +30,7 @@ enum Command {
     /// Check a configuration completely, without serving: exit code 0 good, 1 bad
     #[command(after_help = CHECK_HELP)]
     Check(CheckArgs),
-    /// Make, build, test, measure and attack routing policies
+    /// Make, build, test, measure, attack and publish routing policies
     Policy {
         #[command(subcommand)]
         command: Box<policy::PolicyCommand>,
@@ -115,5 +116,6 @@ SIGTERM or Ctrl-C lets the requests in flight end within `server.shutdown_grace`
 The log goes to standard error; RUST_LOG overrides `log.filter`.";
 
 const CHECK_HELP: &str = "\
-Checks syntax, keys and values, references, duplicates, environment variables, policy files (they are compiled,
-configured and tried) and whether the port is free. Every problem is printed as file:line:column with a hint.";
+Checks syntax, keys and values, references, duplicates, environment variables, policy files (pins and signatures are
+verified, then they are compiled, configured and tried; of a policy from a registry its kept copy) and whether the port
+is free. Nothing is pulled. Every problem is printed as file:line:column with a hint.";

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Work;
+use super::load::{NotKept, load, load_kept};
 use super::shelf::{Earlier, Loaded, Made, Shelf, Source};
 use super::standing::{By, Unloaded};
-use super::store::{Looked, PolicyStore, load, load_kept};
+use super::store::{Looked, PolicyStore};
 use crate::snapshot::{IN_ORDER, Snapshot};
 use witgate_wasm::FailureCause;
 
@@ -144,7 +145,14 @@ impl Work {
         let failures = failures(&self.current.load(), &from);
         let mut refused = None;
         for target in targets {
-            let Some(to) = self.store.load_earlier(policy, target) else { continue };
+            let to = match self.store.load_earlier(policy, target) {
+                Ok(to) => to,
+                Err(NotKept::Gone) => continue,
+                Err(NotKept::Refused(reason)) => {
+                    refused = Some(reason);
+                    continue;
+                }
+            };
             let problems = self.swap_one(policy, Some(to.clone())).err().map(|problems| problems.join("; "));
             let shelf = self.store.shelf_mut(policy)?;
             if !shelf.serves(&to) {
@@ -190,7 +198,7 @@ impl Work {
         shelf.problem = None;
         let mut looked = Looked::default();
         if shelf.file {
-            self.store.folder.again(policy);
+            self.store.again(policy);
         } else {
             self.store.file_is_gone(Arc::clone(policy), &mut looked);
         }
@@ -214,9 +222,12 @@ impl Work {
             self.store.shelf_mut(policy)?.standing.unloaded = before;
             return Err(CommandError::Refused { reason: problems.join("; ") });
         }
+        // A registry hands out an artifact once, so it is kept for when it is loaded: on disk, or here.
+        let stays = self.store.supplies.is_remote(policy) && !self.store.revisions.on_disk();
         // It is forgotten by now if it had no file.
         if let Ok(shelf) = self.store.shelf_mut(policy) {
-            (shelf.good, shelf.before, shelf.refused, shelf.problem) = (None, None, None, None);
+            shelf.before = shelf.good.take().filter(|_| stays);
+            (shelf.refused, shelf.problem) = (None, None);
         }
         Ok(())
     }
@@ -224,7 +235,7 @@ impl Work {
     fn load(&mut self, policy: &Arc<str>) -> Result<(), CommandError> {
         let shelf = self.store.shelf_mut(policy)?;
         let Some(unloaded) = shelf.standing.unloaded.take() else { return Ok(()) };
-        self.store.folder.again(policy);
+        self.store.again(policy);
         let waiting = self.waiting.problems.clone();
         self.look(false);
         let shelf = self.store.shelf(policy)?;
@@ -268,23 +279,32 @@ impl PolicyStore {
     /// Whether something can take this policy's place when it fails: what serves now, once the next is in service.
     pub(super) fn has_spare(&self, policy: &Arc<str>) -> bool {
         let Some(shelf) = self.shelves.get(policy) else { return false };
-        let next_is_new = shelf.next.as_ref().is_some_and(|next| next.source == Source::File);
-        let has_earlier = (next_is_new && shelf.good.is_some()) || !shelf.earlier().is_empty();
+        let proves = |digest, papers: &_| self.supplies.could_prove_kept(policy, digest, papers);
+        let next_is_new = shelf.next.as_ref().is_some_and(|next| matches!(next.source, Source::File | Source::Oci));
+        let serves = shelf.good.as_ref().filter(|_| next_is_new);
+        let has_earlier = serves
+            .is_some_and(|good| good.source == Source::Shipped || proves(good.digest(), &good.papers))
+            || shelf.earlier().into_iter().any(|earlier| match earlier {
+                Earlier::Shipped(_) => true,
+                Earlier::Kept(digest) => proves(digest, &shelf.standing.papers(digest)),
+            });
         shelf.standing.pinned.is_none() && has_earlier
     }
 
-    /// An earlier revision, compiled; `None` when its file is gone or damaged.
-    fn load_earlier(&self, policy: &Arc<str>, target: Earlier) -> Option<Loaded> {
+    /// An earlier revision, compiled.
+    fn load_earlier(&self, policy: &Arc<str>, target: Earlier) -> Result<Loaded, NotKept> {
         match target {
-            Earlier::Shipped(bytes) => load(&self.engine, policy, bytes, Source::Shipped).ok(),
+            Earlier::Shipped(bytes) => load(&self.engine, policy, bytes, Source::Shipped).map_err(|_| NotKept::Gone),
             Earlier::Kept(digest) => {
-                let shelf = self.shelves.get(policy)?;
-                let kept = match shelf.before.as_ref().filter(|before| before.digest() == digest) {
-                    Some(before) => before.clone(),
-                    None => load_kept(&self.engine, policy, self.revisions.read(digest)?)?,
+                let shelf = self.shelves.get(policy).ok_or(NotKept::Gone)?;
+                let kept = load_kept(&self.engine, (&self.revisions, &self.supplies), policy, shelf, digest)?;
+                let source = match (shelf.content == Some(digest), self.supplies.is_remote(policy)) {
+                    (false, _) => Source::Kept,
+                    (true, false) => Source::File,
+                    (true, true) => Source::Oci,
                 };
-                let source = if shelf.content == Some(digest) { Source::File } else { Source::Kept };
-                Some(Loaded { source, bytes: None, ..kept })
+                let bytes = kept.bytes.filter(|_| !self.revisions.on_disk());
+                Ok(Loaded { source, bytes, ..kept })
             }
         }
     }

@@ -1,8 +1,9 @@
 //! Looks through the policy folder and says which files are new, changed or gone.
 //!
 //! A file counts once it has kept its size and modification time over two looks, so a half-written one is left for
-//! the next look. Symbolic links are followed: a Kubernetes ConfigMap is a link to a folder that is swapped. Hidden
-//! files (`..data`, `.name.swp`), and whatever does not end in `.wasm` (`name.wasm~`, `name.wasm.tmp`), are not ours.
+//! the next look. Its signature, `name.wasm.minisig`, belongs to it: a new signature is a change of the file. Symbolic
+//! links are followed: a Kubernetes ConfigMap is a link to a folder that is swapped. Hidden files (`..data`,
+//! `.name.swp`), and whatever does not end in `.wasm` (`name.wasm~`, `name.wasm.tmp`), are not ours.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,9 +28,15 @@ struct Seen {
     taken: bool,
 }
 
-/// What changes when a file's content does.
+/// What changes when a file's content does, or its signature's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Stamp {
+    file: FileStamp,
+    signature: Option<FileStamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FileStamp {
     length: u64,
     modified: Option<SystemTime>,
     #[cfg(unix)]
@@ -50,7 +57,16 @@ pub struct Changes {
 }
 
 /// What a file holds, or why it cannot be known.
-pub type Content = Result<Vec<u8>, FileError>;
+pub type Content = Result<Signed, FileError>;
+
+/// A file's bytes, and the text of the signature beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// The `.wasm`.
+    pub bytes: Vec<u8>,
+    /// The `.wasm.minisig`, if there is one.
+    pub signature: Option<String>,
+}
 
 /// Why a file is not read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,6 +122,16 @@ impl Folder {
         &self.path
     }
 
+    /// Whether there was a file of this policy at the last look.
+    pub fn has(&self, policy: &str) -> bool {
+        self.seen.contains_key(policy)
+    }
+
+    /// The next look hands out every file again.
+    pub fn forget(&mut self) {
+        self.seen.values_mut().for_each(|seen| seen.taken = false);
+    }
+
     /// Compares the folder with the last look. `settle` is false at start-up, when nobody may be writing and every
     /// file is taken as it is.
     ///
@@ -157,7 +183,7 @@ impl Folder {
             }
         }
         let file = self.path.join(format!("{name}.wasm"));
-        let content = read(&file, name, stamp.length);
+        let content = read(&file, name, &stamp);
         changes.files.push((Arc::clone(name), content));
         Seen { stamp, taken: true }
     }
@@ -180,12 +206,20 @@ fn candidate(entry: &std::ffi::OsStr, folder: &Path) -> Option<Result<(Arc<str>,
         Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => Some(Err(FileError::LinkLoop { file })),
         Err(error) => Some(Err(FileError::Read { file, reason: error.to_string() })),
         Ok(metadata) if !metadata.is_file() => Some(Err(FileError::NotAFile { file })),
-        Ok(metadata) => Some(Ok((Arc::from(stem), stamp(&metadata)))),
+        Ok(metadata) => {
+            let signature = fs::metadata(folder.join(signature_of(&shown))).ok();
+            let signature = signature.filter(fs::Metadata::is_file).as_ref().map(stamp);
+            Some(Ok((Arc::from(stem), Stamp { file: stamp(&metadata), signature })))
+        }
     }
 }
 
-fn stamp(metadata: &fs::Metadata) -> Stamp {
-    Stamp {
+fn signature_of(file: &str) -> String {
+    format!("{file}.minisig")
+}
+
+fn stamp(metadata: &fs::Metadata) -> FileStamp {
+    FileStamp {
         length: metadata.len(),
         modified: metadata.modified().ok(),
         #[cfg(unix)]
@@ -193,18 +227,27 @@ fn stamp(metadata: &fs::Metadata) -> Stamp {
     }
 }
 
-fn read(path: &Path, name: &str, length: u64) -> Result<Vec<u8>, FileError> {
+fn read(path: &Path, name: &str, stamp: &Stamp) -> Content {
     let file = format!("{name}.wasm");
-    if length > LARGEST_FILE {
-        return Err(FileError::TooLarge { file, length, limit: LARGEST_FILE });
+    let signature = match &stamp.signature {
+        None => None,
+        Some(stamp) => {
+            let (beside, name) = (path.with_file_name(signature_of(&file)), signature_of(&file));
+            let text = whole(&beside, name, stamp.length, LARGEST_SIGNATURE)?;
+            Some(String::from_utf8_lossy(&text).into_owned())
+        }
+    };
+    Ok(Signed { bytes: whole(path, file, stamp.file.length, LARGEST_FILE)?, signature })
+}
+
+fn whole(path: &Path, file: String, length: u64, limit: u64) -> Result<Vec<u8>, FileError> {
+    if length > limit {
+        return Err(FileError::TooLarge { file, length, limit });
     }
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
     // It may have grown since it was looked at.
-    let read = fs::File::open(path).and_then(|opened| opened.take(LARGEST_FILE + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(length) if length as u64 > LARGEST_FILE => {
-            Err(FileError::TooLarge { file, length: length as u64, limit: LARGEST_FILE })
-        }
+    match fs::File::open(path).and_then(|opened| opened.take(limit + 1).read_to_end(&mut bytes)) {
+        Ok(length) if length as u64 > limit => Err(FileError::TooLarge { file, length: length as u64, limit }),
         Ok(_) => Ok(bytes),
         Err(error) => Err(FileError::Read { file, reason: error.to_string() }),
     }
@@ -213,10 +256,16 @@ fn read(path: &Path, name: &str, length: u64) -> Result<Vec<u8>, FileError> {
 const LONGEST_NAME: usize = 64;
 /// The engine's own cap is the same; this one spares the reading.
 const LARGEST_FILE: u64 = 64 << 20;
+/// A minisign signature has about 300 bytes.
+const LARGEST_SIGNATURE: u64 = 4096;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn unsigned(text: &str) -> Content {
+        Ok(Signed { bytes: text.into(), signature: None })
+    }
 
     fn names(changes: &Changes) -> Vec<&str> {
         changes.files.iter().map(|(name, _)| &**name).collect()
@@ -233,7 +282,7 @@ mod tests {
         assert!(folder.look(true).expect("a look").unsettled);
         let third = folder.look(true).expect("a look");
         assert_eq!((names(&third), third.unsettled), (vec!["a"], false));
-        assert_eq!(third.files[0].1.as_deref(), Ok(&b"one and more"[..]));
+        assert_eq!(third.files[0].1, unsigned("one and more"));
         assert_eq!(names(&folder.look(true).expect("a look")), Vec::<&str>::new());
     }
 
@@ -280,7 +329,7 @@ mod tests {
         symlink("loop.wasm", at("loop.wasm")).expect("a link");
         let mut folder = Folder::new(dir.path().to_owned());
         let first = folder.look(false).expect("a look");
-        assert_eq!(first.files[0].1.as_deref(), Ok(&b"one"[..]));
+        assert_eq!(first.files[0].1, unsigned("one"));
         assert_eq!(
             first.strange[0].to_string(),
             "loop.wasm: is a symbolic link that leads in a circle; let it lead to a file"
@@ -288,7 +337,7 @@ mod tests {
         symlink("..2", at("..tmp")).expect("a link");
         fs::rename(at("..tmp"), at("..data")).expect("a swap");
         assert!(folder.look(true).expect("a look").unsettled);
-        assert_eq!(folder.look(true).expect("a look").files[0].1.as_deref(), Ok(&b"two"[..]));
+        assert_eq!(folder.look(true).expect("a look").files[0].1, unsigned("two"));
     }
 
     #[test]
@@ -325,5 +374,40 @@ mod tests {
         file.set_len(LARGEST_FILE).expect("a sparse file");
         let changes = Folder::new(dir.path().to_owned()).look(false).expect("a look");
         assert!(changes.files[0].1.is_ok());
+    }
+
+    #[test]
+    fn a_signature_belongs_to_its_file_and_a_new_one_is_a_change() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut folder = Folder::new(dir.path().to_owned());
+        let signature = dir.path().join("a.wasm.minisig");
+        fs::write(dir.path().join("a.wasm"), b"one").expect("a file");
+        fs::write(&signature, "signed").expect("a file");
+        let signed = |text: &str| Ok(Signed { bytes: b"one".to_vec(), signature: Some(text.to_owned()) });
+        assert_eq!(folder.look(false).expect("a look").files, [(Arc::from("a"), signed("signed"))]);
+        fs::write(&signature, "signed again").expect("a file");
+        assert!(folder.look(true).expect("a look").unsettled);
+        assert_eq!(folder.look(true).expect("a look").files, [(Arc::from("a"), signed("signed again"))]);
+        fs::remove_file(&signature).expect("a removal");
+        assert!(folder.look(true).expect("a look").unsettled);
+        assert_eq!(folder.look(true).expect("a look").files, [(Arc::from("a"), unsigned("one"))]);
+        fs::write(&signature, [b'x'; 4097]).expect("a file");
+        assert_eq!(
+            folder.look(false).expect("a look").files[0].1.as_ref().expect_err("too large").to_string(),
+            "a.wasm.minisig: has 4097 bytes, the limit is 4096"
+        );
+        fs::write(&signature, [b'x'; 4096]).expect("a file");
+        assert!(folder.look(false).expect("a look").files[0].1.is_ok());
+    }
+
+    #[test]
+    fn what_is_forgotten_is_handed_out_again() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut folder = Folder::new(dir.path().to_owned());
+        fs::write(dir.path().join("a.wasm"), b"one").expect("a file");
+        folder.look(false).expect("a look");
+        assert!(folder.has("a"));
+        folder.forget();
+        assert_eq!(folder.look(true).expect("a look").files, [(Arc::from("a"), unsigned("one"))]);
     }
 }

@@ -26,6 +26,7 @@ use crate::snapshot::{Parts, Snapshot, prepare};
 pub mod command;
 mod crash;
 pub mod folder;
+mod load;
 mod restart;
 pub mod revisions;
 mod shelf;
@@ -111,13 +112,14 @@ impl Reloader {
     pub fn start(work: Work) -> std::io::Result<Self> {
         // One pending wake-up is enough: a look sees everything that happened before it.
         let (events, inbox) = sync_channel(1);
-        let (watched, crashed) = (events.clone(), events.clone());
+        let (watched, crashed, arrivals) = (events.clone(), events.clone(), events.clone());
         let crashes = CrashQueue::default();
         let queue = crashes.clone();
         work.store.engine().on_crash(move |crash| {
             queue.push(crash);
             wake(&crashed, Event::Crash);
         });
+        work.store.supplies().wake_with(move || wake(&arrivals, Event::Files));
         let thread = thread::Builder::new().name("witgate-reload".into()).spawn(move || {
             be_nice();
             run(work, &inbox, watched, &crashes);
@@ -173,6 +175,7 @@ fn run(mut work: Work, inbox: &Receiver<Event>, events: SyncSender<Event>, crash
             }
             Ok(Event::Crash) | Err(RecvTimeoutError::Timeout) => unsettled = work.look(true).unsettled,
             Ok(Event::Now(reply)) => {
+                work.store.supplies().ask_again();
                 unsettled = work.look(false).unsettled;
                 // Nobody waits any more: fine.
                 let _ = reply.send(work.published.report.load().as_ref().clone());
@@ -204,6 +207,9 @@ impl Work {
         let before = self.current.load_full();
         let mut problems = Vec::new();
         let read = self.read_config(&mut problems);
+        if let Some(config) = &read {
+            self.store.follow(&config.policies);
+        }
         let looked = match self.store.look(settle) {
             Ok(looked) => looked,
             Err(error) => {
@@ -339,9 +345,11 @@ impl Work {
         }
         let status = self.store.status(&snapshot.policies_in_use());
         problems.extend(status.iter().filter_map(|status| status.problem.clone()));
+        problems.extend(self.store.supplies().problems());
         self.parts.metrics.policies(snapshot.generation, &status);
-        self.published.policies.store(Arc::new(status));
         self.published.report.store(Arc::new(Report { generation: snapshot.generation, problems }));
+        // Last: whoever sees a new revision here sees what was told about it too.
+        self.published.policies.store(Arc::new(status));
         self.store.persist();
     }
 }

@@ -7,7 +7,7 @@ use witgate_core::config::{Cache, Config, Policies, Redis, Server};
 /// One sentence for each setting of `now` that is not in force.
 pub(super) fn needed(started: &Config, now: &Config) -> Vec<String> {
     let Server { listen, read_timeout, write_timeout, shutdown_grace, reuse_port, workers, .. } = &started.server;
-    let Policies { directory, code_cache, revisions, .. } = &started.policies;
+    let Policies { directory, code_cache, revisions, copies, .. } = &started.policies;
     let Cache { memory, largest, redis, .. } = &started.cache;
     [
         ("server.listen", *listen != now.server.listen),
@@ -19,6 +19,7 @@ pub(super) fn needed(started: &Config, now: &Config) -> Vec<String> {
         ("policies.directory", *directory != now.policies.directory),
         ("policies.code_cache", *code_cache != now.policies.code_cache),
         ("policies.revisions", *revisions != now.policies.revisions),
+        ("policies.copies", *copies != now.policies.copies),
         ("cache.memory", *memory != now.cache.memory),
         ("cache.largest", *largest != now.cache.largest),
         ("cache.redis", differ(redis.as_ref(), now.cache.redis.as_ref())),
@@ -64,10 +65,10 @@ mod tests {
         let live = "server: {body_limit: 1MiB, request_timeout: 1m}\ncache: {default: {ttl: 1m}}\npolicies: {poll: 1s}";
         assert_eq!(needed(&config(""), &config(live)), Vec::<String>::new());
         let fixed = "server: {listen: '127.0.0.1:1', workers: 3, read_timeout: 1s, write_timeout: 1s, shutdown_grace: 1s, reuse_port: true}\n\
-                     policies: {directory: other, code_cache: kept, revisions: good}\n\
+                     policies: {directory: other, code_cache: kept, revisions: good, copies: kept}\n\
                      cache: {memory: 1MiB, largest: 1KiB, redis: {url: 'redis://:secret@here'}}";
         let told = needed(&config(""), &config(fixed));
-        assert_eq!(told.len(), 12);
+        assert_eq!(told.len(), 13);
         assert_eq!(
             told[0],
             "`server.listen` does not reload live: restart the gateway to put the new value into force"

@@ -7,16 +7,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use witgate_wasm::{Component, Hook};
 
+use super::load::Offer;
 use super::standing::{Digest, Kept, LeftAlone, Rollback, Standing};
+use crate::supply::{Papers, Provenance, PullStatus};
 
 /// One policy of the store.
 #[derive(Default)]
 pub(super) struct Shelf {
     pub(super) shipped: Option<&'static [u8]>,
-    /// There is a file in the folder.
+    /// There is a file in the folder, or an artifact.
     pub(super) file: bool,
-    /// What the file holds, as far as it could be read.
+    /// What it holds, as far as it could be read.
     pub(super) content: Option<Digest>,
+    /// The artifact, while it is left alone.
+    pub(super) waiting: Option<Offer>,
     pub(super) good: Option<Loaded>,
     pub(super) next: Option<Loaded>,
     /// Served before; only where nothing is kept on disk.
@@ -36,8 +40,12 @@ pub struct Loaded {
     pub component: Arc<Component>,
     /// Where its bytes were.
     pub source: Source,
+    /// What proved its bytes; `None` for what is in the binary.
+    pub provenance: Option<Arc<Provenance>>,
+    /// What proves them again.
+    pub(super) papers: Papers,
     pub(super) since: SystemTime,
-    /// Until it is in service, and so worth keeping.
+    /// Until they are kept on disk; without a disk, as long as a rollback may go here.
     pub(super) bytes: Option<Arc<[u8]>>,
 }
 
@@ -55,7 +63,9 @@ pub enum Source {
     Shipped,
     /// In the policy folder.
     File,
-    /// In the folder of files that served well; the policy folder holds something else now.
+    /// In a registry.
+    Oci,
+    /// In the folder of files that served well; the policy folder or the registry holds something else now.
     Kept,
 }
 
@@ -73,6 +83,12 @@ pub struct PolicyStatus {
     /// Where it came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
+    /// What proved its bytes.
+    #[serde(flatten)]
+    pub provenance: Option<Arc<Provenance>>,
+    /// How its pulls go, if it comes from a registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pull: Option<PullStatus>,
     /// Whether it stays in service whatever the folder says.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,
@@ -136,12 +152,16 @@ impl Shelf {
     /// The next revision is in service. Gives the file when it is worth keeping.
     pub(super) fn commit(&mut self, in_use: bool, on_disk: bool) -> Option<(Digest, Arc<[u8]>)> {
         let mut next = self.next.take()?;
-        let (digest, bytes) = (next.digest(), next.bytes.take());
-        let worth_keeping = next.source == Source::File && in_use;
+        let digest = next.digest();
+        let bytes = if on_disk { next.bytes.take() } else { None };
+        let worth_keeping = matches!(next.source, Source::File | Source::Oci) && in_use;
         match next.source {
-            Source::File if in_use => self.standing.serves_new(digest, now()),
+            Source::File | Source::Oci if in_use => {
+                self.standing.serves_new(digest, now());
+                self.standing.prove(digest, &next.papers);
+            }
             // Never asked for anything, so nobody knows whether it is good.
-            Source::File => (self.standing.held, self.standing.unloaded) = (None, None),
+            Source::File | Source::Oci => (self.standing.held, self.standing.unloaded) = (None, None),
             Source::Shipped => self.standing.unloaded = None,
             Source::Kept => {}
         }
@@ -185,6 +205,8 @@ impl Shelf {
             state,
             revision: loaded.map(|loaded| Arc::clone(loaded.component.revision())),
             source: loaded.map(|loaded| loaded.source),
+            provenance: loaded.and_then(|loaded| loaded.provenance.clone()),
+            pull: None,
             pinned: self.standing.pinned.is_some(),
             version: info.map(|info| info.version.clone()),
             summary: info.map(|info| info.summary.clone()),

@@ -8,6 +8,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::supply::Papers;
+
 /// Files of one policy that are kept: the one in service, and those that a rollback may go to.
 const KEEP: usize = 5;
 
@@ -25,6 +27,10 @@ impl Digest {
     /// Whether these are its first twelve digits, or more of them.
     pub(super) fn is_named(self, revision: &str) -> bool {
         revision.len() >= REVISION && self.to_string().starts_with(revision)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 
     /// As messages name it.
@@ -102,6 +108,9 @@ pub struct Kept {
     pub since: u64,
     /// It was rolled back from, so no rollback goes there unless it is named.
     pub failed: bool,
+    /// What proves it.
+    #[serde(default)]
+    pub papers: Papers,
 }
 
 /// A policy that the operator took out of service, until its file changes.
@@ -177,9 +186,9 @@ impl Standing {
 
     /// A new file is in service.
     pub(super) fn serves_new(&mut self, file: Digest, now: u64) {
-        let since = self.good.iter().find(|kept| kept.digest == file).map_or(now, |kept| kept.since);
-        self.good.retain(|kept| kept.digest != file);
-        self.good.insert(0, Kept { digest: file, since, failed: false });
+        let known = self.good.iter().position(|kept| kept.digest == file).map(|place| self.good.remove(place));
+        let new = Kept { digest: file, since: now, failed: false, papers: Papers::default() };
+        self.good.insert(0, known.map_or(new, |known| Kept { failed: false, ..known }));
         let mut others = 0;
         self.good.retain(|kept| {
             others += 1;
@@ -209,6 +218,21 @@ impl Standing {
     /// No rollback goes there any more, or one may again.
     pub(super) fn mark(&mut self, digest: Digest, failed: bool) {
         self.good.iter_mut().filter(|kept| kept.digest == digest).for_each(|kept| kept.failed = failed);
+    }
+
+    /// What proves a file from now on. What is lacking does not undo what was known: it proves the same bytes.
+    pub(super) fn prove(&mut self, file: Digest, papers: &Papers) {
+        for kept in self.good.iter_mut().filter(|kept| kept.digest == file) {
+            let Papers { signature, artifact } = papers.clone();
+            kept.papers.signature = signature.or(kept.papers.signature.take());
+            kept.papers.artifact = artifact.or(kept.papers.artifact.take());
+        }
+    }
+
+    /// What proves a kept file.
+    pub(super) fn papers(&self, file: Digest) -> Papers {
+        let kept = self.good.iter().find(|kept| kept.digest == file);
+        kept.map(|kept| kept.papers.clone()).unwrap_or_default()
     }
 
     /// Whether anything is known at all.
@@ -262,7 +286,7 @@ mod tests {
         standing.mark(digest(1), true);
         standing.held = Some(digest(2));
         standing.serves_new(digest(1), 9);
-        assert_eq!(standing.good[0], Kept { digest: digest(1), since: 1, failed: false });
+        assert_eq!(standing.good[0], Kept { digest: digest(1), since: 1, failed: false, papers: Papers::default() });
         assert_eq!((standing.held, earlier(&standing, 1)), (None, vec![digest(2)]));
     }
 

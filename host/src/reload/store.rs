@@ -1,4 +1,5 @@
-//! The policies that this gateway has: shipped in the binary, or files in the policy folder, which override them.
+//! The policies that this gateway has: shipped in the binary, or files in the policy folder or artifacts of a registry,
+//! which override them.
 //!
 //! A file that is new or changed is compiled here, off the request path, and becomes *next*. It is *good* once it
 //! has been configured and tried for every stage that names it, and the snapshot with it is in service. A file that
@@ -9,15 +10,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use witgate_wasm::{Engine, LoadError};
+use witgate_core::config::Policies;
+use witgate_wasm::Engine;
 
-use super::folder::{Content, Folder};
+use super::folder::{Content, Folder, Signed};
+use super::load::{NotKept, Offer, load, load_kept};
 use super::revisions::Revisions;
 use super::shelf::Shelf;
 pub use super::shelf::{Loaded, PolicyStatus, Source};
 use super::standing::Digest;
+use crate::supply::{Arrived, Papers, Supplies};
 
 /// All known policies by name.
 pub struct PolicyStore {
@@ -26,6 +29,11 @@ pub struct PolicyStore {
     pub(super) revisions: Revisions,
     pub(super) shelves: BTreeMap<Arc<str>, Shelf>,
     strange: Vec<String>,
+    pub(super) supplies: Supplies,
+    /// Came from a registry by the configuration before.
+    withdrawn: Vec<Arc<str>>,
+    /// Artifacts that the next look takes once more.
+    again: Vec<(Arc<str>, Offer)>,
     /// Files that are in service and not on disk yet.
     unkept: Vec<(Digest, Arc<[u8]>)>,
 }
@@ -54,7 +62,7 @@ pub enum MissingPolicy {
         /// Names of the shipped policies.
         shipped: String,
     },
-    /// Its only file is bad.
+    /// Its only file is bad, or it has not been pulled.
     #[error("{reason}")]
     Refused {
         /// Of the load.
@@ -69,8 +77,17 @@ impl PolicyStore {
             .iter()
             .map(|shipped| (Arc::from(shipped.name), Shelf { shipped: Some(shipped.bytes), ..Shelf::default() }))
             .collect();
-        let revisions = Revisions::default();
-        Self { engine, folder: Folder::new(folder), revisions, shelves, strange: Vec::new(), unkept: Vec::new() }
+        Self {
+            engine,
+            folder: Folder::new(folder),
+            revisions: Revisions::default(),
+            shelves,
+            strange: Vec::new(),
+            supplies: Supplies::default(),
+            withdrawn: Vec::new(),
+            again: Vec::new(),
+            unkept: Vec::new(),
+        }
     }
 
     /// The same with what was kept and decided before.
@@ -84,6 +101,31 @@ impl PolicyStore {
         }
         self.revisions = revisions;
         self
+    }
+
+    /// The same, with policies from registries, and with bytes that must prove what the configuration asks for.
+    #[must_use]
+    pub fn with_supplies(self, supplies: Supplies) -> Self {
+        Self { supplies, ..self }
+    }
+
+    /// Where policies come from.
+    pub fn supplies(&self) -> &Supplies {
+        &self.supplies
+    }
+
+    /// Goes by the newest configuration from the next look on: files and artifacts have to prove themselves anew if
+    /// it asks for something else.
+    pub fn follow(&mut self, policies: &Policies) {
+        let Some(withdrawn) = self.supplies.follow(policies) else { return };
+        self.withdrawn.extend(withdrawn);
+        self.folder.forget();
+        self.again.clear();
+        for shelf in self.shelves.values_mut() {
+            // Proven by what was asked for before; all of it comes again.
+            (shelf.refused, shelf.waiting) = (None, None);
+            shelf.next.take_if(|next| next.source != Source::Shipped);
+        }
     }
 
     /// The engine that runs them.
@@ -110,37 +152,79 @@ impl PolicyStore {
         }
         self.strange = strange;
         for (name, content) in changes.files {
-            self.take_file(name, content, &mut looked);
+            if !self.supplies.is_remote(&name) {
+                self.take_file(name, content, &mut looked);
+            }
         }
-        for name in changes.gone {
-            self.file_is_gone(name, &mut looked);
+        let withdrawn = std::mem::take(&mut self.withdrawn).into_iter().filter(|name| !self.folder.has(name));
+        for name in withdrawn.chain(changes.gone).collect::<Vec<_>>() {
+            if !self.supplies.is_remote(&name) {
+                self.file_is_gone(name, &mut looked);
+            }
         }
+        for (name, offer) in std::mem::take(&mut self.again) {
+            self.take(name, Ok(offer), &mut looked);
+        }
+        for (name, arrival) in self.supplies.arrivals() {
+            self.take_artifact(name, arrival, &mut looked);
+        }
+        let hidden = self.shelves.keys().filter(|name| self.supplies.is_remote(name) && self.folder.has(name));
+        self.strange.extend(hidden.map(|name| {
+            format!(
+                "{name}.wasm: is not used, because `policies.supply.{name}.source` names an artifact; remove the file \
+                 or the source"
+            )
+        }));
         Ok(looked)
     }
 
     fn take_file(&mut self, name: Arc<str>, content: Content, looked: &mut Looked) {
-        let new = || Shelf { standing: self.revisions.standing(&name), ..Shelf::default() };
-        let shelf = self.shelves.entry(Arc::clone(&name)).or_insert_with(new);
+        let offer = content.map_err(|error| error.to_string()).map(|Signed { bytes, signature }| {
+            let proven = self.supplies.prove_file(&name, &bytes, signature.as_deref());
+            let papers = Papers { signature: signature.map(Into::into), artifact: None };
+            Offer { bytes, source: Source::File, papers, proven }
+        });
+        self.take(name, offer, looked);
+    }
+
+    fn take_artifact(&mut self, name: Arc<str>, arrival: Result<Arrived, String>, looked: &mut Looked) {
+        let offer = arrival.map(|arrived| {
+            let (proven, papers) = (Ok(arrived.provenance()), arrived.papers());
+            Offer { bytes: arrived.bytes, source: Source::Oci, papers, proven }
+        });
+        self.take(name, offer, looked);
+    }
+
+    fn take(&mut self, name: Arc<str>, offer: Result<Offer, String>, looked: &mut Looked) {
+        let Self { engine, revisions, supplies, shelves, .. } = self;
+        let new = || Shelf { standing: revisions.standing(&name), ..Shelf::default() };
+        let shelf = shelves.entry(Arc::clone(&name)).or_insert_with(new);
         shelf.file = true;
-        (shelf.next, shelf.refused, shelf.content) = (None, None, None);
+        (shelf.next, shelf.refused, shelf.content, shelf.waiting) = (None, None, None, None);
         shelf.unfit.clear();
-        let loaded = content.map_err(|error| error.to_string()).and_then(|bytes| {
-            let digest = Digest::of(&bytes);
+        let loaded = offer.and_then(|offer| {
+            let digest = Digest::of(&offer.bytes);
             shelf.content = Some(digest);
-            match shelf.standing.leaves_alone(digest) {
-                Some(why) => {
-                    shelf.problem = shelf.left_alone(&name, digest, why);
-                    Ok(None)
-                }
-                None => load(&self.engine, &name, bytes, Source::File).map(Some).map_err(|error| error.to_string()),
+            // Before it may wait: what waits comes into service later.
+            let proven = offer.proven.clone()?;
+            if let Some(why) = shelf.standing.leaves_alone(digest) {
+                shelf.problem = shelf.left_alone(&name, digest, why);
+                // The folder hands out a file again when asked, a registry does not.
+                shelf.waiting = Some(offer).filter(|offer| offer.source == Source::Oci);
+                return Ok(None);
             }
+            let loaded = load(engine, &name, offer.bytes, offer.source).map_err(|error| error.to_string())?;
+            Ok(Some(Loaded { provenance: Some(proven.into()), papers: offer.papers, ..loaded }))
         });
         match loaded {
             Ok(None) => {}
-            // Touched, or put back: what is in service is this very content.
+            // Touched, signed anew, or put back: what is in service is this very content.
             Ok(Some(loaded)) if shelf.serves(&loaded) && !shelf.is_out() => {
                 shelf.problem = None;
-                shelf.good = Some(Loaded { bytes: None, ..loaded });
+                supplies.in_service(&name, loaded.provenance.as_deref());
+                shelf.standing.prove(loaded.digest(), &loaded.papers);
+                let bytes = loaded.bytes.filter(|_| !revisions.on_disk());
+                shelf.good = Some(Loaded { bytes, ..loaded });
             }
             Ok(Some(loaded)) => {
                 (shelf.next, shelf.problem) = (Some(loaded), None);
@@ -151,6 +235,13 @@ impl PolicyStore {
                 looked.refused.push((name, problem));
             }
         }
+    }
+
+    /// The next look takes the newest file or artifact of a policy once more.
+    pub(super) fn again(&mut self, name: &Arc<str>) {
+        self.folder.again(name);
+        let waiting = self.shelves.get_mut(name).and_then(|shelf| shelf.waiting.take());
+        self.again.extend(waiting.map(|offer| (Arc::clone(name), offer)));
     }
 
     pub(super) fn file_is_gone(&mut self, name: Arc<str>, looked: &mut Looked) {
@@ -180,10 +271,18 @@ impl PolicyStore {
             return Ok(loaded.clone());
         }
         while let Some(digest) = shelf.stand_in() {
-            let kept = self.revisions.read(digest).and_then(|bytes| load_kept(&self.engine, name, bytes));
-            if let Some(loaded) = kept {
-                shelf.next = Some(loaded.clone());
-                return Ok(loaded);
+            match load_kept(&self.engine, (&self.revisions, &self.supplies), name, shelf, digest) {
+                Ok(loaded) => {
+                    shelf.next = Some(loaded.clone());
+                    return Ok(loaded);
+                }
+                Err(NotKept::Gone) => {}
+                Err(NotKept::Refused(problem)) => {
+                    tracing::warn!(policy = &**name, problem, "a kept policy is not used");
+                    if shelf.problem.is_none() || shelf.standing.pinned == Some(digest) {
+                        shelf.problem = Some(problem);
+                    }
+                }
             }
             shelf.unfit.insert(digest);
         }
@@ -247,7 +346,10 @@ impl PolicyStore {
     pub fn commit(&mut self, in_use: &BTreeSet<Arc<str>>) {
         let on_disk = self.revisions.on_disk();
         for (name, shelf) in &mut self.shelves {
-            self.unkept.extend(shelf.commit(in_use.contains(name), on_disk).filter(|_| on_disk));
+            if let Some(next) = &shelf.next {
+                self.supplies.in_service(name, next.provenance.as_deref());
+            }
+            self.unkept.extend(shelf.commit(in_use.contains(name), on_disk));
         }
         self.shelves.retain(|name, shelf| {
             let Shelf { file, shipped, standing, .. } = shelf;
@@ -268,7 +370,10 @@ impl PolicyStore {
 
     /// Every policy, by name, and after them the files that cannot be one.
     pub fn status(&self, in_use: &BTreeSet<Arc<str>>) -> Vec<PolicyStatus> {
-        let known = self.shelves.iter().map(|(name, shelf)| shelf.status(name, in_use.contains(name)));
+        let known = self.shelves.iter().map(|(name, shelf)| PolicyStatus {
+            pull: self.supplies.status(name),
+            ..shelf.status(name, in_use.contains(name))
+        });
         let strange = self.strange.iter().map(|problem| PolicyStatus {
             name: file_of(problem).into(),
             state: "refused",
@@ -280,6 +385,9 @@ impl PolicyStore {
     }
 
     fn unknown(&self, name: &Arc<str>) -> MissingPolicy {
+        if let Some(reason) = self.supplies.why_missing(name) {
+            return MissingPolicy::Refused { reason };
+        }
         let shipped: Vec<&str> = witgate_shipped::ALL.iter().map(|shipped| shipped.name).collect();
         MissingPolicy::Unknown {
             name: Arc::clone(name),
@@ -287,23 +395,6 @@ impl PolicyStore {
             shipped: shipped.join(", "),
         }
     }
-}
-
-/// The bytes of a file are kept until it is known whether it is good.
-pub(super) fn load(
-    engine: &Engine,
-    name: &str,
-    bytes: impl AsRef<[u8]> + Into<Arc<[u8]>>,
-    source: Source,
-) -> Result<Loaded, LoadError> {
-    let component = engine.load(name, bytes.as_ref())?;
-    let bytes = (source == Source::File).then(|| bytes.into());
-    Ok(Loaded { component, source, since: SystemTime::now(), bytes })
-}
-
-pub(super) fn load_kept(engine: &Engine, name: &str, bytes: Vec<u8>) -> Option<Loaded> {
-    let loaded = load(engine, name, bytes, Source::Kept);
-    loaded.inspect_err(|error| tracing::warn!(policy = name, %error, "a kept policy cannot be loaded any more")).ok()
 }
 
 /// The file that a message is about.

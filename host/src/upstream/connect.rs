@@ -186,7 +186,7 @@ pub(super) fn tls_config(needed: bool) -> Result<rustls::ClientConfig, Connector
 }
 
 /// An error and its causes, without repeating what the outer one says already.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -38,6 +38,7 @@ use witgate_core::openai::{ModelLiteral, Peek};
 
 pub use answer::{AnswerBody, Long};
 pub use connect::ConnectorError;
+pub(crate) use connect::chain;
 pub use discover::{DiscoverError, discover, models_of};
 pub use events::Events;
 pub use failure::AttemptFailure;

@@ -30,6 +30,7 @@ mod resilience;
 mod routes;
 mod sandbox;
 mod stream;
+mod supply;
 mod swaps;
 mod timeouts;
 mod wire;

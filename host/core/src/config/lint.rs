@@ -113,15 +113,24 @@ fn unreachable(config: &Config, findings: &mut Findings<'_>) {
 
 /// Settings that nothing looks at.
 fn without_effect(config: &Config, findings: &mut Findings<'_>) {
-    for (name, _) in &config.policies.rules {
+    let rules = config.policies.rules.iter().map(|(name, _)| ("rules", name));
+    let supply = config.policies.supply.policies.keys().map(|name| ("supply", name));
+    for (section, name) in rules.chain(supply) {
         if !config.routes.iter().flat_map(|route| &route.chain).any(|stage| stage.policy == *name) {
-            let path = KeyPath::top("policies").key("rules").key(name);
+            let path = KeyPath::top("policies").key(section).key(name);
             findings.warning(
                 &path,
                 format!("no route uses the policy `{name}`"),
                 "add it to a route's `policies`, or remove it",
             );
         }
+    }
+    if !config.policies.supply.require_signature && !config.policies.supply.keys.is_empty() {
+        findings.warning(
+            &KeyPath::top("policies").key("verify"),
+            "nothing asks for a signature by these keys",
+            "set `policies.require_signature: true`, or `verify` under `policies.supply.<name>`",
+        );
     }
     if config.cache.redis.is_some() && config.routes.iter().all(|route| route.cache == RouteCache::Off) {
         let path = KeyPath::top("cache").key("redis");

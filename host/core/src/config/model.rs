@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::admission::Priority;
 use crate::breaker::BreakerRules;
-use crate::config::Secret;
+use crate::config::{Secret, Supply};
 use crate::deployment::Deployment;
 use crate::dialect::OnLoss;
 use crate::dialect::anthropic::downstream::OutputLimit;
@@ -384,6 +384,11 @@ pub struct Policies {
     pub code_cache: Option<PathBuf>,
     /// Where files that served well are kept; `None` = only the last one, in memory. Default: in `code_cache`.
     pub revisions: Option<PathBuf>,
+    /// Where the last good copies of pulled policies are kept; `None` = not at all. Default: a folder in the user's
+    /// cache directory.
+    pub copies: Option<PathBuf>,
+    /// Where policies come from, and what proves them.
+    pub supply: Arc<Supply>,
     /// For policies that are not named in `rules`.
     pub default_rules: PolicyRules,
     /// By policy name.

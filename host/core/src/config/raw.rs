@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::health::{RawBreaker, RawProbe, RawRetries};
+use super::raw_supply::{RawPull, RawRegistry, RawSupply, RawVerify};
 use super::shapes::{CacheText, DurationText, Named, SecretText, SizeText, StageText, TextOrList};
 
 /// Everything is optional, but at least one provider, one deployment and one route must result.
@@ -423,6 +424,20 @@ pub(super) struct RawPolicies {
     /// Where files that served well are kept for rollbacks, with what was decided about them, or `off`: then the last
     /// one is kept in memory. Without it: the folder `revisions` in that of `code_cache`.
     pub(super) revisions: Option<String>,
+    /// Where the last good copies of pulled policies are kept, so that a start without the registry works, or `off`.
+    /// Without it: `witgate-policies` in the user's cache folder.
+    pub(super) copies: Option<String>,
+    /// Where policies come from and what proves them, by policy name.
+    pub(super) supply: Option<Named<RawSupply>>,
+    /// Whether every policy that is not shipped must be signed.
+    #[schemars(extend("default" = false))]
+    pub(super) require_signature: Option<bool>,
+    /// Whose signatures count where `require_signature` asks for one and `supply` does not say.
+    pub(super) verify: Option<RawVerify>,
+    /// How policies are pulled from registries.
+    pub(super) pull: Option<RawPull>,
+    /// How to talk to registries that need more than HTTPS, by host, with the port if there is one.
+    pub(super) registries: Option<Named<RawRegistry>>,
     /// Limits and grants of policies that `rules` does not name, and of what a rule leaves out.
     pub(super) defaults: Option<RawRules>,
     /// Limits and grants by policy name.

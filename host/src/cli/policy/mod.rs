@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{complain, say};
+use super::{complain, policy_supply, say};
 use crate::app;
 use crate::config_files::{ConfigFiles, Overrides};
 use crate::toolkit::guest::{Guest, name_of};
@@ -22,7 +22,7 @@ use crate::toolkit::{bench, build, fuzz, inspect, new, show, test, verify};
 mod ask;
 mod help;
 
-/// Make, build, test, measure and attack routing policies
+/// Make, build, test, measure, attack and publish routing policies
 #[derive(Subcommand)]
 pub(super) enum PolicyCommand {
     /// Make a project for a policy, which builds and tests as it is
@@ -59,6 +59,10 @@ pub(super) enum PolicyCommand {
     /// Ask a policy in made-up situations, to find what it does not stand: exit code 1 when something is found
     #[command(after_help = help::FUZZ)]
     Fuzz(FuzzArgs),
+    /// Get a policy out of an OCI registry, check its signature, and say how to pin it
+    Pull(policy_supply::PullArgs),
+    /// Publish a policy, with the signature beside it, in an OCI registry
+    Push(policy_supply::PushArgs),
 }
 
 #[derive(Args)]
@@ -187,6 +191,8 @@ pub(super) fn run(command: PolicyCommand) -> anyhow::Result<ExitCode> {
         PolicyCommand::Try(args) => ask::run(&args),
         PolicyCommand::Bench(args) => measured(args),
         PolicyCommand::Fuzz(args) => attacked(args),
+        PolicyCommand::Pull(args) => policy_supply::pull(args),
+        PolicyCommand::Push(args) => policy_supply::push(args),
     }
 }
 

@@ -78,6 +78,7 @@ struct Policies {
     suspensions: IntCounterVec,
     policy_reloads: IntCounterVec,
     config_reloads: IntCounterVec,
+    pulls: IntCounterVec,
     generation: IntGauge,
     loaded: IntGauge,
     info: IntGaugeVec,
@@ -211,6 +212,12 @@ impl Metrics {
                     "Configurations that were put into service (ok) or not (refused).",
                     &["result"],
                 ),
+                pulls: make.counters(
+                    "witgate_policy_pulls_total",
+                    "Looks at registries that policies come from: new (pulled and proven), unchanged, refused (no \
+                     policy, too large, not as pinned or signed) or failed (the registry did not give it).",
+                    &["result"],
+                ),
                 generation: make
                     .gauge("witgate_policy_generation", "Goes up by one with each swap of configuration or policies."),
                 loaded: make.gauge("witgate_policies_loaded", "Policies in service."),
@@ -239,6 +246,9 @@ impl Metrics {
         for result in RELOADS {
             metrics.policies.policy_reloads.with_label_values(&[result]);
             metrics.policies.config_reloads.with_label_values(&[result]);
+        }
+        for result in PULLS {
+            metrics.policies.pulls.with_label_values(&[result]);
         }
         make.register(ProcessCollector::for_self());
         metrics
@@ -292,6 +302,11 @@ impl Metrics {
     /// A configuration was taken (`ok`) or not (`refused`).
     pub fn config_reload(&self, result: &'static str) {
         self.policies.config_reloads.with_label_values(&[result]).inc();
+    }
+
+    /// A registry was asked; `result` is one of `new`, `unchanged`, `refused`, `failed`.
+    pub fn policy_pull(&self, result: &'static str) {
+        self.policies.pulls.with_label_values(&[result]).inc();
     }
 
     /// What is in service from now on.
@@ -393,6 +408,7 @@ fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
 }
 
+const PULLS: [&str; 4] = ["new", "unchanged", "refused", "failed"];
 const RELOADS: [&str; 2] = ["ok", "refused"];
 /// A model on the same machine answers in milliseconds, a long stream runs for minutes.
 const REQUEST_SECONDS: &[f64] =

@@ -220,6 +220,7 @@ fn the_policies_in_service_are_shown_and_those_before_are_not() {
     metrics.policies(1, &[status("old", "serving", "aaa")]);
     metrics.policies(2, &[status("new", "serving", "bbb"), status("broken", "refused", "")]);
     metrics.policy_reload("refused");
+    metrics.policy_pull("failed");
     assert_eq!(
         lines(&metrics, "witgate_polic"),
         [
@@ -227,6 +228,10 @@ fn the_policies_in_service_are_shown_and_those_before_are_not() {
             "witgate_policy_generation 2",
             r#"witgate_policy_info{policy="broken",revision="",state="refused"} 1"#,
             r#"witgate_policy_info{policy="new",revision="bbb",state="serving"} 1"#,
+            r#"witgate_policy_pulls_total{result="failed"} 1"#,
+            r#"witgate_policy_pulls_total{result="new"} 0"#,
+            r#"witgate_policy_pulls_total{result="refused"} 0"#,
+            r#"witgate_policy_pulls_total{result="unchanged"} 0"#,
             r#"witgate_policy_reloads_total{result="ok"} 0"#,
             r#"witgate_policy_reloads_total{result="refused"} 1"#,
         ]

@@ -10,6 +10,7 @@ mod health;
 mod policies;
 mod providers;
 mod routes;
+mod supply;
 mod values;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::supply::supply;
 use super::values::{duration, is_name, memory_size};
 use crate::config::findings::Findings;
 use crate::config::interpolate::Lookup;
@@ -19,8 +20,9 @@ const MEMORY: std::ops::RangeInclusive<u64> = 64 << 10..=4 << 30;
 /// For counting failures: shorter, and a pause of the machine is a whole window; longer, and nobody remembers.
 const CRASH_WINDOW: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
-pub(super) fn policies(raw: RawPolicies, findings: &mut Findings<'_>, lookup: &dyn Lookup) -> Policies {
+pub(super) fn policies(mut raw: RawPolicies, findings: &mut Findings<'_>, lookup: &dyn Lookup) -> Policies {
     let path = KeyPath::top("policies");
+    let supply = supply(&mut raw, &path, findings, lookup).into();
     let directory = raw.directory.unwrap_or_else(|| "policies".to_owned());
     is_name(&directory, &path.key("directory"), findings);
     let poll = Duration::from_millis(100)..=Duration::from_secs(3600);
@@ -32,12 +34,14 @@ pub(super) fn policies(raw: RawPolicies, findings: &mut Findings<'_>, lookup: &d
         is_policy_name(&name, &path, findings);
         by_name.push((name.into(), rules(raw, &defaults, &path, findings).rules));
     }
-    let code_cache = code_cache(raw.code_cache, &path.key("code_cache"), findings, lookup);
+    let code_cache = cache_folder(raw.code_cache, "witgate", &path.key("code_cache"), findings, lookup);
     Policies {
         directory: directory.into(),
         poll: duration(raw.poll, &path.key("poll"), poll, findings).unwrap_or(Duration::from_secs(5)),
         revisions: revisions(raw.revisions, code_cache.as_ref(), &path.key("revisions"), findings),
         code_cache,
+        copies: cache_folder(raw.copies, "witgate-policies", &path.key("copies"), findings, lookup),
+        supply,
         default_rules: defaults.rules,
         rules: by_name,
     }
@@ -143,8 +147,10 @@ fn revisions(
     }
 }
 
-fn code_cache(
+/// A folder as written, `off`, or one of this name in the user's cache folder.
+fn cache_folder(
     raw: Option<String>,
+    usual: &str,
     path: &KeyPath,
     findings: &mut Findings<'_>,
     lookup: &dyn Lookup,
@@ -155,7 +161,7 @@ fn code_cache(
         None => {
             let named = |name| lookup.variable(name).filter(|value| value.starts_with('/')).map(PathBuf::from);
             let folder = named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache")))?;
-            Some(folder.join("witgate"))
+            Some(folder.join(usual))
         }
     }
 }

@@ -18,7 +18,7 @@ fn writing_out_every_default_changes_nothing() {
 providers: {demo: {dialect: demo, demo: {}}, far: {dialect: openai, base_url: 'http://far/v1', probe: {}}}
 deployments: {m@demo: {price: {}}, m@far: {}}
 routes: {m: {deployments: '*'}}
-policies: {rules: {health: {crash: {}}}, defaults: {crash: {}}}
+policies: {rules: {health: {crash: {}}}, defaults: {crash: {}}, pull: {}}
 auth: {keys: [{name: a, key: sk-a}]}
 cache: {redis: {url: 'redis://here'}}
 ";
@@ -42,6 +42,7 @@ cache: {redis: {url: 'redis://here'}}
     fill("/deployments/m@demo/price", "Price");
     fill("/routes/m", "Route");
     fill("/policies", "Policies");
+    fill("/policies/pull", "Pull");
     fill("/policies/defaults", "Rules");
     fill("/policies/defaults/crash", "Crash");
     fill("/policies/rules/health", "Rules");

@@ -206,3 +206,22 @@ routes: {m: {deployments: \"*\"}}
     let limits = ["groq", "azure", "elsewhere", "plain"].map(|name| of(name).output_limit.field());
     assert_eq!(limits, ["max_tokens", "max_completion_tokens", "max_completion_tokens", "max_completion_tokens"]);
 }
+
+#[test]
+fn where_policies_come_from_is_resolved() {
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/policies_supply_limits.yaml"));
+    let config = load_text(&text.unwrap()).map_err(|problems| show(&problems)).unwrap().config;
+    assert_eq!(config.policies.copies.as_deref(), Some(Path::new("kept")));
+    let supply = &*config.policies.supply;
+    assert_eq!(supply.access("10.0.0.7:5000").insecure, Some(true));
+    let password = Credentials::Password { username: "ann".to_owned(), password: Secret::new("sk-from-a-file") };
+    assert_eq!(supply.access("ghcr.io").credentials, password);
+    assert_eq!(supply.access("quay.io").credentials, Credentials::Token(Secret::new("sk-from-the-environment")));
+    assert_eq!(supply.access("elsewhere.example"), Access::default());
+    let own = &supply.policies["b"];
+    assert_eq!(own.keys, [SigningKey::parse(KEY).unwrap(), SigningKey::parse(KEY).unwrap()]);
+    assert_eq!(own.sha256, Some(digest(b"abc")));
+    assert_eq!(supply.sources().collect::<Vec<_>>(), [(&"b".into(), own.source.as_ref().unwrap())]);
+    assert!(!format!("{config:?}").contains("sk-from"));
+}

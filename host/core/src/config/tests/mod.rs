@@ -12,6 +12,9 @@ use crate::golden;
 mod defaults;
 mod loaded;
 
+/// The public key of minisign's own documentation.
+const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+
 /// Variables and files that the cases may use.
 struct Outside;
 
@@ -30,6 +33,7 @@ impl Lookup for Outside {
     fn file(&self, path: &str) -> Result<String, String> {
         match path {
             "/secrets/key" => Ok("sk-from-a-file\n".to_owned()),
+            "/keys/minisign.pub" => Ok(format!("untrusted comment: minisign public key E7620F1842B4E81F\n{KEY}\n")),
             "/secrets/empty" => Ok("\n".to_owned()),
             "/secrets/binary" => Ok("\u{1}\u{2}".to_owned()),
             _ => Err("no such file".to_owned()),
