@@ -71,6 +71,8 @@ venv() {
   say "installing Python packages into $1"
   mkdir -p target
   rm -rf "$1"
+  # It may be where the python3 of the lines above was found.
+  hash -r
   python3 -m venv "$1"
   "$1/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: -r "$2"
   cp "$2" "$1/requirements.txt"
