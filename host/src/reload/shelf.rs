@@ -140,6 +140,15 @@ impl Shelf {
         self.standing.unloaded.is_some() && self.next.is_none()
     }
 
+    /// Something else is wrong too.
+    pub(super) fn add_problem(&mut self, problem: &str) {
+        match &mut self.problem {
+            Some(known) if known.contains(problem) => {}
+            Some(known) => known.extend(["; ", problem]),
+            None => self.problem = Some(problem.to_owned()),
+        }
+    }
+
     /// A kept file that may serve instead of the one in the folder.
     pub(super) fn stand_in(&self) -> Option<Digest> {
         if !self.file && self.standing.pinned.is_none() {

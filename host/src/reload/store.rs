@@ -279,9 +279,7 @@ impl PolicyStore {
                 Err(NotKept::Gone) => {}
                 Err(NotKept::Refused(problem)) => {
                     tracing::warn!(policy = &**name, problem, "a kept policy is not used");
-                    if shelf.problem.is_none() || shelf.standing.pinned == Some(digest) {
-                        shelf.problem = Some(problem);
-                    }
+                    shelf.add_problem(&problem);
                 }
             }
             shelf.unfit.insert(digest);

@@ -255,6 +255,20 @@ upKk7jFd2e7gIV6LsXYRwdHJGxw67Xs9+YNnYG4LrYoIPlkX7PNUpqTHqUFdQ1fPZlI7DGtNbCrv5fJl
     }
 
     #[test]
+    fn what_cannot_be_proven_is_known_without_the_bytes() {
+        let (abc, other): ([u8; 32], [u8; 32]) = (Sha256::digest(b"abc").into(), Sha256::digest(b"").into());
+        let pinned = guard(PolicySupply { sha256: Some(abc), ..PolicySupply::default() });
+        assert_eq!([abc, other].map(|sha256| could_prove(&pinned, "guard", &sha256, None)), [true, false]);
+        assert!(could_prove(&pinned, "another", &other, None));
+        let by = |supply: &Supply| [Some(BY_US), Some(BY_THEM), None].map(|by| could_prove(supply, "guard", &abc, by));
+        assert_eq!(by(&signed(&[OURS])), [true, false, false]);
+        assert_eq!(by(&signed(&[OURS, THEIRS])), [true, true, false]);
+        let strict = Supply { require_signature: true, keys: keys(&[THEIRS]), ..Supply::default() };
+        assert_eq!(by(&strict), [false, true, false]);
+        assert_eq!(by(&Supply { keys: Vec::new(), ..strict }), [false, false, false]);
+    }
+
+    #[test]
     fn a_signature_by_one_of_the_keys_is_enough() {
         let both = signed(&[OURS, THEIRS]);
         for (signature, id) in [(BY_US, "2E1E587C75C6C692"), (BY_THEM, "4375CB4D8FC20530")] {

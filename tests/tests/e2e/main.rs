@@ -31,6 +31,7 @@ mod routes;
 mod sandbox;
 mod stream;
 mod supply;
+mod supply_rollback;
 mod swaps;
 mod timeouts;
 mod wire;
