@@ -159,27 +159,6 @@ double witgate_number(const witgate_policy_types_catalogue_t *catalogue, const c
   return fallback;
 }
 
-double witgate_number(const witgate_policy_types_catalogue_t *catalogue, const char *key, double fallback) {
-  /* The gateway has parsed and checked the text: it is an object. Strings are skipped whole, nested values by depth. */
-  const char *json = (const char *)catalogue->settings.ptr, *end = json + catalogue->settings.len;
-  int depth = 0;
-  for (; json < end; json++) {
-    if (*json == '{' || *json == '[') depth++;
-    if (*json == '}' || *json == ']') depth--;
-    if (*json != '"') continue;
-    const char *text = ++json;
-    while (*json != '"') json += *json == '\\' ? 2 : 1;
-    const size_t length = (size_t)(json - text);
-    const char *colon = json + 1;
-    while (colon < end && isspace((unsigned char)*colon)) colon++;
-    if (depth != 1 || colon == end || *colon != ':') continue;
-    if (length != strlen(key) || memcmp(text, key, length) != 0) continue;
-    /* What follows ends with `,` or `}` at the latest, within the text. */
-    return strtod(colon + 1, NULL);
-  }
-  return fallback;
-}
-
 witgate_answer witgate_pick(uint32_t target) {
   witgate_answer answer = {.val.ok.tag = WITGATE_POLICY_TYPES_VERDICT_PICK};
   answer.val.ok.val.pick = target;
