@@ -34,6 +34,8 @@ const RATE: f64 = 200.0;
 const RUNAWAY_RATE: f64 = 2.0;
 /// Streams at a time.
 const STREAMS: usize = 400;
+/// In which all streams begin; shorter than a stream, so that each connection asks once.
+const ARRIVAL: Duration = Duration::from_secs(1);
 /// Between the chunks of a stream.
 const CHUNK_DELAY: Duration = Duration::from_millis(80);
 
@@ -137,14 +139,15 @@ async fn memory_of_streams(folder: &Path, place: &Place, streams: usize) -> anyh
     let routes = "  bench: {deployments: '*', policies: [peak-ewma]}\n";
     let gateway = start(&site, address, place, "streams", routes).await?;
     // The first streams bring what is there once and for all.
-    let warm = client::closed_loop(address, STREAM, 8, Duration::from_millis(1)).await;
+    let warm = client::closed_loop(address, STREAM, 8, ARRIVAL).await;
     ensure!(warm.failures.is_empty(), "streams fail: {:?}", warm.failures);
     let before = gateway.memory()?;
-    let open = tokio::task::spawn_local(client::closed_loop(address, STREAM, streams, Duration::from_millis(1)));
+    let open = tokio::task::spawn_local(client::closed_loop(address, STREAM, streams, ARRIVAL));
     tokio::time::sleep(CHUNK_DELAY * (CHUNKS as u32) / 2).await;
     let during = gateway.memory()?;
     let load = open.await.context("the load ended early")?;
     ensure!(load.failures.is_empty(), "streams fail: {:?}", load.failures.first());
+    ensure!(load.answers.len() == streams, "{} streams were opened, not {streams}", load.answers.len());
     let each = (during - before) * 1e6 / 1024.0 / streams as f64;
     let mut table = Table::new("Memory of streams", &["", "streams", "MB before", "MB with them", "KiB a stream"]);
     let row = [number(Some(before), 1), number(Some(during), 1), number(Some(each), 1)];
