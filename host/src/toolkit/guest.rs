@@ -37,7 +37,7 @@ impl Guest {
     pub fn load_with(engine: Engine, file: &Path) -> anyhow::Result<Self> {
         let bytes = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
         let started = Instant::now();
-        let component = engine.load(&name_of(file), &bytes)?;
+        let component = engine.load(&name_of(file), &bytes).with_context(|| file.display().to_string())?;
         Ok(Self { engine, component, loading: started.elapsed() })
     }
 

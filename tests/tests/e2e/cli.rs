@@ -202,19 +202,19 @@ fn inspect_says_what_is_wrong_with_any_other_file() {
     write("no-hook.wasm", guests::NO_HOOK);
     write("old.wasm", guests::WRONG_VERSION);
     for (name, problem) in [
-        ("text.wasm", "error: policy `text`: the file is not WebAssembly"),
+        ("text.wasm", "error: text.wasm: policy `text`: the file is not WebAssembly"),
         (
             "module.wasm",
-            "error: policy `module`: the file is a core WebAssembly module without a component type, so its functions \
-             cannot be told; generate its bindings with wit-bindgen for a world of `witgate:policy`, or build it as a \
+            "error: module.wasm: policy `module`: the file is a core WebAssembly module without a component type, so its \
+             functions cannot be told; generate its bindings with wit-bindgen for a world of `witgate:policy`, or build it as a \
              component\n",
         ),
         (
             "no-hook.wasm",
-            "error: policy `no-hook`: it exports `witgate:policy/lifecycle` but no hook, so it could never do anything; \
-             export at least one of `router`, `fallback`, `filter`, `scorer`, `observer`\n",
+            "error: no-hook.wasm: policy `no-hook`: it exports `witgate:policy/lifecycle` but no hook, so it could never \
+             do anything; export at least one of `router`, `fallback`, `filter`, `scorer`, `observer`\n",
         ),
-        ("old.wasm", "error: policy `old`: it was built for version "),
+        ("old.wasm", "error: old.wasm: policy `old`: it was built for version "),
         ("nosuch.wasm", "error: nosuch.wasm cannot be read: No such file or directory (os error 2)\n"),
     ] {
         let told = run(folder.path(), &["policy", "inspect", name]);
