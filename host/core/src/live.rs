@@ -137,6 +137,11 @@ impl Live {
         Self { keys: Keys::of(provider), ..Self::default() }
     }
 
+    /// The key whose turn it is, for what is no attempt.
+    pub fn next_key(&self, now: Millis) -> usize {
+        self.keys.next(now)
+    }
+
     /// Attempts running now.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)

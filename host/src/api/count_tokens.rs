@@ -3,7 +3,6 @@
 //! Counting is no inference: it tells nothing of how a deployment is doing, so no outcome is recorded. Which deployment
 //! is asked, the policies decide, among those that can count.
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -11,57 +10,34 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use http::{HeaderName, HeaderValue, Request, StatusCode};
 use witgate_core::config::Dialect;
-use witgate_core::openai::{Endpoint, Usage, peek};
+use witgate_core::openai::{Endpoint, Usage};
 use witgate_wasm::Choice;
 
-use crate::admission::Held;
-use crate::api::body::check_content_type;
-use crate::api::cors::Sharing;
-use crate::api::encoding::Encoding;
+use crate::api::doors::{self, Visitor};
 use crate::api::error::ApiError;
-use crate::api::infer::read;
-use crate::api::overload;
-use crate::api::patience::Patience;
+use crate::clock;
 use crate::gateway::Gateway;
-use crate::pipeline::context::{Arrival, Context};
+use crate::pipeline::context::Context;
 use crate::pipeline::decide;
 use crate::pipeline::request::RequestRecord;
 use crate::snapshot::Snapshot;
-use crate::telemetry::request_id::RequestId;
 use crate::upstream::{AnswerBody, Call, Reply};
 
 /// `POST /v1/messages/count_tokens`
 pub async fn count_tokens(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
-    let id = RequestId::of(&request);
-    let (parts, body) = request.into_parts();
-    let snapshot = gateway.snapshot();
-    let sharing = Sharing::of(snapshot.config.server.cors.as_ref(), &parts.headers);
-    let mut record = RequestRecord::begin(&gateway, Endpoint::CountTokens, id);
-    let drain = Arc::clone(gateway.drain());
-    let counted = {
-        let counted = pin!(count(gateway, snapshot, parts.headers, body, &mut record));
-        drain.unless_over(counted).await.unwrap_or(Err(ApiError::ShuttingDown))
-    };
-    let mut response = match counted {
-        Ok(Count { body, by }) => {
-            record.passed(body.len());
-            record.served(StatusCode::OK, Usage::default());
-            let mut response = Response::new(Body::from(body));
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            response.headers_mut().insert(COUNTED_BY, HeaderValue::from_static(by));
-            response
-        }
-        Err(error) => {
-            record.failed(&error);
-            error.respond_to(Endpoint::CountTokens)
-        }
-    };
-    record.write_headers(response.headers_mut());
-    if let Some(sharing) = sharing {
-        sharing.write(response.headers_mut());
-    }
+    doors::attend(gateway, Endpoint::CountTokens, request, count, respond).await
+}
+
+fn respond(Count { body, by }: Count, mut record: RequestRecord) -> Response<Body> {
+    record.passed(body.len());
+    record.served(StatusCode::OK, Usage::default());
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(COUNTED_BY, HeaderValue::from_static(by));
+    record.write_headers(headers);
     response
 }
 
@@ -77,50 +53,15 @@ impl Count {
     }
 }
 
-async fn count(
-    gateway: Arc<Gateway>,
-    snapshot: Arc<Snapshot>,
-    headers: HeaderMap,
-    body: Body,
-    record: &mut RequestRecord,
-) -> Result<Count, ApiError> {
-    let caller = snapshot.keys.authenticate(&headers).map_err(ApiError::Auth)?;
-    check_content_type(&headers)?;
-    let encoding = Encoding::announced(&headers)?;
-    let server = &snapshot.config.server;
-    let patience = Patience::of(&headers)?;
-    let priority = overload::priority(&headers, caller.priority)?;
-    record.admitted(overload::enter(&gateway, server, priority, record.started()).await?);
-    let mut held = Held::new(&gateway.bodies, server.body_memory);
-    let body = read(&gateway, &headers, body, encoding, server, &mut held).await?;
-    let peek = peek(&body, Endpoint::CountTokens).map_err(ApiError::Request)?;
-    record.asked(&caller, &peek.model);
-    let resolved =
-        snapshot.table.resolve(&peek.model).ok_or_else(|| ApiError::UnknownModel { model: peek.model.to_string() })?;
-    let route = resolved.route;
-    record.routed(&snapshot, route);
-    let counting: Vec<u32> = resolved.deployments.iter().copied().filter(|number| counts(&snapshot, *number)).collect();
-    let tokens = peek.prompt_tokens;
-    if counting.is_empty() {
+async fn count(visitor: Visitor, record: &mut RequestRecord) -> Result<Count, ApiError> {
+    let mut arrival = doors::enter(visitor, record).await?;
+    let tokens = arrival.peek.prompt_tokens;
+    arrival.candidates =
+        arrival.candidates.iter().copied().filter(|number| counts(&arrival.snapshot, *number)).collect();
+    if arrival.candidates.is_empty() {
         return Ok(Count::estimate(tokens));
     }
-    let requested_model = resolved.model.into();
-    let context = Context::new(Arrival {
-        id: record.id().clone(),
-        started: record.started(),
-        gateway,
-        route,
-        requested_model,
-        candidates: counting.into(),
-        headers,
-        snapshot,
-        body,
-        peek,
-        caller,
-        patience,
-        priority,
-        held,
-    });
+    let context = Context::new(arrival);
     Ok(ask(&context).await?.unwrap_or_else(|| Count::estimate(tokens)))
 }
 
@@ -135,10 +76,10 @@ fn counts(snapshot: &Snapshot, number: u32) -> bool {
 async fn ask(context: &Context) -> Result<Option<Count>, ApiError> {
     let Choice::Run(plan) = decide::first(context).await.choice else { return Ok(None) };
     let Some(attempt) = plan.attempts.first() else { return Ok(None) };
+    let deployment = attempt.target as usize;
     let call = Call {
-        deployment: attempt.target as usize,
-        // Counting costs nothing, so no key is spared.
-        key: 0,
+        deployment,
+        key: context.snapshot.fleet.deployments()[deployment].live.next_key(clock::monotonic()),
         body: &context.body,
         peek: &context.peek,
         requested_model: &context.requested_model,

@@ -1,33 +1,21 @@
 //! `POST /v1/chat/completions`, `/v1/completions`, `/v1/embeddings` and `/v1/messages`: the life of a request, on one screen.
 
-use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use bytes::Bytes;
-use futures_util::FutureExt as _;
-use http::{HeaderMap, Request};
-use witgate_core::config::Server;
-use witgate_core::openai::{Endpoint, peek};
+use http::Request;
+use witgate_core::openai::Endpoint;
 
-use crate::admission::Held;
-use crate::api::body::{check_content_type, collect};
-use crate::api::cors::Sharing;
-use crate::api::encoding::Encoding;
-use crate::api::error::{ApiError, Busy};
-use crate::api::overload;
-use crate::api::patience::Patience;
+use crate::api::doors::{self, Visitor};
+use crate::api::error::ApiError;
 use crate::cache::{Hit, Lookup, Question, Slot};
 use crate::gateway::Gateway;
-use crate::pipeline::context::{Arrival, Context};
+use crate::pipeline::context::Context;
 use crate::pipeline::execute::{self, Answered};
 use crate::pipeline::relay;
 use crate::pipeline::request::RequestRecord;
-use crate::snapshot::Snapshot;
-use crate::telemetry::request_id::RequestId;
 
 /// `POST /v1/chat/completions`
 pub async fn chat(state: State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
@@ -50,34 +38,11 @@ pub async fn messages(state: State<Arc<Gateway>>, request: Request<Body>) -> Res
 }
 
 async fn infer(State(gateway): State<Arc<Gateway>>, endpoint: Endpoint, request: Request<Body>) -> Response<Body> {
-    let id = RequestId::of(&request);
-    let (parts, body) = request.into_parts();
-    let snapshot = gateway.snapshot();
-    let sharing = Sharing::of(snapshot.config.server.cors.as_ref(), &parts.headers);
-    let mut record = RequestRecord::begin(&gateway, endpoint, id);
-    let drain = Arc::clone(gateway.drain());
-    let answer = {
-        let answer = answer(gateway, snapshot, endpoint, parts.headers, body, &mut record);
-        let answer = pin!(AssertUnwindSafe(answer).catch_unwind());
-        match drain.unless_over(answer).await {
-            Some(answer) => answer.unwrap_or(Err(ApiError::Internal)),
-            None => Err(ApiError::ShuttingDown),
-        }
-    };
-    let mut response = match answer {
-        Ok(Found::Kept(hit)) => relay::replay(&hit, record),
-        Ok(Found::Answered(answered, slot)) => relay::respond(*answered, record, slot),
-        Err(error) => {
-            record.failed(&error);
-            let mut response = error.respond_to(endpoint);
-            record.write_headers(response.headers_mut());
-            response
-        }
-    };
-    if let Some(sharing) = sharing {
-        sharing.write(response.headers_mut());
-    }
-    response
+    doors::attend(gateway, endpoint, request, answer, |found, record| match found {
+        Found::Kept(hit) => relay::replay(&hit, record),
+        Found::Answered(answered, slot) => relay::respond(*answered, record, slot),
+    })
+    .await
 }
 
 /// Where the answer is.
@@ -88,51 +53,12 @@ enum Found {
     Answered(Box<Answered>, Option<Slot>),
 }
 
-async fn answer(
-    gateway: Arc<Gateway>,
-    snapshot: Arc<Snapshot>,
-    endpoint: Endpoint,
-    headers: HeaderMap,
-    body: Body,
-    record: &mut RequestRecord,
-) -> Result<Found, ApiError> {
-    let caller = snapshot.keys.authenticate(&headers).map_err(ApiError::Auth)?;
-    check_content_type(&headers)?;
-    let encoding = Encoding::announced(&headers)?;
-    let server = &snapshot.config.server;
-    let patience = Patience::of(&headers)?;
-    let priority = overload::priority(&headers, caller.priority)?;
-    // Before the body: what waits takes no memory.
-    record.admitted(overload::enter(&gateway, server, priority, record.started()).await?);
-    let mut held = Held::new(&gateway.bodies, server.body_memory);
-    let body = read(&gateway, &headers, body, encoding, server, &mut held).await?;
-    let peek = peek(&body, endpoint).map_err(ApiError::Request)?;
-    record.asked(&caller, &peek.model);
-    let resolved =
-        snapshot.table.resolve(&peek.model).ok_or_else(|| ApiError::UnknownModel { model: peek.model.to_string() })?;
-    let route = resolved.route;
-    record.routed(&snapshot, route);
-    let (requested_model, candidates) = (resolved.model.into(), Arc::clone(resolved.deployments));
-    let context = Context::new(Arrival {
-        id: record.id().clone(),
-        started: record.started(),
-        gateway,
-        route,
-        requested_model,
-        candidates,
-        headers,
-        snapshot,
-        body,
-        peek,
-        caller,
-        patience,
-        priority,
-        held,
-    });
+async fn answer(visitor: Visitor, record: &mut RequestRecord) -> Result<Found, ApiError> {
+    let context = Context::new(doors::enter(visitor, record).await?);
     let question = Question {
         scope: context.route().cache.as_ref(),
         tenant: &context.caller.tenant_name,
-        endpoint,
+        endpoint: context.peek.endpoint,
         model: &context.requested_model,
         headers: &context.headers,
         body: &context.body,
@@ -151,26 +77,4 @@ async fn answer(
             Err(unanswered.error)
         }
     }
-}
-
-/// The body, unpacked; where there is no memory for it, that is counted.
-pub(super) async fn read(
-    gateway: &Gateway,
-    headers: &HeaderMap,
-    body: Body,
-    encoding: Option<Encoding>,
-    server: &Server,
-    held: &mut Held,
-) -> Result<Bytes, ApiError> {
-    let whole = async {
-        let body = collect(headers, body, server.body_limit, server.read_timeout, held).await?;
-        let Some(encoding) = encoding else { return Ok(body) };
-        let body = encoding.undo(body, server.body_limit).await?;
-        if held.take(body.len()) { Ok(body) } else { Err(ApiError::Busy(Busy::Memory)) }
-    };
-    whole.await.inspect_err(|error| {
-        if matches!(error, ApiError::Busy(Busy::Memory)) {
-            gateway.overload.no_memory();
-        }
-    })
 }

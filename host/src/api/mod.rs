@@ -12,6 +12,7 @@ pub mod auth;
 pub mod body;
 pub mod cors;
 pub mod count_tokens;
+mod doors;
 pub mod encoding;
 pub mod error;
 pub mod infer;

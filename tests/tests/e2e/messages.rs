@@ -1,7 +1,7 @@
 //! Clients that speak Anthropic's dialect, whatever the provider speaks; providers that speak it, whatever the client.
 
 use serde_json::{Value, json};
-use witgate_tests::{chat_events, gateway, upstream};
+use witgate_tests::{Upstream, chat_events, gateway, upstream};
 
 const MESSAGES: &str = "/v1/messages";
 
@@ -109,4 +109,20 @@ async fn a_loss_is_refused_or_told_as_the_provider_s_configuration_says() {
         ask(r#""logprobs":true"#).await.header("x-witgate-dropped") == Some("logprobs")
     })
     .await;
+}
+
+#[tokio::test]
+async fn tokens_are_counted_with_a_key_that_works() {
+    let a = upstream().status(401).start().await;
+    let keys = json!({"providers": {"a": {"dialect": "anthropic", "api_key": null, "api_keys": ["sk-1", "sk-2"]}}});
+    let gateway = gateway().model("fast", [&a]).config(keys).start().await;
+    gateway.post(MESSAGES, question("")).send().await;
+    let key = |upstream: &Upstream| upstream.last().head.header("x-api-key").map(str::to_owned);
+    let refused = key(&a);
+    a.becomes(upstream().body(r#"{"input_tokens":14}"#));
+    for _ in 0..4 {
+        let counted = gateway.post("/v1/messages/count_tokens", question("")).send().await;
+        assert_eq!((counted.status, counted.header("x-witgate-counted-by")), (200, Some("provider")));
+        assert_ne!(key(&a), refused);
+    }
 }
