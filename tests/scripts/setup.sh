@@ -82,20 +82,26 @@ python_packages() { venv target/venv tests/requirements.txt; }
 # Zig and Go, which come as Python packages; apart, because they are large and only guests need them.
 toolchains() { venv target/toolchains tests/toolchains.txt; }
 
-node_packages() {
-  # Has everything that the policies in JavaScript need, and more.
-  local wanted=examples/policies/typescript/package.json
-  cmp -s "$wanted" target/npm/package.json && [ -e target/npm/node_modules/.bin/esbuild ] && return
+# npm packages whose versions a package.json names: npm FOLDER PACKAGE_JSON WHAT_FOR.
+npm_packages() {
+  cmp -s "$2" "$1/package.json" && [ -d "$1/node_modules" ] && return
   if ! has npm; then
-    say "please install Node.js 18 or newer with npm: the policies in JavaScript and TypeScript are built with it"
+    say "please install Node.js 20 or newer with npm: $3"
     exit 1
   fi
-  say "installing npm packages into target/npm"
-  rm -rf target/npm
-  mkdir -p target/npm
-  cp "$wanted" target/npm/
-  npm install --prefix target/npm --no-package-lock --no-audit --no-fund --loglevel=error >/dev/null
+  say "installing npm packages into $1"
+  rm -rf "$1"
+  mkdir -p "$1"
+  cp "$2" "$1/"
+  npm install --prefix "$1" --no-package-lock --no-audit --no-fund --loglevel=error >/dev/null
 }
+
+# Has everything that the policies in JavaScript need, and more.
+node_packages() {
+  npm_packages target/npm examples/policies/typescript/package.json \
+    "the policies in JavaScript and TypeScript are built with it"
+}
+node_clients() { npm_packages target/npm-clients tests/clients/package.json "one of the clients in the tests is OpenAI's for Node"; }
 
 checks() { rust; python_packages; }
 # What the policies in each language are built with; all but the interpreters use the program in examples/policies/bindings.
@@ -109,6 +115,7 @@ python() { python_packages; }
 guests() { cpp; toolchains; node_packages; python_packages; }
 clients() {
   python_packages
+  node_clients
   system redis-server have_redis docker-registry have_registry minisign have_minisign
 }
 bench() { rust; system nginx-light have_nginx wrk have_wrk; }
