@@ -60,6 +60,8 @@ pub struct RouteState {
     pub after_failure: Vec<u32>,
     /// Where answers are kept; `None` when they are not.
     pub cache: Option<Scope>,
+    /// Whether answers name the model as the client does.
+    pub rewrite_model: bool,
     /// For a whole request.
     pub timeout: Duration,
     /// Instead of the provider's.
@@ -333,6 +335,7 @@ fn route_state(
         candidates: route.deployments.clone(),
         after_failure,
         cache: Scope::of(config, route),
+        rewrite_model: route.rewrite_model,
         timeout: route.timeout.unwrap_or(config.server.request_timeout),
         times: Times {
             first_byte: route.first_byte_timeout,

@@ -83,6 +83,7 @@ async fn ask(context: &Context) -> Result<Option<Count>, ApiError> {
         body: &context.body,
         peek: &context.peek,
         requested_model: &context.requested_model,
+        answer_model: None,
         overlay: None,
         client_headers: &context.headers,
         instead: context.route().times,

@@ -269,7 +269,8 @@ impl ApiError {
             }
             Self::UnknownPath { method, path } => ErrorBody::invalid(format!(
                 "Unknown path: {method} {path}. This gateway serves /v1/chat/completions, /v1/completions, \
-                 /v1/embeddings, /v1/messages, /v1/messages/count_tokens and /v1/models."
+                 /v1/embeddings, /v1/responses, /v1/messages, /v1/messages/count_tokens and \
+                 /v1/models."
             ))
             .with_code("unknown_url"),
             Self::WrongMethod { method, path, allowed } => {

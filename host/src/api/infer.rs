@@ -1,4 +1,5 @@
-//! `POST /v1/chat/completions`, `/v1/completions`, `/v1/embeddings` and `/v1/messages`: the life of a request, on one screen.
+//! `POST /v1/chat/completions`, `/v1/completions`, `/v1/embeddings`, `/v1/messages` and `/v1/responses`: the life of a
+//! request, on one screen.
 
 use std::sync::Arc;
 
@@ -37,6 +38,11 @@ pub async fn messages(state: State<Arc<Gateway>>, request: Request<Body>) -> Res
     infer(state, Endpoint::Messages, request).await
 }
 
+/// `POST /v1/responses`
+pub async fn responses(state: State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
+    infer(state, Endpoint::Responses, request).await
+}
+
 async fn infer(State(gateway): State<Arc<Gateway>>, endpoint: Endpoint, request: Request<Body>) -> Response<Body> {
     doors::attend(gateway, endpoint, request, answer, |found, record| match found {
         Found::Kept(hit) => relay::replay(&hit, record),
@@ -55,11 +61,13 @@ enum Found {
 
 async fn answer(visitor: Visitor, record: &mut RequestRecord) -> Result<Found, ApiError> {
     let context = Context::new(doors::enter(visitor, record).await?);
+    // Under each name that it may be given, an answer is another.
+    let named = context.route().rewrite_model.then(|| format!("{}\n{}", context.requested_model, context.peek.model));
     let question = Question {
         scope: context.route().cache.as_ref(),
         tenant: &context.caller.tenant_name,
         endpoint: context.peek.endpoint,
-        model: &context.requested_model,
+        model: named.as_deref().unwrap_or(&context.requested_model),
         headers: &context.headers,
         body: &context.body,
     };

@@ -38,6 +38,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
                 .route(&format!("{base}/completions{end}"), asks(infer::completions))
                 .route(&format!("{base}/embeddings{end}"), asks(infer::embeddings))
                 .route(&format!("{base}/messages{end}"), asks(infer::messages))
+                .route(&format!("{base}/responses{end}"), asks(infer::responses))
                 .route(&format!("{base}/messages/count_tokens{end}"), asks(count_tokens::count_tokens));
             others = others.route(&format!("{base}/models{end}"), reads(models::list));
         }

@@ -21,17 +21,30 @@ pub(super) struct Canonical {
     pub(super) bytes: Vec<u8>,
     /// The request asks the upstream to keep something, or goes on from what it kept: another answer will not do.
     pub(super) stateful: bool,
+    /// It says that the upstream is to keep nothing, where it would by itself.
+    pub(super) unstored: bool,
 }
 
 /// Encodes a request's body, without its `model`: the model that is really asked for is in the key beside it.
 pub(super) fn encode(body: &[u8]) -> Option<Canonical> {
-    let mut walker =
-        Walker { text: body, at: 0, depth: 0, out: Vec::with_capacity(256), members: Vec::new(), stateful: false };
+    let mut walker = Walker {
+        text: body,
+        at: 0,
+        depth: 0,
+        out: Vec::with_capacity(256),
+        members: Vec::new(),
+        stateful: false,
+        unstored: false,
+    };
     if walker.next()? != b'{' {
         return None;
     }
     walker.object(true)?;
-    walker.next().is_none().then_some(Canonical { bytes: walker.out, stateful: walker.stateful })
+    walker.next().is_none().then_some(Canonical {
+        bytes: walker.out,
+        stateful: walker.stateful,
+        unstored: walker.unstored,
+    })
 }
 
 struct Walker<'a> {
@@ -42,6 +55,7 @@ struct Walker<'a> {
     /// Of all objects that are open, the innermost last.
     members: Vec<Member>,
     stateful: bool,
+    unstored: bool,
 }
 
 /// Places in `out`.
@@ -99,7 +113,9 @@ impl Walker<'_> {
             let is = |key: &[u8]| plain_text(&self.out[start..key_end]) == Some(key);
             let (is_model, in_order) = (self.depth == 1 && is(b"model"), is(b"properties"));
             let is_stateful = self.depth == 1 && STATEFUL.iter().any(|key| is(key));
+            let is_store = self.depth == 1 && is(b"store");
             self.value(!in_order)?;
+            self.unstored |= is_store && matches!(self.out[key_end..], [b'f']);
             if is_model {
                 self.out.truncate(start);
             } else {

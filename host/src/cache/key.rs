@@ -103,7 +103,9 @@ impl Key {
     /// The key of a question; `None` when no answer to it may be kept.
     pub(super) fn of(scope: &Scope, question: &Question<'_>) -> Option<Self> {
         let body = canonical::encode(question.body)?;
-        if body.stateful {
+        // A response is kept by its provider unless the request says otherwise.
+        let kept = question.endpoint == Endpoint::Responses && !body.unstored;
+        if body.stateful || kept {
             return None;
         }
         let mut hash = Hasher::new(b"witgate key 1");

@@ -2,7 +2,7 @@
 //!
 //! Not kept: another status than 200, more bytes than the limit, an answer that broke off or whose client went away,
 //! and one that a limit or a filter ended (`finish_reason` is `length`, `content_filter`, or one that is not known;
-//! in Anthropic's dialect `stop_reason`).
+//! in Anthropic's dialect `stop_reason`; of a response the `status`).
 
 use std::sync::Arc;
 
@@ -94,15 +94,19 @@ impl Drop for Recording {
 /// Whether every choice ended by itself. The name with its quotes cannot be part of a JSON string, where a quote is
 /// escaped.
 fn ended_well(endpoint: Endpoint, body: &[u8]) -> bool {
-    let (key, good) =
-        if endpoint.is_anthropic() { (STOP_REASON, &GOOD_STOPS[..]) } else { (FINISH_REASON, &GOOD_REASONS[..]) };
+    let (key, good) = match endpoint {
+        Endpoint::Messages | Endpoint::CountTokens => (STOP_REASON, &GOOD_STOPS[..]),
+        Endpoint::Responses => (STATUS, &GOOD_STATUS[..]),
+        Endpoint::Chat | Endpoint::Completions | Endpoint::Embeddings => (FINISH_REASON, &GOOD_REASONS[..]),
+    };
     let mut ended = !endpoint.streams();
     for place in memmem::find_iter(body, key) {
         let rest = body[place + key.len()..].trim_ascii_start();
         // The end of a text that happens to end so.
         let Some(rest) = rest.strip_prefix(b":") else { continue };
         let value = rest.trim_ascii_start();
-        if value.starts_with(b"null") {
+        // Not yet, or the name of something else in a schema.
+        if value.starts_with(b"null") || value.starts_with(IN_PROGRESS) || value.starts_with(b"{") {
             continue;
         }
         if !good.iter().any(|reason| value.starts_with(reason)) {
@@ -115,6 +119,9 @@ fn ended_well(endpoint: Endpoint, body: &[u8]) -> bool {
 
 const FINISH_REASON: &[u8] = b"\"finish_reason\"";
 const STOP_REASON: &[u8] = b"\"stop_reason\"";
+const STATUS: &[u8] = b"\"status\"";
+const IN_PROGRESS: &[u8] = b"\"in_progress\"";
+const GOOD_STATUS: [&[u8]; 1] = [b"\"completed\""];
 const GOOD_STOPS: [&[u8]; 3] = [b"\"end_turn\"", b"\"stop_sequence\"", b"\"tool_use\""];
 const GOOD_REASONS: [&[u8]; 3] = [b"\"stop\"", b"\"tool_calls\"", b"\"function_call\""];
 

@@ -249,6 +249,7 @@ impl Execution<'_> {
             body: &context.body,
             peek: &context.peek,
             requested_model: &context.requested_model,
+            answer_model: route.rewrite_model.then_some(&*context.peek.model),
             overlay: attempt.overlay.as_deref(),
             client_headers: &context.headers,
             instead: match attempt.timeout {

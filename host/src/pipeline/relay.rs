@@ -14,8 +14,7 @@ use futures_util::Stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Frame;
-use witgate_core::dialect::anthropic::downstream;
-use witgate_core::openai::{Endpoint, ErrorBody, Tally, Usage, usage};
+use witgate_core::openai::{ErrorBody, Tally, Usage, usage};
 
 use super::execute::Answered;
 use super::record::AttemptRecord;
@@ -191,11 +190,10 @@ impl http_body::Body for Relay {
     ) -> Poll<Option<Result<Frame<Bytes>, AttemptFailure>>> {
         let relay = self.get_mut();
         let Some(accounts) = &relay.accounts else { return Poll::Ready(None) };
-        let endpoint = accounts.request.endpoint();
         if accounts.request.is_over() {
             relay.cut_off();
-            return Poll::Ready(Some(match &relay.source {
-                Source::Events(_) => Ok(Frame::data(last_word(endpoint))),
+            return Poll::Ready(Some(match &mut relay.source {
+                Source::Events(events) => Ok(Frame::data(events.error_event(ApiError::ShuttingDown.body().into()))),
                 Source::Long(_) => Err(AttemptFailure::shutting_down()),
             }));
         }
@@ -214,8 +212,8 @@ impl http_body::Body for Relay {
             }
             Some(Err(failure)) => {
                 relay.failed(&failure);
-                Poll::Ready(Some(match &relay.source {
-                    Source::Events(_) => Ok(Frame::data(error_event(endpoint, &failure))),
+                Poll::Ready(Some(match &mut relay.source {
+                    Source::Events(events) => Ok(Frame::data(events.error_event(told(&failure).into()))),
                     Source::Long(_) => Err(failure),
                 }))
             }
@@ -223,26 +221,13 @@ impl http_body::Body for Relay {
     }
 }
 
-fn error_event(endpoint: Endpoint, failure: &AttemptFailure) -> Bytes {
-    let error = ErrorBody {
+fn told(failure: &AttemptFailure) -> ErrorBody {
+    ErrorBody {
         message: failure.message.clone().into(),
         kind: "server_error".into(),
         param: None,
         code: Some(failure.kind.name().into()),
-    };
-    if endpoint.is_anthropic() {
-        downstream::error_event(&downstream::error(&error.into(), None))
-    } else {
-        error.to_event()
     }
-}
-
-/// The gateway ends before the stream does.
-fn last_word(endpoint: Endpoint) -> Bytes {
-    if endpoint.is_anthropic() {
-        return error_event(endpoint, &AttemptFailure::shutting_down());
-    }
-    ApiError::ShuttingDown.body().to_event()
 }
 
 /// As the upstream counts, else what went by.

@@ -249,6 +249,7 @@ const fn path(endpoint: Endpoint) -> &'static str {
         Endpoint::Embeddings => "/v1/embeddings",
         Endpoint::Messages => "/v1/messages",
         Endpoint::CountTokens => "/v1/messages/count_tokens",
+        Endpoint::Responses => "/v1/responses",
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use witgate_core::failure::diagnose_inside;
 use witgate_core::openai::usage::{self, UsageScan};
-use witgate_core::openai::{UpstreamError, Usage};
+use witgate_core::openai::{Renamed, UpstreamError, Usage};
 use witgate_core::vocabulary::FailureKind;
 
 use super::failure::AttemptFailure;
@@ -30,6 +30,8 @@ pub struct Long {
     scan: UsageScan,
     /// Changes what is passed on.
     vectors: Option<Vectors>,
+    /// Gives the model the name that the client knows.
+    renamed: Option<Renamed>,
     ended: bool,
 }
 
@@ -53,7 +55,7 @@ impl AnswerBody {
         check(&first, false, &flow)?;
         let mut scan = UsageScan::default();
         scan.push(&first);
-        Ok(Self::Long(Box::new(Long { flow, first: Some(first), scan, vectors: None, ended: false })))
+        Ok(Self::Long(Box::new(Long { flow, first: Some(first), scan, vectors: None, renamed: None, ended: false })))
     }
 
     /// All of it, or as much as has come.
@@ -61,6 +63,15 @@ impl AnswerBody {
         match self {
             Self::Whole(body) => body,
             Self::Long(long) => long.first.as_deref().unwrap_or_default(),
+        }
+    }
+
+    /// The same answer with another name for the model.
+    pub(super) fn named(self, name: &str) -> Self {
+        let mut renamed = Renamed::to(name);
+        match self {
+            Self::Whole(body) => Self::Whole(renamed.push(&body).into()),
+            Self::Long(long) => Self::Long(Box::new(Long { renamed: Some(renamed), ..*long })),
         }
     }
 
@@ -110,19 +121,20 @@ impl Stream for Long {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let long = self.get_mut();
         loop {
-            let polled = long.poll_original(cx);
-            let Some(vectors) = &mut long.vectors else { return polled };
-            let changed = match polled {
-                Poll::Ready(Some(Ok(chunk))) => vectors.push(&chunk).into(),
-                Poll::Ready(None) => {
-                    let rest = vectors.rest();
-                    long.vectors = None;
-                    if rest.is_empty() {
-                        return Poll::Ready(None);
-                    }
-                    rest
-                }
-                Poll::Ready(Some(Err(_))) | Poll::Pending => return polled,
+            let changed = match long.poll_original(cx) {
+                Poll::Ready(Some(Ok(chunk))) => match &mut long.vectors {
+                    Some(vectors) => vectors.push(&chunk).into(),
+                    None => chunk,
+                },
+                Poll::Ready(None) => match long.vectors.take().map(|mut vectors| vectors.rest()) {
+                    Some(rest) if !rest.is_empty() => rest,
+                    Some(_) | None => return Poll::Ready(None),
+                },
+                other @ (Poll::Ready(Some(Err(_))) | Poll::Pending) => return other,
+            };
+            let changed = match &mut long.renamed {
+                Some(renamed) => renamed.push(&changed).into(),
+                None => changed,
             };
             // Within a vector there is nothing to pass on.
             if !changed.is_empty() {

@@ -52,7 +52,7 @@ impl Upstreams {
         headers.extend(dropped.map(|dropped| (DROPPED, dropped)));
         // A model that thinks before its first event is not stalled: that time has a limit of its own.
         flow.wait_at_most(patience.first_token + patience.idle);
-        let events = Events::begin(flow, passage, call.peek, patience.keep_alive);
+        let events = Events::begin(flow, passage, &call, patience.keep_alive);
         let Ok(events) = tokio::time::timeout_at(by(patience.first_token).into(), events).await else {
             let message = format!("no event of the stream came within {:?}", patience.first_token);
             let failure = AttemptFailure::new(FailureKind::FirstTokenTimeout, message);
@@ -141,7 +141,7 @@ async fn whole(
     let body = if passage.is_same() || streaming {
         AnswerBody::begin(flow).await?
     } else {
-        AnswerBody::translated(flow, |body| passage.answer(body)).await?
+        AnswerBody::translated(flow, |body| passage.answer(body, call.body)).await?
     };
     if streaming {
         let got = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -150,6 +150,10 @@ async fn whole(
     }
     let embeddings = call.peek.endpoint == Endpoint::Embeddings;
     let body = if embeddings { vectors::as_asked(body, call.body) } else { body };
+    let body = match call.answer_model {
+        Some(name) => body.named(name),
+        None => body,
+    };
     Ok(Reply::Whole(WholeReply { status: head.status, headers: headers::relayed(&head.headers), body }))
 }
 

@@ -1,5 +1,5 @@
 //! A streamed answer: whole events, each as soon as it has come, and exactly one `[DONE]` (in Anthropic's dialect
-//! `message_stop`) at the end.
+//! `message_stop`, of a response its last event) at the end.
 //!
 //! What an SDK would choke on is left out: an event without data, of which some clients try to parse nothing, and so
 //! also the blank line after a comment, which they take for the end of such an event. An error is told in the shape of
@@ -13,10 +13,11 @@ use bytes::Bytes;
 use futures_util::Stream;
 use witgate_core::dialect::StreamTranslator;
 use witgate_core::failure::{Diagnosis, diagnose_inside};
-use witgate_core::openai::{Peek, Seen, Tally, UpstreamError};
+use witgate_core::openai::{Renamed, Seen, Tally, UpstreamError};
 use witgate_core::sse::{self, Splitter};
 use witgate_core::vocabulary::FailureKind;
 
+use super::Call;
 use super::failure::AttemptFailure;
 use super::flow::Flow;
 use super::passage::Passage;
@@ -31,6 +32,8 @@ pub struct Events {
     passage: Passage,
     translator: Option<Box<dyn StreamTranslator>>,
     first: Option<Bytes>,
+    /// Gives the model the name that the client knows.
+    renamed: Option<Renamed>,
     /// An error event that has been put into shape; comes next.
     error: Option<Bytes>,
     /// Longest time with nothing but comments.
@@ -44,7 +47,7 @@ impl Events {
     pub(super) async fn begin(
         flow: Flow,
         passage: Passage,
-        peek: &Peek,
+        call: &Call<'_>,
         keep_alive: Duration,
     ) -> Result<Self, AttemptFailure> {
         let splitter = Splitter::new(sse::DEFAULT_LIMIT);
@@ -52,8 +55,9 @@ impl Events {
             flow,
             splitter,
             tally: Tally::default(),
-            translator: passage.stream(peek),
+            translator: passage.stream(call.peek, call.body),
             passage,
+            renamed: call.answer_model.map(Renamed::to),
             first: None,
             error: None,
             keep_alive,
@@ -104,6 +108,16 @@ impl Events {
         &self.tally
     }
 
+    /// The event that ends the client's stream with this error.
+    pub fn error_event(&mut self, told: UpstreamError) -> Bytes {
+        let Some(translator) = &mut self.translator else {
+            return self.passage.error_event(told, self.tally.next_number());
+        };
+        let mut made = Vec::new();
+        translator.fail(&told, &mut made);
+        self.named(made.into())
+    }
+
     /// The next run of events, empty when nothing is to be told of them; `None` at the end of the body.
     fn poll_run(
         &mut self,
@@ -132,14 +146,14 @@ impl Events {
                     Seen::Nothing => sse::is_comment(event),
                     Seen::Ping | Seen::Chunk | Seen::Done => true,
                     Seen::Error => {
-                        *error = in_shape(event, passage);
+                        *error = in_shape(event, passage, tally.next_number());
                         error.is_none()
                     }
                 }
             });
             match run {
-                Ok(Some(_)) if translator.is_some() => return Poll::Ready(Some(Ok(made.into()))),
-                Ok(Some(run)) => return Poll::Ready(Some(Ok(run))),
+                Ok(Some(_)) if translator.is_some() => return Poll::Ready(Some(Ok(self.named(made.into())))),
+                Ok(Some(run)) => return Poll::Ready(Some(Ok(self.named(run)))),
                 Ok(None) if self.error.is_some() => continue,
                 Ok(None) => {}
                 Err(too_large) => {
@@ -160,7 +174,15 @@ impl Events {
         let Some(translator) = &mut self.translator else { return self.passage.last_event() };
         let mut made = Vec::new();
         translator.end(&mut made);
-        made.into()
+        self.named(made.into())
+    }
+
+    /// With the name that the client knows the model by.
+    fn named(&mut self, events: Bytes) -> Bytes {
+        match &mut self.renamed {
+            Some(renamed) => renamed.events(&events).into(),
+            None => events,
+        }
     }
 
     /// The stream is complete and has told so; what follows matters only to the connection.
@@ -224,10 +246,10 @@ impl Stream for Events {
 }
 
 /// The error as clients look for it; `None` where it is so already.
-fn in_shape(event: &[u8], passage: Passage) -> Option<Bytes> {
+fn in_shape(event: &[u8], passage: Passage, number: u64) -> Option<Bytes> {
     let data = sse::data(event)?;
-    if UpstreamError::is_envelope(&data) {
+    if passage.is_in_shape(&data) {
         return None;
     }
-    Some(passage.error_event(UpstreamError::parse(&data)))
+    Some(passage.error_event(UpstreamError::parse(&data), number))
 }

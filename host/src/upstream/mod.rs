@@ -78,6 +78,8 @@ pub struct Call<'a> {
     pub peek: &'a Peek,
     /// The name that a deployment without one of its own is asked for.
     pub requested_model: &'a str,
+    /// The name that the answer shall give the model; `None` leaves the upstream's.
+    pub answer_model: Option<&'a str>,
     /// JSON merge patch over the body; anything but an object is passed over.
     pub overlay: Option<&'a Value>,
     /// The client's headers.

@@ -6,9 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use witgate_core::config::Dialect;
-use witgate_core::dialect::anthropic::downstream::{self, OutputLimit};
-use witgate_core::dialect::anthropic::upstream;
-use witgate_core::dialect::{OnLoss, Refusal, StreamTranslator, Translated};
+use witgate_core::dialect::anthropic::{MESSAGES_API, downstream as from_messages, upstream as to_messages};
+use witgate_core::dialect::responses::downstream as from_responses;
+use witgate_core::dialect::{CHAT_API, Chain, OnLoss, OutputLimit, Refusal, StreamTranslator, Translated};
 use witgate_core::openai::{Endpoint, ErrorBody, Peek, UpstreamError};
 use witgate_core::vocabulary::FailureKind;
 
@@ -20,26 +20,33 @@ pub(super) struct Manners {
     pub(super) dialect: Dialect,
     pub(super) on_loss: OnLoss,
     pub(super) output_limit: OutputLimit,
+    /// Whether it has the Responses API.
+    pub(super) responses: bool,
     /// Endpoints that it does not have.
     pub(super) lacks: &'static [Endpoint],
 }
 
-/// One call's way.
+/// One call's way: from the client's dialect to chat completions, and from there to the provider's; a side that is
+/// `None` is not translated.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Passage {
-    way: Way,
     asked: Endpoint,
     manners: Manners,
+    from: Option<From>,
+    to: Option<To>,
 }
 
+/// What the client speaks, where that is not understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// Both ends speak the same.
-    Same,
-    /// Chat completions at a provider that speaks Messages.
-    ToMessages,
-    /// Messages at a provider that speaks chat completions.
-    ToChat,
+enum From {
+    Messages,
+    Responses,
+}
+
+/// What the provider speaks, where that is not chat completions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum To {
+    Messages,
 }
 
 impl Passage {
@@ -51,28 +58,32 @@ impl Passage {
         if manners.lacks.contains(&asked) {
             return Err(not_served(asked));
         }
-        let way = match (manners.dialect, asked) {
-            (Dialect::Anthropic, Endpoint::Messages | Endpoint::CountTokens) => Way::Same,
-            (Dialect::Anthropic, Endpoint::Chat) => Way::ToMessages,
-            (Dialect::OpenAi | Dialect::Ollama | Dialect::Demo, Endpoint::Messages) => Way::ToChat,
+        let (from, to) = match (manners.dialect, asked) {
+            (Dialect::Anthropic, Endpoint::Messages | Endpoint::CountTokens) => (None, None),
+            (Dialect::Anthropic, Endpoint::Chat) => (None, Some(To::Messages)),
+            (Dialect::Anthropic, Endpoint::Responses) => (Some(From::Responses), Some(To::Messages)),
+            (Dialect::OpenAi | Dialect::Ollama | Dialect::Demo, Endpoint::Messages) => (Some(From::Messages), None),
+            (Dialect::OpenAi | Dialect::Ollama | Dialect::Demo, Endpoint::Responses) => {
+                ((!manners.responses).then_some(From::Responses), None)
+            }
             (
                 Dialect::OpenAi | Dialect::Ollama | Dialect::Demo,
                 Endpoint::Chat | Endpoint::Completions | Endpoint::Embeddings,
-            ) => Way::Same,
+            ) => (None, None),
             (Dialect::Anthropic, Endpoint::Completions | Endpoint::Embeddings)
             | (Dialect::OpenAi | Dialect::Ollama | Dialect::Demo, Endpoint::CountTokens) => {
                 return Err(not_served(asked));
             }
         };
-        Ok(Self { way, asked, manners })
+        Ok(Self { asked, manners, from, to })
     }
 
     /// What is asked of the provider.
     pub(super) fn endpoint(&self) -> Endpoint {
-        match self.way {
-            Way::Same => self.asked,
-            Way::ToMessages => Endpoint::Messages,
-            Way::ToChat => Endpoint::Chat,
+        match (self.from, self.to) {
+            (_, Some(To::Messages)) => Endpoint::Messages,
+            (Some(From::Messages | From::Responses), None) => Endpoint::Chat,
+            (None, None) => self.asked,
         }
     }
 
@@ -86,66 +97,110 @@ impl Passage {
         model: &str,
         max_tokens: Option<u32>,
     ) -> Result<Option<Translated>, AttemptFailure> {
-        let on_loss = self.manners.on_loss;
         // Checked when it was peeked at.
-        let text = || str::from_utf8(body).unwrap_or_default();
-        let translated = match self.way {
-            Way::Same => return Ok(None),
-            Way::ToMessages => {
-                let max_tokens = max_tokens.unwrap_or(upstream::DEFAULT_MAX_TOKENS);
-                upstream::request(text(), &upstream::Target { model, max_tokens, on_loss })
-            }
-            Way::ToChat => {
-                let output_limit = self.manners.output_limit;
-                downstream::request(text(), &downstream::Target { model, output_limit, on_loss })
-            }
-        };
-        translated.map(Some).map_err(|refusal: Refusal| unsupported(&refusal.body()))
+        let text = str::from_utf8(body).unwrap_or_default();
+        self.translated(text, model, max_tokens).map_err(|refusal| unsupported(&refusal.body()))
     }
 
-    /// What makes the client's events; `None` where they are the upstream's.
-    pub(super) fn stream(&self, peek: &Peek) -> Option<Box<dyn StreamTranslator>> {
-        match self.way {
-            Way::Same => None,
-            Way::ToMessages => Some(Box::new(upstream::ToChunks::new(now(), peek.include_usage))),
-            Way::ToChat => Some(Box::new(downstream::ToEvents::new(peek.prompt_tokens))),
-        }
+    fn translated(&self, body: &str, model: &str, max_tokens: Option<u32>) -> Result<Option<Translated>, Refusal> {
+        let Manners { on_loss, output_limit, .. } = self.manners;
+        let chat = match self.from {
+            None => None,
+            Some(From::Messages) => {
+                Some(from_messages::request(body, &from_messages::Target { model, output_limit, on_loss })?)
+            }
+            Some(From::Responses) => {
+                let api = if self.to == Some(To::Messages) { MESSAGES_API } else { CHAT_API };
+                Some(from_responses::request(body, &from_responses::Target { model, api, output_limit, on_loss })?)
+            }
+        };
+        let Some(To::Messages) = self.to else { return Ok(chat) };
+        let max_tokens = max_tokens.unwrap_or(to_messages::DEFAULT_MAX_TOKENS);
+        let target = to_messages::Target { model, max_tokens, on_loss };
+        let Some(Translated { body, dropped }) = chat else {
+            return to_messages::request(body, &target).map(Some);
+        };
+        let second =
+            to_messages::request(&body, &target).map_err(|refusal| refusal.renamed(from_responses::named_as_asked))?;
+        let more = second.dropped.iter().map(|name| from_responses::named_as_asked(name).to_owned());
+        Ok(Some(Translated { body: second.body, dropped: dropped.into_iter().chain(more).collect() }))
+    }
+
+    /// What makes the client's events; `None` where they are the upstream's. `request` is what the client asked.
+    pub(super) fn stream(&self, peek: &Peek, request: &[u8]) -> Option<Box<dyn StreamTranslator>> {
+        let from = self.from.map(|from| -> Box<dyn StreamTranslator> {
+            match from {
+                From::Messages => Box::new(from_messages::ToEvents::new(peek.prompt_tokens)),
+                From::Responses => {
+                    Box::new(from_responses::ToEvents::new(str::from_utf8(request).unwrap_or_default(), now()))
+                }
+            }
+        });
+        let Some(To::Messages) = self.to else { return from };
+        let include_usage = from.is_some() || peek.include_usage;
+        let to = Box::new(to_messages::ToChunks::new(now(), include_usage));
+        Some(match from {
+            Some(from) => Box::new(Chain::new(to, from)),
+            None => to,
+        })
     }
 
     /// What a stream ends with whose upstream just closed it.
     pub(super) fn last_event(&self) -> Bytes {
-        Bytes::from_static(if self.asked.is_anthropic() { MESSAGE_STOP } else { DONE })
+        Bytes::from_static(match self.asked {
+            Endpoint::Messages | Endpoint::CountTokens => MESSAGE_STOP,
+            // It is complete only when its last event has come.
+            Endpoint::Responses => b"",
+            Endpoint::Chat | Endpoint::Completions | Endpoint::Embeddings => DONE,
+        })
     }
 
     /// Whether a whole answer goes back as it came.
     pub(super) fn is_same(&self) -> bool {
-        self.way == Way::Same
+        self.from.is_none() && self.to.is_none()
     }
 
-    /// The client's answer.
+    /// The client's answer. `request` is what the client asked.
     ///
     /// # Errors
     /// What it is instead of an answer.
-    pub(super) fn answer(&self, body: &[u8]) -> Result<Bytes, String> {
-        let text = str::from_utf8(body).unwrap_or_default();
-        match self.way {
-            Way::Same => Ok(Bytes::copy_from_slice(body)),
-            Way::ToMessages => upstream::response(text, now()).map(Bytes::from).map_err(|error| error.to_string()),
-            Way::ToChat => downstream::response(text).map(Bytes::from).map_err(|error| error.to_string()),
+    pub(super) fn answer(&self, body: &[u8], request: &[u8]) -> Result<Bytes, String> {
+        let chat = match self.to {
+            None => None,
+            Some(To::Messages) => {
+                let text = str::from_utf8(body).unwrap_or_default();
+                Some(to_messages::response(text, now()).map_err(|error| error.to_string())?)
+            }
+        };
+        let text = chat.as_deref().unwrap_or_else(|| str::from_utf8(body).unwrap_or_default());
+        match self.from {
+            None => Ok(chat.map_or_else(|| Bytes::copy_from_slice(body), Bytes::from)),
+            Some(From::Messages) => from_messages::response(text).map(Bytes::from).map_err(|error| error.to_string()),
+            Some(From::Responses) => {
+                let request = str::from_utf8(request).unwrap_or_default();
+                from_responses::response(text, request, now()).map(Bytes::from).map_err(|error| error.to_string())
+            }
         }
     }
 
     /// The upstream's error in OpenAI's shape, in which failures are kept; `None` where it may stay as it is.
     pub(super) fn error(&self, told: &UpstreamError) -> Option<Bytes> {
-        (self.way == Way::ToMessages).then(|| upstream::error(told).to_json())
+        (self.to == Some(To::Messages)).then(|| to_messages::error(told).to_json())
     }
 
-    /// An error as the event that ends the client's stream.
-    pub(super) fn error_event(&self, told: UpstreamError) -> Bytes {
-        if self.asked.is_anthropic() {
-            downstream::error_event(&downstream::error(&told, None))
-        } else {
-            told.into_body("server_error").to_event()
+    /// Whether an event's data is an error in words that the client's dialect has.
+    pub(super) fn is_in_shape(&self, data: &[u8]) -> bool {
+        UpstreamError::is_envelope(data) || self.asked == Endpoint::Responses && from_responses::is_failure(data)
+    }
+
+    /// An error as the event that ends the client's stream, after so many numbered events.
+    pub(super) fn error_event(&self, told: UpstreamError, number: u64) -> Bytes {
+        match self.asked {
+            Endpoint::Messages | Endpoint::CountTokens => {
+                from_messages::error_event(&from_messages::error(&told, None))
+            }
+            Endpoint::Responses => from_responses::error_event(&told, number),
+            Endpoint::Chat | Endpoint::Completions | Endpoint::Embeddings => told.into_body("server_error").to_event(),
         }
     }
 }

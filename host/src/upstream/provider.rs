@@ -67,7 +67,8 @@ pub(super) enum Backend {
 /// A service, and what is sent to it every time.
 pub(super) struct Service {
     pub(super) client: Arc<Client>,
-    uris: [Uri; Endpoint::ALL.len()],
+    /// One for each endpoint, in the order of [`Endpoint::index`].
+    uris: Vec<Uri>,
     headers: HeaderMap,
     /// Where a key goes.
     key_header: HeaderName,
@@ -110,6 +111,7 @@ impl Provider {
             dialect: configured.dialect,
             on_loss: configured.on_loss,
             output_limit: configured.output_limit,
+            responses: configured.responses,
             lacks: configured.lacks,
         };
         let patience = Patience {
@@ -125,9 +127,8 @@ impl Provider {
 impl Service {
     fn new(configured: &Configured, before: &[Provider]) -> Result<Self, ProviderError> {
         let base: Uri = configured.base_url.parse()?;
-        let [chat, completions, embeddings, messages, count_tokens] =
-            Endpoint::ALL.map(|endpoint| path(&base, endpoint.path()).parse::<Uri>());
-        let uris = [chat?, completions?, embeddings?, messages?, count_tokens?];
+        let uris = Endpoint::ALL.iter().map(|endpoint| path(&base, endpoint.path()).parse());
+        let uris = uris.collect::<Result<_, _>>()?;
         let headers = template(configured, &base)?;
         let key_header = HeaderName::from_static(configured.key_header.name());
         let credentials = configured.api_keys.iter().map(|key| credential(configured.key_header, key));

@@ -257,11 +257,11 @@ async fn line_of(serving: &Serving, id: &str) -> Value {
 #[tokio::test]
 async fn an_unknown_path_is_told_the_known_ones() {
     let (gateway, _a) = small().await;
-    for (method, path) in [("POST", "/v1/responses"), ("GET", "/"), ("GET", "/v1"), ("GET", "/v1/v1/models")] {
+    for (method, path) in [("POST", "/v1/nothing"), ("GET", "/"), ("GET", "/v1"), ("GET", "/v1/v1/models")] {
         let answer = gateway.request(method, path).send().await;
         let message = format!(
             "Unknown path: {method} {path}. This gateway serves /v1/chat/completions, /v1/completions, \
-             /v1/embeddings, /v1/messages, /v1/messages/count_tokens and /v1/models."
+             /v1/embeddings, /v1/responses, /v1/messages, /v1/messages/count_tokens and /v1/models."
         );
         assert_refused(&answer, 404, &error(&message, None, Some("unknown_url")), path);
     }

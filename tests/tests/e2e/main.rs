@@ -27,6 +27,7 @@ mod policy;
 mod program;
 mod reload;
 mod resilience;
+mod responses;
 mod routes;
 mod sandbox;
 mod stream;

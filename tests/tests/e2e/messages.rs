@@ -42,18 +42,6 @@ async fn a_message_fails_over_from_one_dialect_to_the_other() {
 }
 
 #[tokio::test]
-async fn when_all_are_overloaded_the_client_is_told_in_its_dialect() {
-    let a = upstream().status(503).start().await;
-    let gateway = gateway().model("fast", [&a]).start().await;
-    let answer = gateway.post(MESSAGES, question("")).send().await;
-    assert_eq!(answer.status, 529);
-    assert_eq!(answer.header("request-id"), answer.header("x-request-id"));
-    let told = answer.json();
-    assert_eq!((&told["type"], &told["error"]["type"]), (&json!("error"), &json!("overloaded_error")));
-    assert_eq!(gateway.chat("fast", "hi").await.status, 503);
-}
-
-#[tokio::test]
 async fn a_stream_of_messages_that_breaks_off_ends_with_an_error_event() {
     let a = upstream().events(chat_events("hello there").into_iter().take(2)).cut().start().await;
     let gateway = gateway().model("fast", [&a]).start().await;

@@ -46,7 +46,7 @@ fn late(code: &str, why: &str) -> (u16, String, String) {
 }
 
 #[tokio::test]
-async fn the_head_of_an_answer_has_its_time() {
+async fn wire_17_the_head_of_an_answer_has_its_time() {
     let a = upstream().delay(Duration::from_millis(400)).start().await;
     for (config, header) in everywhere("first_byte", "200ms") {
         let gateway = with(&a, config).await;
@@ -59,7 +59,7 @@ async fn the_head_of_an_answer_has_its_time() {
 }
 
 #[tokio::test]
-async fn the_first_event_has_a_time_of_its_own() {
+async fn wire_17_the_first_event_has_a_time_of_its_own() {
     let a = upstream().start().await;
     let short_head = json!({"providers": {"a": {"first_byte_timeout": "5s"}}});
     for (config, header) in everywhere("first_token", "300ms") {
@@ -82,7 +82,7 @@ async fn the_first_event_has_a_time_of_its_own() {
 }
 
 #[tokio::test]
-async fn silence_within_an_answer_has_its_time() {
+async fn wire_17_silence_within_an_answer_has_its_time() {
     for (config, header) in everywhere("idle", "300ms") {
         let a = upstream().events([FIRST]).stall().start().await;
         let gateway = with(&a, config).await;
@@ -104,7 +104,7 @@ async fn silence_within_an_answer_has_its_time() {
 }
 
 #[tokio::test]
-async fn comments_keep_a_stream_open_but_not_for_ever() {
+async fn wire_17_comments_keep_a_stream_open_but_not_for_ever() {
     for (limit, complete) in [("600ms", false), ("20s", true)] {
         let pings = vec![PING; 12];
         let events = [vec![FIRST], pings, vec![LAST, DONE]].concat();

@@ -12,8 +12,7 @@ use crate::admission::Priority;
 use crate::breaker::BreakerRules;
 use crate::config::{Secret, Supply};
 use crate::deployment::Deployment;
-use crate::dialect::OnLoss;
-use crate::dialect::anthropic::downstream::OutputLimit;
+use crate::dialect::{OnLoss, OutputLimit};
 use crate::openai::Endpoint;
 
 /// The whole configuration.
@@ -186,6 +185,8 @@ pub struct Provider {
     pub key_header: KeyHeader,
     /// Endpoints that the service is known not to have; requests for them are not sent.
     pub lacks: &'static [Endpoint],
+    /// Whether it has the Responses API; where it has not, that is translated. Default: as the preset says.
+    pub responses: bool,
     /// What is done about what its dialect cannot say. Default: demands are refused, hints are left out.
     pub on_loss: OnLoss,
     /// What it calls the longest answer, where a request is made for it. Default: `max_completion_tokens` at OpenAI
@@ -300,6 +301,8 @@ pub struct Route {
     pub on_policy_failure: FailureMode,
     /// Whether answers are cached, and for how long.
     pub cache: RouteCache,
+    /// Whether answers name the model as the client does. Default false.
+    pub rewrite_model: bool,
     /// Overrides [`Server::request_timeout`].
     pub timeout: Option<Duration>,
     /// Overrides [`Provider::first_byte_timeout`].

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::model::{Dialect, KeyHeader};
 use super::raw::RawPreset;
-use crate::dialect::anthropic::downstream::OutputLimit;
+use crate::dialect::OutputLimit;
 use crate::openai::Endpoint;
 
 /// A service.
@@ -29,6 +29,8 @@ pub struct Preset {
     pub output_limit: OutputLimit,
     /// Endpoints that it does not have.
     pub lacks: &'static [Endpoint],
+    /// Whether it has the Responses API; elsewhere that is translated.
+    pub responses: bool,
     /// What else to know.
     pub note: &'static str,
     /// Where this is from.
@@ -53,6 +55,7 @@ const HOSTED: Preset = Preset {
     key_header: KeyHeader::Bearer,
     output_limit: OutputLimit::MaxTokens,
     lacks: &[],
+    responses: false,
     note: "",
     source: "",
 };
@@ -65,7 +68,7 @@ const fn local(
     note: &'static str,
     source: &'static str,
 ) -> Preset {
-    Preset { name, title, base_url: Some(base_url), address: base_url, note, source, ..HOSTED }
+    Preset { name, title, base_url: Some(base_url), address: base_url, responses: true, note, source, ..HOSTED }
 }
 
 /// Every preset, in the order of [`RawPreset`].
@@ -77,6 +80,7 @@ pub static PRESETS: [Preset; 15] = [
         address: "https://api.openai.com/v1",
         key: Some("OPENAI_API_KEY"),
         output_limit: OutputLimit::MaxCompletionTokens,
+        responses: true,
         source: "platform.openai.com/docs/api-reference",
         ..HOSTED
     },
@@ -100,6 +104,7 @@ pub static PRESETS: [Preset; 15] = [
         key: Some("AZURE_OPENAI_API_KEY"),
         key_header: KeyHeader::ApiKey,
         output_limit: OutputLimit::MaxCompletionTokens,
+        responses: true,
         note: "The v1 API: `model` is the name of your deployment at Azure.",
         source: "learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle",
         ..HOSTED
@@ -133,6 +138,7 @@ pub static PRESETS: [Preset; 15] = [
         address: "https://api.groq.com/openai/v1",
         key: Some("GROQ_API_KEY"),
         lacks: &[Endpoint::Completions, Endpoint::Embeddings],
+        responses: true,
         note: "Refuses `logprobs`, `top_logprobs`, `logit_bias`, `messages[].name` and `n` above 1.",
         source: "console.groq.com/docs/openai",
         ..HOSTED
@@ -163,6 +169,7 @@ pub static PRESETS: [Preset; 15] = [
         base_url: Some("https://openrouter.ai/api/v1"),
         address: "https://openrouter.ai/api/v1",
         key: Some("OPENROUTER_API_KEY"),
+        responses: true,
         note: "Which parameters work depends on the model.",
         source: "openrouter.ai/docs/api-reference/overview",
         ..HOSTED
@@ -174,6 +181,7 @@ pub static PRESETS: [Preset; 15] = [
         address: "https://router.huggingface.co/v1",
         key: Some("HF_TOKEN"),
         lacks: &[Endpoint::Completions, Endpoint::Embeddings],
+        responses: true,
         note: "The router; an endpoint of your own has its own address.",
         source: "huggingface.co/docs/inference-providers",
         ..HOSTED
@@ -182,13 +190,19 @@ pub static PRESETS: [Preset; 15] = [
         dialect: Dialect::Ollama,
         ..local("ollama", "Ollama", "http://127.0.0.1:11434/v1", "", "docs.ollama.com/openai")
     },
-    local(
-        "llama-cpp",
-        "llama.cpp",
-        "http://127.0.0.1:8080/v1",
-        "Embeddings need `--embeddings`.",
-        "github.com/ggml-org/llama.cpp/tree/master/tools/server",
-    ),
+    // Has Responses, but its events leave out `output_index` and `sequence_number`, without which OpenAI's SDKs stop, and
+    // an answer that its limit ended says `completed` (seen at build b11549).
+    Preset {
+        responses: false,
+        ..local(
+            "llama-cpp",
+            "llama.cpp",
+            "http://127.0.0.1:8080/v1",
+            "Embeddings need `--embeddings`. Has Responses whose streams OpenAI's SDKs do not understand; `responses: true` \
+             passes them through all the same.",
+            "github.com/ggml-org/llama.cpp/tree/master/tools/server",
+        )
+    },
     local(
         "vllm",
         "vLLM",
@@ -208,12 +222,13 @@ pub fn markdown() -> String {
         let served = |endpoint| if preset.lacks.contains(&endpoint) { "no" } else { "yes" };
         let _ = writeln!(
             text,
-            "| `{}` | {} | `{}` | {key} | {} | {} | {} | [source](https://{}) |",
+            "| `{}` | {} | `{}` | {key} | {} | {} | {} | {} | [source](https://{}) |",
             preset.name,
             preset.title,
             preset.address,
             served(Endpoint::Completions),
             served(Endpoint::Embeddings),
+            if preset.responses { "yes" } else { "translated" },
             preset.note,
             preset.source
         );
@@ -244,17 +259,18 @@ else. A request for an endpoint that the service does not have is refused withou
 
 ## Presets
 
-All serve chat completions. Clients may ask any of them in OpenAI's or in Anthropic's dialect.
+All serve chat completions. Clients may ask any of them for chat completions, for Responses, or in Anthropic's dialect; \
+`responses` of a provider says otherwise whether it has Responses.
 
-| preset | service | address | key | completions | embeddings | note | |
-|---|---|---|---|---|---|---|---|
+| preset | service | address | key | completions | embeddings | responses | note | |
+|---|---|---|---|---|---|---|---|---|
 ";
 
 const TRANSLATION: &str = "
-## Two dialects
+## Dialects
 
-A client asks in OpenAI's dialect (`/v1/chat/completions`) or in Anthropic's (`/v1/messages`, \
-`/v1/messages/count_tokens`), whatever the provider speaks. Where both speak the same, the client's bytes are sent with \
+A client asks for chat completions (`/v1/chat/completions`), for OpenAI's Responses (`/v1/responses`), or in Anthropic's \
+dialect (`/v1/messages`, `/v1/messages/count_tokens`), whatever the provider speaks. Where both speak the same, the client's bytes are sent with \
 only `model` replaced, and the answer's bytes come back. Else the request is translated, and so are answer, stream and \
 errors.
 
@@ -267,14 +283,22 @@ What a dialect cannot say is never left out in silence: `on_loss` of the provide
 400 or left out and named in the header `x-witgate-dropped`. Fields that neither dialect knows are sent as they are: \
 the provider judges.
 
-| lost on the way | to Anthropic | to OpenAI's dialect |
-|---|---|---|
+| lost on the way | to Anthropic | from Anthropic's Messages to chat completions | from Responses to chat completions |
+|---|---|---|---|
 | demands | `n`, `logprobs`, `top_logprobs`, audio, `response_format: json_object`, `functions`, custom tools, \
 `allowed_tools`, `web_search_options`, files by id | tools that Anthropic runs itself, `container`, `mcp_servers`, \
-`context_management`, `inference_geo`, files by id |
+`context_management`, `inference_geo`, files by id | `previous_response_id`, `conversation`, `prompt`, `background`, \
+`item_reference`, tools that OpenAI runs itself, custom tools, `allowed_tools`, `context_management`, `moderation`, \
+files by id or URL |
 | hints | `seed`, penalties, `logit_bias`, `temperature` above 1 (sent as 1), `store`, `metadata`, `prediction`, \
 `verbosity`, `service_tier`, names of messages, the place of a late system message, `reasoning_content` without its \
-signature | `thinking`, `cache_control`, `speed`, `is_error`, thinking of earlier turns |
+signature | `thinking`, `cache_control`, `speed`, `is_error`, thinking of earlier turns | `store`, \
+`truncation: auto`, `max_tool_calls`, `reasoning.summary`, `include` (but log probabilities), obfuscation of streams, \
+reasoning of earlier turns |
+
+From Responses to Anthropic a request goes both ways, one after the other. An answer that is translated to a response \
+is kept nowhere (it says `store: false`): a client has to send the whole conversation each time. A response is cached \
+only when its request says `store: false` too.
 
 Anthropic requires `max_tokens`: where the client says none, it is the deployment's `max_output_tokens`, else 8192. \
 `count_tokens` is answered by the provider where it is Anthropic, else by estimate; the header `x-witgate-counted-by` \

@@ -208,6 +208,9 @@ pub(super) struct RawProvider {
     pub(super) api_keys: Option<Vec<SecretText>>,
     /// Sent with every request.
     pub(super) headers: Option<Named<SecretText>>,
+    /// Whether it has the Responses API (`/v1/responses`). To one that has it such a request goes as it is; for any other
+    /// it is translated. Without it: as the preset says; without a preset: `dialect: ollama` and OpenAI itself have it.
+    pub(super) responses: Option<bool>,
     /// What happens when a request has to be translated for the provider and holds what its dialect cannot say. A
     /// demand shapes the answer (several choices, log probabilities, audio), a hint does not (a seed, a penalty).
     /// `refuse-demands` refuses demands with status 400 and leaves hints out, `refuse` refuses both, `drop` leaves both
@@ -380,6 +383,10 @@ pub(super) struct RawRoute {
     pub(super) on_policy_failure: Option<RawFailureMode>,
     /// Whether answers are cached, and for how long. Without it: as `cache.default`.
     pub(super) cache: Option<CacheText>,
+    /// Whether `model` in answers and events is the name that the client asked for, instead of what the upstream says.
+    /// Which deployment answered is in the header `x-witgate-deployment` either way.
+    #[schemars(extend("default" = false))]
+    pub(super) rewrite_model: Option<bool>,
     /// Instead of `server.request_timeout`.
     pub(super) timeout: Option<DurationText>,
     /// Instead of the provider's `first_byte_timeout`.

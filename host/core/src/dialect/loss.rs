@@ -98,6 +98,15 @@ impl Refusal {
         Self::Invalid { param: param.into(), problem: problem.into() }
     }
 
+    /// With the name that the client knows the field by.
+    #[must_use]
+    pub fn renamed(self, name: fn(&str) -> &str) -> Self {
+        match self {
+            Self::Invalid { param, problem } => Self::Invalid { param: name(&param).to_owned(), problem },
+            Self::Unsupported { param, target } => Self::Unsupported { param: name(&param).to_owned(), target },
+        }
+    }
+
     /// What the client is told.
     pub fn body(&self) -> ErrorBody {
         let (param, code) = match self {

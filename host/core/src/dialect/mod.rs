@@ -8,10 +8,20 @@
 //! and a loss is refused or told, as [`OnLoss`] says. Text of numbers is kept, since values are copied and not parsed.
 
 pub mod anthropic;
+mod chain;
+mod chat;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+mod fixtures;
 mod json;
 mod loss;
+pub mod responses;
 
+pub use chain::Chain;
+pub use chat::{CHAT_API, OutputLimit};
 pub use loss::{Losses, OnLoss, Refusal};
+
+use crate::openai::UpstreamError;
 
 /// A request in another dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +40,8 @@ pub trait StreamTranslator: Send {
     fn event(&mut self, event: &[u8], out: &mut Vec<u8>);
     /// The upstream has ended; adds what is missing at the end. Adds nothing the second time.
     fn end(&mut self, out: &mut Vec<u8>);
+    /// The upstream broke off; adds the event that tells why, unless the stream has ended.
+    fn fail(&mut self, told: &UpstreamError, out: &mut Vec<u8>);
 }
 
 /// Writes one event's data.

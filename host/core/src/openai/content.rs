@@ -43,6 +43,32 @@ pub(super) fn input(scanner: &mut Scanner<'_>, visitor: &mut impl Visitor) -> Re
     Ok(())
 }
 
+/// The value of a response's `input`: a text, or items; returns how many there are.
+pub(super) fn items(scanner: &mut Scanner<'_>, visitor: &mut impl Visitor) -> Result<u32, SyntaxError> {
+    if scanner.kind()? == Kind::String {
+        visitor.text(scanner.string()?);
+        return Ok(1);
+    }
+    let mut count = 0;
+    scanner.array(|inner| {
+        count += 1;
+        if inner.kind()? == Kind::Object { item(inner, visitor) } else { inner.skip() }
+    })?;
+    Ok(count)
+}
+
+/// A message, a call, or what a call gave.
+fn item(scanner: &mut Scanner<'_>, visitor: &mut impl Visitor) -> Result<(), SyntaxError> {
+    scanner.object(|inner, key| match (key.raw, inner.kind()?) {
+        ("content" | "output", _) => content(inner, visitor),
+        ("name" | "arguments" | "input", Kind::String) => {
+            visitor.structure(inner.string()?.raw);
+            Ok(())
+        }
+        _ => inner.skip(),
+    })
+}
+
 fn message(scanner: &mut Scanner<'_>, visitor: &mut impl Visitor) -> Result<(), SyntaxError> {
     scanner.object(|inner, key| match (key.raw, inner.kind()?) {
         ("content", _) => content(inner, visitor),

@@ -91,7 +91,9 @@ impl UpstreamError {
         };
         // Google wraps the whole in a list.
         let value = value.get(0).unwrap_or(&value);
-        let error = value.get("error").unwrap_or(value);
+        // A response that has failed holds its error.
+        let failed = || value.get("response")?.get("error");
+        let error = value.get("error").or_else(failed).unwrap_or(value);
         let message = ["message", "detail", "error", "msg"].iter().find_map(|key| error.get(key)).unwrap_or(error);
         Self {
             message: shorten(&text(message).unwrap_or_default()),
@@ -197,6 +199,11 @@ mod tests {
         );
         // Ollama
         assert_eq!(parsed(r#"{"error":"model 'x' not found"}"#), expected("model 'x' not found", None, None, None));
+        // Responses
+        assert_eq!(
+            parsed(r#"{"type":"response.failed","response":{"error":{"code":"server_error","message":"No."}}}"#),
+            expected("No.", None, Some("server_error"), None)
+        );
         // Google
         assert_eq!(
             parsed(r#"[{"error":{"code":429,"message":"Slow.","status":"RESOURCE_EXHAUSTED"}}]"#),

@@ -4,6 +4,7 @@
 //! - [`peek()`]: what routing needs out of a request, in one pass
 //! - [`prompt_text`]: the prompt, for policies that were granted it
 //! - [`rewrite`]: the request with another model, without copying it
+//! - [`Renamed`]: the answer with the name that the client knows the model by
 //! - [`usage`], [`Tally`]: what an answer says about tokens and about its own end
 //! - [`ErrorBody`], [`UpstreamError`]: errors, ours and theirs
 
@@ -12,6 +13,7 @@ mod error;
 pub mod json;
 mod peek;
 mod prompt;
+mod renamed;
 mod request_error;
 pub mod rewrite;
 mod tally;
@@ -20,6 +22,7 @@ pub mod usage;
 pub use error::{ErrorBody, UpstreamError};
 pub use peek::{Peek, peek};
 pub use prompt::prompt_text;
+pub use renamed::Renamed;
 pub use request_error::RequestError;
 pub use rewrite::{ModelLiteral, RequestBody};
 pub use tally::{Seen, Tally};
@@ -38,11 +41,14 @@ pub enum Endpoint {
     Messages,
     /// `POST /v1/messages/count_tokens`: Anthropic's dialect.
     CountTokens,
+    /// `POST /v1/responses`
+    Responses,
 }
 
 impl Endpoint {
     /// Every endpoint, in the order of [`Endpoint::index`].
-    pub const ALL: [Self; 5] = [Self::Chat, Self::Completions, Self::Embeddings, Self::Messages, Self::CountTokens];
+    pub const ALL: [Self; 6] =
+        [Self::Chat, Self::Completions, Self::Embeddings, Self::Messages, Self::CountTokens, Self::Responses];
 
     /// Below `/v1`.
     pub const fn path(self) -> &'static str {
@@ -52,6 +58,7 @@ impl Endpoint {
             Self::Embeddings => "/embeddings",
             Self::Messages => "/messages",
             Self::CountTokens => "/messages/count_tokens",
+            Self::Responses => "/responses",
         }
     }
 
@@ -63,6 +70,7 @@ impl Endpoint {
             Self::Embeddings => 2,
             Self::Messages => 3,
             Self::CountTokens => 4,
+            Self::Responses => 5,
         }
     }
 
@@ -71,14 +79,14 @@ impl Endpoint {
         match self {
             Self::Chat | Self::Messages | Self::CountTokens => "messages",
             Self::Completions => "prompt",
-            Self::Embeddings => "input",
+            Self::Embeddings | Self::Responses => "input",
         }
     }
 
     /// Whether an answer may be a stream.
     pub const fn streams(self) -> bool {
         match self {
-            Self::Chat | Self::Completions | Self::Messages => true,
+            Self::Chat | Self::Completions | Self::Messages | Self::Responses => true,
             Self::Embeddings | Self::CountTokens => false,
         }
     }
@@ -87,7 +95,7 @@ impl Endpoint {
     pub const fn is_anthropic(self) -> bool {
         match self {
             Self::Messages | Self::CountTokens => true,
-            Self::Chat | Self::Completions | Self::Embeddings => false,
+            Self::Chat | Self::Completions | Self::Embeddings | Self::Responses => false,
         }
     }
 }

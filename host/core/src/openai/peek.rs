@@ -18,15 +18,16 @@ pub struct Peek {
     pub model: Box<str>,
     /// Where its value is in the body, with the quotes.
     pub model_span: Span,
-    /// Where the value of `messages`, `prompt` or `input` is in the body.
+    /// Where the value of `messages`, `prompt` or `input` is in the body; empty where a response goes on without one.
     pub prompt_span: Span,
-    /// Where the value of `system` is, which Anthropic has beside the messages.
+    /// Where the value of `system` is, which Anthropic has beside the messages, or that of `instructions`, which
+    /// Responses have beside the input.
     pub system_span: Option<Span>,
     /// Whether the client wants a stream.
     pub stream: bool,
     /// Whether it wants the usage at the end of the stream.
     pub include_usage: bool,
-    /// `max_completion_tokens`, else `max_tokens`; `None` when neither is set or the limit is off (-1).
+    /// `max_completion_tokens`, `max_output_tokens` or `max_tokens`; `None` when neither is set or the limit is off (-1).
     pub max_output_tokens: Option<u32>,
     /// `n`; 1 when not set.
     pub choices: u32,
@@ -40,7 +41,9 @@ pub struct Peek {
     pub images: u32,
     /// Audio parts, plus 1 when audio output is asked for.
     pub audio: u32,
-    /// Whether `response_format`, or Anthropic's `output_config`, asks for a JSON schema.
+    /// The response that this one goes on from.
+    pub previous: Option<Box<str>>,
+    /// Whether `response_format`, `text.format` of Responses, or Anthropic's `output_config`, asks for a JSON schema.
     pub json_schema: bool,
     /// Estimated length of the prompt, tools included; below 2^31.
     pub prompt_tokens: u32,
@@ -80,6 +83,9 @@ struct Fields {
     choices: u32,
     user: Option<Box<str>>,
     cache_key: Option<Box<str>>,
+    previous: Option<Box<str>>,
+    /// Something else than the input says what a response is to.
+    goes_on: bool,
     json_schema: bool,
     counts: Counts,
 }
@@ -131,6 +137,8 @@ impl Fields {
             choices: 1,
             user: None,
             cache_key: None,
+            previous: None,
+            goes_on: false,
             json_schema: false,
             counts: Counts::default(),
         }
@@ -163,6 +171,17 @@ impl Fields {
             "stream_options" if kind == Kind::Object => self.stream_options(scanner)?,
             "max_tokens" => self.max_tokens = output_limit(scanner, field)?,
             "max_completion_tokens" => self.max_completion_tokens = output_limit(scanner, field)?,
+            "max_output_tokens" if self.is_responses() => self.max_completion_tokens = output_limit(scanner, field)?,
+            "instructions" if self.is_responses() => self.system(scanner)?,
+            "text" if self.is_responses() && kind == Kind::Object => self.text_config(scanner)?,
+            "previous_response_id" if self.is_responses() && kind == Kind::String => {
+                self.goes_on = true;
+                self.previous = Some(string(scanner, field)?.0);
+            }
+            "conversation" | "prompt" if self.is_responses() => {
+                self.goes_on = true;
+                scanner.skip()?;
+            }
             "n" => self.choices = choices(scanner)?,
             "user" if kind == Kind::String => self.user = Some(string(scanner, field)?.0),
             "prompt_cache_key" if kind == Kind::String => self.cache_key = Some(string(scanner, field)?.0),
@@ -176,6 +195,10 @@ impl Fields {
             _ => scanner.skip()?,
         }
         Ok(())
+    }
+
+    fn is_responses(&self) -> bool {
+        self.endpoint == Endpoint::Responses
     }
 
     fn prompt(&mut self, scanner: &mut Scanner<'_>, got: Kind) -> Result<(), RequestError> {
@@ -192,7 +215,11 @@ impl Fields {
             (Endpoint::Completions | Endpoint::Embeddings, Kind::String | Kind::Array) => {
                 content::input(scanner, &mut self.counts)?;
             }
-            (Endpoint::Completions | Endpoint::Embeddings, _) => {
+            (Endpoint::Responses, Kind::String | Kind::Array) => {
+                self.counts.messages = content::items(scanner, &mut self.counts)?;
+                self.counts.estimate.messages(self.counts.messages);
+            }
+            (Endpoint::Completions | Endpoint::Embeddings | Endpoint::Responses, _) => {
                 return Err(RequestError::WrongType { field, expected: "a string or an array", got });
             }
         }
@@ -224,6 +251,17 @@ impl Fields {
             if key.raw == "type" && inner.kind()? == Kind::String {
                 self.json_schema = inner.string()?.raw == "json_schema";
                 return Ok(());
+            }
+            inner.skip()?;
+            Ok(())
+        })
+    }
+
+    /// Of Responses.
+    fn text_config(&mut self, scanner: &mut Scanner<'_>) -> Result<(), RequestError> {
+        scanner.object(|inner, key| {
+            if key.raw == "format" && inner.kind()? == Kind::Object {
+                return self.response_format(inner);
             }
             inner.skip()?;
             Ok(())
@@ -277,7 +315,11 @@ impl Fields {
             endpoint: self.endpoint,
             model,
             model_span,
-            prompt_span: self.prompt_span.ok_or(RequestError::Missing { field })?,
+            prompt_span: match self.prompt_span {
+                Some(span) => span,
+                None if self.goes_on => 0..0,
+                None => return Err(RequestError::Missing { field }),
+            },
             system_span: self.system_span,
             stream: self.stream && self.endpoint.streams(),
             include_usage: self.include_usage,
@@ -288,6 +330,7 @@ impl Fields {
             tools: self.counts.tools,
             images: self.counts.images,
             audio: self.counts.audio,
+            previous: self.previous,
             json_schema: self.json_schema,
             prompt_tokens: self.counts.estimate.tokens(),
         })
@@ -341,7 +384,7 @@ fn whole(scanner: &mut Scanner<'_>, field: &'static str, minimum: i64) -> Result
 }
 
 /// The fields that are read, each of them at most once.
-const READ: [&str; 18] = [
+const READ: [&str; 23] = [
     "model",
     "messages",
     "stream",
@@ -360,6 +403,11 @@ const READ: [&str; 18] = [
     "system",
     "metadata",
     "output_config",
+    "instructions",
+    "max_output_tokens",
+    "text",
+    "previous_response_id",
+    "conversation",
 ];
 
 #[cfg(test)]

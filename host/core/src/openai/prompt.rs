@@ -66,6 +66,7 @@ pub fn prompt_text(body: &[u8], peek: &Peek) -> String {
                 content::messages(&mut scanner, &mut collect).map(drop)
             }
             Endpoint::Completions | Endpoint::Embeddings => content::input(&mut scanner, &mut collect),
+            Endpoint::Responses => content::items(&mut scanner, &mut collect).map(drop),
         };
     }
     collect.text

@@ -1,5 +1,5 @@
-//! Keeps count of a stream's events: tokens, how it ended, whether it reports an error. Reads OpenAI's chunks and
-//! Anthropic's events.
+//! Keeps count of a stream's events: tokens, how it ended, whether it reports an error. Reads OpenAI's chunks, the
+//! events of its Responses, and Anthropic's.
 
 use super::json::{Kind, Scanner, SyntaxError};
 use super::usage::{Usage, read_timings, read_usage};
@@ -14,6 +14,8 @@ pub struct Tally {
     choices: Choices,
     done: bool,
     failed: bool,
+    /// Of the events of a response, the next one's number.
+    sequence: u64,
 }
 
 /// What one event is.
@@ -25,7 +27,7 @@ pub enum Seen {
     Ping,
     /// Data.
     Chunk,
-    /// `[DONE]`, or Anthropic's `message_stop`.
+    /// `[DONE]`, Anthropic's `message_stop`, or the event that ends a response.
     Done,
     /// Data with an error in it.
     Error,
@@ -51,6 +53,7 @@ impl Tally {
         self.timings = chunk.timings.or(self.timings);
         self.content_events = self.content_events.saturating_add(u32::from(chunk.content));
         self.choices.add(chunk.choices);
+        self.sequence = chunk.sequence.map_or(self.sequence, |number| u64::from(number) + 1);
         self.failed |= chunk.failed;
         self.done |= chunk.stopped;
         match (chunk.failed, chunk.stopped, chunk.ping) {
@@ -69,6 +72,11 @@ impl Tally {
     /// Events with text or tool calls in them: about the tokens of the answer, where there is no usage.
     pub fn content_events(&self) -> u32 {
         self.content_events
+    }
+
+    /// The number that the next event of a response would have.
+    pub fn next_number(&self) -> u64 {
+        self.sequence
     }
 
     /// Whether `[DONE]` has come.
@@ -122,6 +130,7 @@ struct Chunk {
     failed: bool,
     stopped: bool,
     ping: bool,
+    sequence: Option<u32>,
 }
 
 impl Chunk {
@@ -130,11 +139,18 @@ impl Chunk {
             ("choices", Kind::Array) => inner.array(|choice| self.choice(choice)),
             ("type", Kind::String) => {
                 let name = inner.string()?.raw;
-                self.stopped = name == "message_stop";
+                self.stopped = matches!(name, "message_stop" | "response.completed" | "response.incomplete");
+                self.failed |= matches!(name, "error" | "response.failed");
                 self.ping = name == "ping";
                 Ok(())
             }
-            ("message", Kind::Object) => self.message(inner),
+            ("message" | "response", Kind::Object) => self.message(inner),
+            ("sequence_number", Kind::Number) => {
+                self.sequence = inner.raw()?.parse().ok();
+                Ok(())
+            }
+            // Of a response's text, reasoning, or arguments.
+            ("delta", Kind::String) => self.text(inner),
             // The choice's is one level down.
             ("delta", Kind::Object) => self.event_delta(inner),
             ("usage", Kind::Object) => {
@@ -187,7 +203,7 @@ impl Chunk {
         })
     }
 
-    /// Anthropic's `message_start`.
+    /// Of Anthropic's `message_start`, or a whole response.
     fn message(&mut self, scanner: &mut Scanner<'_>) -> Result<(), SyntaxError> {
         scanner.object(|inner, key| match (key.raw, inner.kind()?) {
             ("usage", Kind::Object) => {
@@ -292,6 +308,30 @@ mod tests {
         assert_eq!(seen.see(b"event: ping\ndata: {\"type\":\"ping\"}\n\n"), Seen::Ping);
         assert_eq!(seen.see(b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"), Seen::Done);
         assert!(seen.done() && !seen.failed());
+    }
+
+    #[test]
+    fn a_stream_of_responses_is_counted() {
+        let mut seen = tally(&[
+            "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"usage\":null,\"error\":null},\"sequence_number\":0}\n\n",
+            "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"Hi\",\"sequence_number\":1}\n\n",
+            "event: response.function_call_arguments.delta\ndata: {\"type\":\"response.function_call_arguments.delta\",\"delta\":\"{\",\"sequence_number\":2}\n\n",
+            "event: response.output_text.done\ndata: {\"type\":\"response.output_text.done\",\"text\":\"Hi\",\"sequence_number\":3}\n\n",
+        ]);
+        assert_eq!((seen.content_events(), seen.complete(), seen.next_number()), (2, false, 4));
+        let end = |name: &str| {
+            format!(
+                "data: {{\"type\":\"response.{name}\",\"response\":{{\"usage\":{{\"input_tokens\":5,\"input_tokens_details\":{{\"cached_tokens\":4}},\"output_tokens\":3}}}}}}\n\n"
+            )
+        };
+        for (name, what) in [("completed", Seen::Done), ("incomplete", Seen::Done), ("failed", Seen::Error)] {
+            assert_eq!({ seen }.see(end(name).as_bytes()), what, "{name}");
+        }
+        assert_eq!(seen.see(end("completed").as_bytes()), Seen::Done);
+        let usage = Usage { prompt_tokens: Some(5), completion_tokens: Some(3), cached_tokens: Some(4) };
+        assert_eq!((seen.done(), seen.usage()), (true, Some(usage)));
+        let error = "data: {\"type\":\"error\",\"code\":null,\"message\":\"No.\",\"sequence_number\":4}\n\n";
+        assert_eq!(Tally::default().see(error.as_bytes()), Seen::Error);
     }
 
     #[test]

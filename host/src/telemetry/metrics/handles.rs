@@ -149,6 +149,7 @@ const fn endpoint_label(endpoint: Endpoint) -> &'static str {
         Endpoint::Embeddings => "embeddings",
         Endpoint::Messages => "messages",
         Endpoint::CountTokens => "count_tokens",
+        Endpoint::Responses => "responses",
     }
 }
 

@@ -16,7 +16,7 @@ use futures_util::{Stream, StreamExt};
 use http::HeaderMap;
 use witgate_core::config::{Dialect, KeyHeader, Provider as Configured, Secret};
 use witgate_core::dialect::OnLoss;
-use witgate_core::dialect::anthropic::downstream::OutputLimit;
+use witgate_core::dialect::OutputLimit;
 use witgate_core::openai::{Endpoint, peek};
 use witgate_core::vocabulary::FailureKind;
 
@@ -39,6 +39,7 @@ fn provider(address: std::net::SocketAddr) -> Configured {
         pool_idle_timeout: Duration::from_secs(2),
         pool_max_idle: 4,
         key_header: KeyHeader::Bearer,
+        responses: false,
         lacks: &[],
         on_loss: OnLoss::default(),
         output_limit: OutputLimit::default(),
@@ -93,6 +94,7 @@ impl Ask {
             body: &self.body,
             peek: &peek,
             requested_model: &peek.model,
+            answer_model: None,
             overlay: self.overlay.as_ref(),
             client_headers: &self.headers,
             instead: Times { first_byte: self.first_byte_timeout, first_token: self.first_byte_timeout, idle: None },

@@ -12,8 +12,7 @@ use crate::config::presets::Preset;
 use crate::config::problem::KeyPath;
 use crate::config::raw::{RawDemo, RawDialect, RawOnLoss, RawPreset, RawProvider};
 use crate::config::shapes::{Named, SecretSource, SecretText};
-use crate::dialect::OnLoss;
-use crate::dialect::anthropic::downstream::OutputLimit;
+use crate::dialect::{OnLoss, OutputLimit};
 use crate::live::MOST_KEYS;
 
 const OLLAMA: &str = "http://127.0.0.1:11434/v1";
@@ -74,6 +73,7 @@ fn provider(
         name: name.into(),
         dialect,
         key_header,
+        responses: responses(raw.responses, dialect, preset, base_url.as_deref(), path, findings),
         lacks: preset.map_or(&[], |preset| preset.lacks),
         output_limit: preset
             .map_or_else(|| output_limit(base_url.as_deref().unwrap_or_default()), |preset| preset.output_limit),
@@ -99,12 +99,32 @@ fn provider(
 
 /// OpenAI's own reasoning models refuse `max_tokens`; many others know nothing else.
 fn output_limit(base_url: &str) -> OutputLimit {
-    let openai = ["https://api.openai.com/", "https://eu.api.openai.com/", "https://us.api.openai.com/"];
-    if openai.iter().any(|own| base_url.starts_with(own)) {
-        OutputLimit::MaxCompletionTokens
-    } else {
-        OutputLimit::MaxTokens
+    if is_openai_itself(base_url) { OutputLimit::MaxCompletionTokens } else { OutputLimit::MaxTokens }
+}
+
+fn is_openai_itself(base_url: &str) -> bool {
+    let own = ["https://api.openai.com/", "https://eu.api.openai.com/", "https://us.api.openai.com/"];
+    own.iter().any(|own| base_url.starts_with(own))
+}
+
+/// Whether it has the Responses API.
+fn responses(
+    said: Option<bool>,
+    dialect: Dialect,
+    preset: Option<&Preset>,
+    base_url: Option<&str>,
+    path: &KeyPath,
+    findings: &mut Findings<'_>,
+) -> bool {
+    let can = matches!(dialect, Dialect::OpenAi | Dialect::Ollama);
+    if said == Some(true) && !can {
+        let message = "only a provider of the dialect `openai` or `ollama` has the Responses API";
+        findings.error(&path.key("responses"), message, "remove it: the requests are translated");
     }
+    can && said.unwrap_or_else(|| match preset {
+        Some(preset) => preset.responses,
+        None => dialect == Dialect::Ollama || base_url.is_some_and(is_openai_itself),
+    })
 }
 
 /// The one key, or all of them.

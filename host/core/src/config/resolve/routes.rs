@@ -117,6 +117,7 @@ fn route(
             Some(RawFailureMode::Refuse) => FailureMode::Refuse,
         },
         cache: cache_time(raw.cache, &path.key("cache"), findings).unwrap_or(default_cache),
+        rewrite_model: raw.rewrite_model.unwrap_or(false),
         timeout,
         idempotent: raw.idempotent.unwrap_or(true),
         first_byte_timeout,

@@ -185,7 +185,10 @@ providers:
   elsewhere: {preset: openai, base_url: \"http://127.0.0.1:9/v1/\"}
   here: {preset: vllm}
   plain: {dialect: openai, base_url: \"https://api.openai.com/v1\", api_key: mine}
-deployments: {a@groq: , b@claude: , c@azure: , d@elsewhere: , e@here: , f@plain: }
+  other: {dialect: openai, base_url: \"http://127.0.0.1:9/v1\"}
+  old: {preset: vllm, responses: false}
+  new: {dialect: openai, base_url: \"http://127.0.0.1:9/v1\", responses: true}
+deployments: {a@groq: , b@claude: , c@azure: , d@elsewhere: , e@here: , f@plain: , g@other: , h@old: , i@new: }
 routes: {m: {deployments: \"*\"}}
 ";
     let loaded = load(&[SourceFile::new("witgate.yaml", text)], &Keys).unwrap();
@@ -205,6 +208,13 @@ routes: {m: {deployments: \"*\"}}
     assert_eq!(of("here").base_url, "http://127.0.0.1:8000/v1");
     let limits = ["groq", "azure", "elsewhere", "plain"].map(|name| of(name).output_limit.field());
     assert_eq!(limits, ["max_tokens", "max_completion_tokens", "max_completion_tokens", "max_completion_tokens"]);
+    // The preset knows, and what is said counts; OpenAI itself is known by its address.
+    for name in ["groq", "azure", "elsewhere", "here", "plain", "new"] {
+        assert!(of(name).responses, "{name}");
+    }
+    for name in ["claude", "other", "old"] {
+        assert!(!of(name).responses, "{name}");
+    }
 }
 
 #[test]

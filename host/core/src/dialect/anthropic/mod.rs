@@ -9,9 +9,7 @@ pub mod downstream;
 pub mod upstream;
 
 /// For messages to people.
-const MESSAGES_API: &str = "Anthropic's Messages API";
-/// For messages to people.
-const CHAT_API: &str = "OpenAI's chat completions API";
+pub const MESSAGES_API: &str = "Anthropic's Messages API";
 
 /// The version of the API that is asked for where the client does not say one.
 pub const VERSION: &str = "2023-06-01";

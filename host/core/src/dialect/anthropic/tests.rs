@@ -1,101 +1,44 @@
 //! Fixtures of Anthropic's and OpenAI's published shapes, each with what becomes of it in a file beside it
 //! (`WITGATE_BLESS=1` writes those anew).
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{downstream, upstream};
-use crate::dialect::json::Members;
-use crate::dialect::{OnLoss, Refusal, StreamTranslator, Translated};
-use crate::golden::hold;
+use crate::dialect::fixtures::{given, hold_all, pretty, streamed, translated};
+use crate::dialect::{OnLoss, OutputLimit, StreamTranslator};
 use crate::openai::UpstreamError;
-use crate::sse::Splitter;
-
-const FIXTURES: &str = "host/core/tests/dialect/anthropic";
-
-/// Runs every fixture of a folder through `translate` and holds the result to the file beside it.
-fn hold_all(folder: &str, translate: impl Fn(&str) -> String) {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut files: Vec<PathBuf> = fs::read_dir(top.join(FIXTURES).join(folder))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension != "txt"))
-        .collect();
-    files.sort();
-    assert!(!files.is_empty());
-    for file in files {
-        let text = fs::read_to_string(&file).unwrap();
-        let name = file.file_stem().unwrap().to_str().unwrap();
-        hold(&format!("{FIXTURES}/{folder}/{name}.txt"), &translate(&text));
-    }
-}
-
-fn given(fixture: &str) -> &str {
-    let members = Members::parse(fixture).unwrap();
-    assert!(members.text("source").is_some_and(|source| !source.is_empty()), "a fixture says where it is from");
-    members.get("given").unwrap().get()
-}
-
-fn pretty(json: &str) -> String {
-    let value: Value = serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}"));
-    format!("{value:#}\n")
-}
-
-fn translated(result: Result<Translated, Refusal>) -> String {
-    let Translated { body, dropped } = result.unwrap();
-    format!("dropped: {}\n{}", dropped.join(", "), pretty(&body))
-}
-
-/// The stream as the translator gives it, event by event.
-fn streamed(fixture: &str, mut translator: impl StreamTranslator) -> String {
-    assert!(fixture.starts_with(": source: "), "a fixture says where it is from");
-    let mut splitter = Splitter::new(1 << 20);
-    splitter.push(fixture.split_once('\n').unwrap().1.to_owned().into());
-    let mut out = Vec::new();
-    while let Some(event) = splitter.next_event().unwrap() {
-        translator.event(&event, &mut out);
-    }
-    let before = out.len();
-    translator.end(&mut out);
-    let ended = out.len();
-    translator.end(&mut out);
-    assert_eq!(out.len(), ended, "a stream ends once");
-    let marker = if ended > before { "(the upstream closes)\n" } else { "" };
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    format!("{}{marker}{}", text(&out[..before]), text(&out[before..]))
-}
 
 fn to_anthropic(on_loss: OnLoss) -> upstream::Target<'static> {
     upstream::Target { model: "claude-opus-5-5", max_tokens: upstream::DEFAULT_MAX_TOKENS, on_loss }
 }
 
 fn to_openai(on_loss: OnLoss) -> downstream::Target<'static> {
-    downstream::Target { model: "real", output_limit: downstream::OutputLimit::MaxTokens, on_loss }
+    downstream::Target { model: "real", output_limit: OutputLimit::MaxTokens, on_loss }
 }
 
 #[test]
 fn chat_requests_become_messages_requests() {
-    hold_all("upstream/request", |fixture| {
+    hold_all("anthropic/upstream/request", |fixture| {
         translated(upstream::request(given(fixture), &to_anthropic(OnLoss::default())))
     });
 }
 
 #[test]
 fn messages_become_chat_completions() {
-    hold_all("upstream/response", |fixture| pretty(&upstream::response(given(fixture), 1_795_395_005).unwrap()));
+    hold_all("anthropic/upstream/response", |fixture| {
+        pretty(&upstream::response(given(fixture), 1_795_395_005).unwrap())
+    });
 }
 
 #[test]
 fn messages_events_become_chunks() {
-    hold_all("upstream/stream", |fixture| streamed(fixture, upstream::ToChunks::new(1_795_395_005, true)));
+    hold_all("anthropic/upstream/stream", |fixture| streamed(fixture, upstream::ToChunks::new(1_795_395_005, true)));
 }
 
 #[test]
 fn anthropic_s_errors_become_openai_s() {
-    hold_all("upstream/errors", |fixture| {
+    hold_all("anthropic/upstream/errors", |fixture| {
         let told = UpstreamError::parse(given(fixture).as_bytes());
         pretty(str::from_utf8(&upstream::error(&told).to_json()).unwrap())
     });
@@ -103,19 +46,19 @@ fn anthropic_s_errors_become_openai_s() {
 
 #[test]
 fn messages_requests_become_chat_requests() {
-    hold_all("downstream/request", |fixture| {
+    hold_all("anthropic/downstream/request", |fixture| {
         translated(downstream::request(given(fixture), &to_openai(OnLoss::default())))
     });
 }
 
 #[test]
 fn chat_completions_become_messages() {
-    hold_all("downstream/response", |fixture| pretty(&downstream::response(given(fixture)).unwrap()));
+    hold_all("anthropic/downstream/response", |fixture| pretty(&downstream::response(given(fixture)).unwrap()));
 }
 
 #[test]
 fn chunks_become_messages_events() {
-    hold_all("downstream/stream", |fixture| streamed(fixture, downstream::ToEvents::new(7)));
+    hold_all("anthropic/downstream/stream", |fixture| streamed(fixture, downstream::ToEvents::new(7)));
 }
 
 #[test]

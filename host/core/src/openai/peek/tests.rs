@@ -58,6 +58,7 @@ fn a_full_request_is_read() {
             tools: 3,
             images: 1,
             audio: 2,
+            previous: None,
             json_schema: true,
             // 12 bytes of text, 42 of tools, two messages, one image
             prompt_tokens: 54_u32.div_ceil(4) + 2 * 4 + 765,
@@ -212,4 +213,51 @@ fn messages_need_a_limit_and_counting_does_not() {
     let error = peek(body, Endpoint::Messages).unwrap_err();
     assert_eq!(error.to_string(), "Missing required parameter: 'max_tokens'.");
     assert!(peek(body, Endpoint::CountTokens).is_ok());
+}
+
+#[test]
+fn responses_are_openai_s_newer_form() {
+    let body = r#"{"model":"m","instructions":"Be brief, please.","max_output_tokens":64,"stream":true,
+        "input":[{"role":"user","content":[{"type":"input_text","text":"abcd"},{"type":"input_image","image_url":"data:x"}]},
+            {"type":"function_call","call_id":"c","name":"f","arguments":"{\"a\":1}"},
+            {"type":"function_call_output","call_id":"c","output":[{"type":"input_text","text":"rain"}]}],
+        "tools":[{"type":"function","name":"f"}],"text":{"format":{"type":"json_schema","name":"n","schema":{}}},
+        "previous_response_id":"resp_1","prompt_cache_key":"k"}"#;
+    let peeked = peek(body.as_bytes(), Endpoint::Responses).unwrap();
+    assert_eq!(
+        (peeked.messages, peeked.tools, peeked.images, peeked.json_schema, peeked.stream),
+        (3, 1, 1, true, true)
+    );
+    assert_eq!((peeked.session.as_deref(), peeked.max_output_tokens), (Some("k"), Some(64)));
+    assert_eq!(peeked.previous.as_deref(), Some("resp_1"));
+    let call = "f".len() + r#"{\"a\":1}"#.len();
+    let text = 17 + 4 + call + 4 + r#"{"type":"function","name":"f"}"#.len();
+    assert_eq!(peeked.prompt_tokens, u32::try_from(text.div_ceil(4)).unwrap() + 3 * 4 + 765);
+    assert_eq!(crate::openai::prompt_text(body.as_bytes(), &peeked), "Be brief, please.\nabcd\nrain");
+    let plain = peek(br#"{"model":"m","input":"abcd"}"#, Endpoint::Responses).unwrap();
+    assert_eq!((plain.messages, plain.prompt_tokens, plain.stream, plain.previous), (1, 5, false, None));
+    // these are fields of no other endpoint
+    let chat = peek(br#"{"model":"m","messages":[],"max_output_tokens":"x","text":7}"#, Endpoint::Chat).unwrap();
+    assert_eq!((chat.max_output_tokens, chat.json_schema), (None, false));
+}
+
+#[test]
+fn a_response_is_to_an_input_or_goes_on_from_something() {
+    let missing = told("Missing required parameter: 'input'.", "input", "missing_required_parameter");
+    assert_eq!(refusal(Endpoint::Responses, br#"{"model":"m"}"#), missing);
+    assert_eq!(refusal(Endpoint::Responses, br#"{"model":"m","previous_response_id":null}"#), missing);
+    for field in [r#""previous_response_id":"resp_1""#, r#""conversation":{"id":"c"}"#, r#""prompt":{"id":"p"}"#] {
+        let body = format!(r#"{{"model":"m",{field}}}"#);
+        let peeked = peek(body.as_bytes(), Endpoint::Responses).unwrap();
+        assert_eq!(crate::openai::prompt_text(body.as_bytes(), &peeked), "", "{field}");
+    }
+    let wrong = told(
+        "Invalid type for 'input': expected a string or an array, but got a number instead.",
+        "input",
+        "invalid_type",
+    );
+    assert_eq!(refusal(Endpoint::Responses, br#"{"model":"m","input":7}"#), wrong);
+    let range = "Invalid 'max_output_tokens': expected an integer of at least -1, but got 1.5 instead.";
+    let body = br#"{"model":"m","input":"x","max_output_tokens":1.5}"#;
+    assert_eq!(peek(body, Endpoint::Responses).unwrap_err().to_string(), range);
 }

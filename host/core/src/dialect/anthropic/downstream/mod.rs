@@ -7,6 +7,6 @@ mod response;
 mod stream;
 
 pub use errors::{error, error_event, is_error};
-pub use request::{OutputLimit, Target, request};
+pub use request::{Target, request};
 pub use response::{NotACompletion, response};
 pub use stream::ToEvents;

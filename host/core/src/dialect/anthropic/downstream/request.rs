@@ -3,9 +3,8 @@
 use serde_json::value::RawValue;
 
 use super::content;
-use crate::dialect::anthropic::CHAT_API;
 use crate::dialect::json::{Members, Object, array, is_neutral, list, quoted};
-use crate::dialect::{Losses, OnLoss, Refusal, Translated};
+use crate::dialect::{CHAT_API, Losses, OnLoss, OutputLimit, Refusal, Translated};
 
 /// Where the request goes.
 #[derive(Clone, Copy, Debug)]
@@ -16,26 +15,6 @@ pub struct Target<'a> {
     pub output_limit: OutputLimit,
     /// What is done about what OpenAI's dialect cannot do.
     pub on_loss: OnLoss,
-}
-
-/// The name of the field for the longest answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OutputLimit {
-    /// What every compatible server knows.
-    #[default]
-    MaxTokens,
-    /// What OpenAI's own newer models insist on.
-    MaxCompletionTokens,
-}
-
-impl OutputLimit {
-    /// The field.
-    pub const fn field(self) -> &'static str {
-        match self {
-            Self::MaxTokens => "max_tokens",
-            Self::MaxCompletionTokens => "max_completion_tokens",
-        }
-    }
 }
 
 /// Translates a body that was [peeked](crate::openai::peek()) at. The usage is always asked for, since a stream of

@@ -1,6 +1,7 @@
 //! From a chat completion to a Messages answer.
 
-use super::super::{CHAT_API, MESSAGES_API};
+use super::super::MESSAGES_API;
+use crate::dialect::chat::{CHAT_API, reasoning};
 use crate::dialect::json::{Members, Object, array, kind, quoted, text};
 use crate::openai::json::Kind;
 
@@ -55,12 +56,6 @@ pub fn response(body: &str) -> Result<String, NotACompletion> {
         .raw("stop_sequence", &stop.sequence_json())
         .raw("usage", &counts.to_json())
         .finish())
-}
-
-/// DeepSeek, llama.cpp and others say `reasoning_content`; vLLM and Ollama say `reasoning`.
-pub(super) fn reasoning<'a>(message: &Members<'a>) -> Option<std::borrow::Cow<'a, str>> {
-    let told = message.text("reasoning_content").or_else(|| message.text("reasoning"));
-    told.filter(|text| !text.is_empty())
 }
 
 /// Why the answer ended.

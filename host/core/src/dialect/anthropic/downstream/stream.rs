@@ -2,9 +2,10 @@
 
 use std::mem;
 
-use super::response::{Counts, Stop, reasoning};
+use super::response::{Counts, Stop};
 use super::{error, error_event};
 use crate::dialect::StreamTranslator;
+use crate::dialect::chat::reasoning;
 use crate::dialect::json::{Members, Object};
 use crate::openai::UpstreamError;
 use crate::sse;
@@ -155,11 +156,6 @@ impl ToEvents {
             write(out, event, "content_block_stop");
         }
     }
-
-    fn fail(&mut self, told: &UpstreamError, out: &mut Vec<u8>) {
-        self.ended = true;
-        out.extend_from_slice(&error_event(&error(told, None)));
-    }
 }
 
 impl StreamTranslator for ToEvents {
@@ -195,6 +191,11 @@ impl StreamTranslator for ToEvents {
         let event = Object::of_type("message_delta").raw("delta", &delta).raw("usage", &counts.to_json());
         write(out, event, "message_delta");
         write(out, Object::of_type("message_stop"), "message_stop");
+    }
+    fn fail(&mut self, told: &UpstreamError, out: &mut Vec<u8>) {
+        if !mem::replace(&mut self.ended, true) {
+            out.extend_from_slice(&error_event(&error(told, None)));
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a Messages answer to a chat completion.
 
-use super::super::CHAT_API;
+use crate::dialect::CHAT_API;
 use crate::dialect::json::{Members, Object, array, quoted};
 
 /// Why an answer is not translated.

@@ -71,9 +71,7 @@ impl ToChunks {
             "message_stop" => self.end(out),
             "error" => {
                 let error = event.get("error").map_or("", |error| error.get());
-                let told = super::error(&UpstreamError::parse(error.as_bytes()));
-                out.extend_from_slice(&told.to_event());
-                self.ended = true;
+                self.fail(&UpstreamError::parse(error.as_bytes()), out);
             }
             // `ping`, and what may come.
             _ => {}
@@ -215,5 +213,10 @@ impl StreamTranslator for ToChunks {
             self.chunk("[]", Some(&self.counts.to_json()), out);
         }
         write_data(out, "[DONE]");
+    }
+    fn fail(&mut self, told: &UpstreamError, out: &mut Vec<u8>) {
+        if !mem::replace(&mut self.ended, true) {
+            out.extend_from_slice(&super::error(told).to_event());
+        }
     }
 }
