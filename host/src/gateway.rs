@@ -9,6 +9,7 @@ use witgate_core::decision::INTEGER_LIMIT;
 use crate::admission::{Bodies, Gate};
 use crate::cache::Cache;
 use crate::drain::Drain;
+use crate::kept::KeptResponses;
 use crate::pipeline::record::Observers;
 use crate::reload::command::{Command, CommandError};
 use crate::reload::{Published, Reloader, Report};
@@ -31,6 +32,8 @@ pub struct Gateway {
     pub overload: OverloadMetrics,
     /// What the bodies of requests in flight take.
     pub bodies: Arc<Bodies>,
+    /// Which provider keeps which response.
+    pub kept: KeptResponses,
     /// When the process started, seconds since 1970.
     pub started_at: u64,
     /// For requests that find no route.
@@ -70,6 +73,7 @@ impl Gateway {
             published,
             gate: Arc::default(),
             bodies: Arc::default(),
+            kept: KeptResponses::new(),
             started_at: (crate::clock::wall_ms() / 1000.0) as u64,
             current,
             reloader,

@@ -19,6 +19,7 @@ pub mod clock;
 pub mod config_files;
 pub mod drain;
 pub mod gateway;
+pub mod kept;
 pub mod names;
 pub mod pipeline;
 pub mod probing;

@@ -106,6 +106,7 @@ pub(super) async fn enter(visitor: Visitor, record: &mut RequestRecord) -> Resul
         route,
         requested_model,
         candidates,
+        bound: false,
         headers,
         snapshot,
         body,

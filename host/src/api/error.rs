@@ -74,6 +74,11 @@ pub enum ApiError {
         /// As sent.
         model: String,
     },
+    /// A response is to go on from one that lies at a provider that this model is not served by.
+    KeptElsewhere {
+        /// Of the one that it is to go on from.
+        id: Box<str>,
+    },
     /// The policy refused.
     Rejected(Rejection),
     /// The policy chain failed, and the route says to refuse then.
@@ -137,9 +142,11 @@ impl ApiError {
             Self::ContentType { .. } | Self::ContentEncoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::NotEncodedSo { .. } | Self::BrokenBody | Self::Header { .. } | Self::Request(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::NotEncodedSo { .. }
+            | Self::BrokenBody
+            | Self::Header { .. }
+            | Self::Request(_)
+            | Self::KeptElsewhere { .. } => StatusCode::BAD_REQUEST,
             Self::Rejected(rejection) => StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::FORBIDDEN),
             Self::PolicyFailed { .. } | Self::ShuttingDown | Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream { failure, .. } => upstream_status(failure),
@@ -160,7 +167,7 @@ impl ApiError {
             Self::TooLarge { .. } => "too-large",
             Self::SlowBody => "slow-body",
             Self::BrokenBody => "broken-body",
-            Self::Request(_) => "bad-request",
+            Self::Request(_) | Self::KeptElsewhere { .. } => "bad-request",
             Self::UnknownModel { .. } => "unknown-model",
             Self::Rejected(_) => "rejected",
             Self::PolicyFailed { .. } => "policy",
@@ -247,6 +254,7 @@ impl ApiError {
             | Self::BrokenBody
             | Self::Request(_)
             | Self::UnknownModel { .. }
+            | Self::KeptElsewhere { .. }
             | Self::Rejected(_)
             | Self::PolicyFailed { .. }
             | Self::Admin { .. }
@@ -307,6 +315,12 @@ impl ApiError {
                     .with_param("model")
                     .with_code("model_not_found")
             }
+            Self::KeptElsewhere { id } => ErrorBody::invalid(format!(
+                "Previous response with id '{id}' not found: it was made by a provider that this model is not served by. \
+                 Ask for the model that made it, or send the whole conversation."
+            ))
+            .with_param("previous_response_id")
+            .with_code("previous_response_not_found"),
             Self::Rejected(rejection) => {
                 let message = rejection.reason.as_deref().unwrap_or("The routing policy refused this request.");
                 ErrorBody::new(message, kind_of(self.status())).with_code("rejected_by_policy")
@@ -357,6 +371,7 @@ impl ApiError {
             | Self::Header { .. }
             | Self::Request(_)
             | Self::UnknownModel { .. }
+            | Self::KeptElsewhere { .. }
             | Self::PolicyFailed { .. }
             | Self::Admin { .. }
             | Self::Deadline

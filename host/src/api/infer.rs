@@ -13,7 +13,7 @@ use crate::api::doors::{self, Visitor};
 use crate::api::error::ApiError;
 use crate::cache::{Hit, Lookup, Question, Slot};
 use crate::gateway::Gateway;
-use crate::pipeline::context::Context;
+use crate::pipeline::context::{Arrival, Context};
 use crate::pipeline::execute::{self, Answered};
 use crate::pipeline::relay;
 use crate::pipeline::request::RequestRecord;
@@ -60,7 +60,9 @@ enum Found {
 }
 
 async fn answer(visitor: Visitor, record: &mut RequestRecord) -> Result<Found, ApiError> {
-    let context = Context::new(doors::enter(visitor, record).await?);
+    let mut arrival = doors::enter(visitor, record).await?;
+    keep_to_the_previous(&mut arrival)?;
+    let context = Context::new(arrival);
     // Under each name that it may be given, an answer is another.
     let named = context.route().rewrite_model.then(|| format!("{}\n{}", context.requested_model, context.peek.model));
     let question = Question {
@@ -79,10 +81,49 @@ async fn answer(visitor: Visitor, record: &mut RequestRecord) -> Result<Found, A
         Lookup::Bypass => None,
     };
     match execute::run(&context).await {
-        Ok(answered) => Ok(Found::Answered(Box::new(answered), slot)),
+        Ok(answered) => {
+            remember(&context, &answered);
+            Ok(Found::Answered(Box::new(answered), slot))
+        }
         Err(unanswered) => {
             record.decided(unanswered.by, unanswered.deployment, unanswered.attempts);
             Err(unanswered.error)
         }
+    }
+}
+
+/// A response that goes on from another can be made only where that one is kept. Of one that is not known here the
+/// upstream says so itself.
+fn keep_to_the_previous(arrival: &mut Arrival) -> Result<(), ApiError> {
+    let Some(previous) = &arrival.peek.previous else { return Ok(()) };
+    let Some(provider) = arrival.gateway.kept.provider_of(&arrival.caller.tenant_name, previous) else {
+        return Ok(());
+    };
+    let config = &arrival.snapshot.config;
+    let there = |number: &u32| {
+        let deployment = config.deployments.get(*number as usize);
+        deployment.is_some_and(|deployment| config.providers[deployment.provider].name == provider)
+    };
+    let candidates: Vec<u32> = arrival.candidates.iter().copied().filter(there).collect();
+    if candidates.is_empty() {
+        return Err(ApiError::KeptElsewhere { id: previous.clone() });
+    }
+    arrival.candidates = candidates.into();
+    arrival.bound = true;
+    Ok(())
+}
+
+/// Where a provider keeps what it has made.
+fn remember(context: &Context, answered: &Answered) {
+    if context.peek.endpoint != Endpoint::Responses {
+        return;
+    }
+    let config = &context.snapshot.config;
+    let deployment = config.deployments.get(answered.record.target() as usize);
+    let provider = deployment.and_then(|deployment| config.providers.get(deployment.provider));
+    // What is translated is kept nowhere.
+    let Some(provider) = provider.filter(|provider| provider.responses) else { return };
+    if let Some(id) = answered.reply.response_id() {
+        context.gateway.kept.remember(&context.caller.tenant_name, &id, &provider.name);
     }
 }

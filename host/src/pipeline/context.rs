@@ -31,6 +31,8 @@ pub struct Context {
     pub requested_model: Arc<str>,
     /// Deployments that the first decision may use.
     pub candidates: Arc<[u32]>,
+    /// Whether no others may be used after a failure either.
+    pub bound: bool,
     /// The client's headers.
     pub headers: HeaderMap,
     /// The client's body, as it came.
@@ -73,6 +75,8 @@ pub struct Arrival {
     /// See [`Context`].
     pub candidates: Arc<[u32]>,
     /// See [`Context`].
+    pub bound: bool,
+    /// See [`Context`].
     pub headers: HeaderMap,
     /// See [`Context`].
     pub body: Bytes,
@@ -101,6 +105,7 @@ impl Context {
             route,
             requested_model,
             candidates,
+            bound,
             headers,
             body,
             peek,
@@ -127,6 +132,7 @@ impl Context {
             route,
             requested_model,
             candidates,
+            bound,
             headers,
             body,
             peek,

@@ -23,7 +23,9 @@ pub async fn after(context: &Context, failures: &[FailedAttempt]) -> Option<Chos
     let attempts = u32::try_from(failures.len()).unwrap_or(u32::MAX >> 1);
     let route = context.route();
     let extended;
-    let candidates = if context.candidates.len() == route.candidates.len() {
+    let candidates = if context.bound {
+        &*context.candidates
+    } else if context.candidates.len() == route.candidates.len() {
         &route.after_failure
     } else {
         // Narrowed by a capability: the fallback routes' deployments come after the narrowed ones.

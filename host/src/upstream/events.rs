@@ -103,6 +103,11 @@ impl Events {
         self.flow.wait_at_most(idle);
     }
 
+    /// The first events, until they are passed on.
+    pub(super) fn beginning(&self) -> &[u8] {
+        self.first.as_deref().unwrap_or_default()
+    }
+
     /// What has gone by so far.
     pub fn tally(&self) -> &Tally {
         &self.tally

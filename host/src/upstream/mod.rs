@@ -34,7 +34,8 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use witgate_core::config::Config;
 use witgate_core::deployment::UpstreamModel;
-use witgate_core::openai::{ModelLiteral, Peek};
+use witgate_core::openai::{ModelLiteral, Peek, response_id};
+use witgate_core::sse;
 
 pub use answer::{AnswerBody, Long};
 pub use connect::ConnectorError;
@@ -140,6 +141,14 @@ impl Model {
 }
 
 impl Reply {
+    /// The id of the response that it is, in the provider's words.
+    pub fn response_id(&self) -> Option<Box<str>> {
+        match self {
+            Self::Whole(reply) => response_id(reply.body.beginning()),
+            Self::Stream(reply) => response_id(&sse::data(reply.events.beginning())?),
+        }
+    }
+
     fn headers_mut(&mut self) -> &mut HeaderMap {
         match self {
             Self::Whole(reply) => &mut reply.headers,

@@ -293,3 +293,42 @@ async fn bad_responses_requests_are_told_in_openai_s_words() {
     }
     assert_eq!(a.hits(), 0);
 }
+
+#[tokio::test]
+async fn a_response_goes_on_only_where_the_one_before_it_lies() {
+    let a = upstream().body(response("resp_a", "hello")).start().await;
+    let b = upstream().body(response("resp_b", "bonjour")).start().await;
+    let both = json!({
+        "providers": {"a": {"responses": true}, "b": {"responses": true}},
+        "auth": {"keys": [{"name": "ann", "key": "sk-ann"}, {"name": "bob", "key": "sk-bob"}]},
+    });
+    let gateway = gateway().model("fast", [&a, &b]).model("only-b", [&b]).config(both).start().await;
+    let ask = |model: &str, key: &str, more: &str| {
+        let body = format!(r#"{{"model":"{model}","input":"hi"{more}}}"#);
+        gateway.post(RESPONSES, body).header("authorization", &format!("Bearer {key}")).send()
+    };
+    let after = |id: &str| format!(r#","previous_response_id":"{id}""#);
+    assert_eq!(ask("fast", "sk-ann", "").await.deployment(), Some("fast@a"));
+    assert_eq!(ask("only-b", "sk-ann", "").await.deployment(), Some("only-b@b"));
+    for (id, deployment) in [("resp_b", "fast@b"), ("resp_a", "fast@a"), ("resp_unknown", "fast@a")] {
+        assert_eq!(ask("fast", "sk-ann", &after(id)).await.deployment(), Some(deployment), "{id}");
+    }
+    let refused = ask("only-b", "sk-ann", &after("resp_a")).await;
+    let error = json!({"error": {
+        "message": "Previous response with id 'resp_a' not found: it was made by a provider that this model is not served \
+                    by. Ask for the model that made it, or send the whole conversation.",
+        "type": "invalid_request_error", "param": "previous_response_id", "code": "previous_response_not_found",
+    }});
+    assert_eq!((refused.status, refused.json()), (400, error));
+    // of another's responses nothing is known, not even that they are somewhere else
+    assert_eq!(ask("only-b", "sk-bob", &after("resp_a")).await.status, 200);
+    // and where it lies is where it can be answered
+    b.becomes(upstream().status(500));
+    let failed = ask("fast", "sk-ann", &after("resp_b")).await;
+    assert_eq!((failed.status, failed.attempts(), failed.deployment()), (502, Some("1"), Some("fast@b")));
+    // a stream tells its id too
+    a.becomes(upstream().events(events()));
+    assert_eq!(ask("fast", "sk-ann", r#","stream":true"#).await.status, 200);
+    b.becomes(upstream().body(response("resp_c", "bonjour")));
+    assert_eq!(ask("only-b", "sk-ann", &after("resp_1")).await.status, 400);
+}

@@ -90,7 +90,7 @@ impl Renamed {
                 }
                 *escaped = byte == b'\\' && !*escaped;
             }
-            let key = ends.then(|| (*read, *length));
+            let key = ends.then_some((*read, *length));
             if !self.dropping {
                 out.push(byte);
             }
