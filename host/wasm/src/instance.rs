@@ -4,6 +4,7 @@
 //! [`FailureCause::loses_instance`] drops the instance.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use wasmtime::Store;
@@ -72,7 +73,32 @@ pub(crate) struct Instance {
     memory_at_start: usize,
     /// A replacement is on its way.
     pub(crate) retiring: bool,
+    _counted: Counted,
 }
+
+/// One of the instances in memory.
+struct Counted;
+
+impl Counted {
+    fn one() -> Self {
+        IN_MEMORY.fetch_add(1, Relaxed);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        IN_MEMORY.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Instances of all policies that are in memory in this process, those of revisions that are no longer in service
+/// included: after a swap it comes back to what it was.
+pub fn instances_in_memory() -> usize {
+    IN_MEMORY.load(Relaxed)
+}
+
+static IN_MEMORY: AtomicUsize = AtomicUsize::new(0);
 
 impl Instance {
     /// Instantiates; type mismatches between the component and the contract show here.
@@ -104,7 +130,16 @@ impl Instance {
             )?,
         };
         let memory_at_start = store.data().limits.used();
-        Ok(Self { store, guest, columns: Vec::new(), facts: Vec::new(), calls: 0, memory_at_start, retiring: false })
+        Ok(Self {
+            store,
+            guest,
+            columns: Vec::new(),
+            facts: Vec::new(),
+            calls: 0,
+            memory_at_start,
+            retiring: false,
+            _counted: Counted::one(),
+        })
     }
 
     /// `lifecycle.describe`.

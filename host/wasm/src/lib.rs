@@ -55,6 +55,7 @@ pub use engine::{Engine, EngineError, EngineOptions};
 pub use failure::{Failure, FailureCause};
 pub use hooks::{Hook, Hooks};
 pub use inspect::Imports;
+pub use instance::instances_in_memory;
 pub use load_error::{LoadError, LoadProblem};
 pub use meter::{Meter, PolicyMeter};
 pub use policy::Policy;

@@ -81,6 +81,7 @@ struct Policies {
     pulls: IntCounterVec,
     generation: IntGauge,
     loaded: IntGauge,
+    instances: IntGauge,
     info: IntGaugeVec,
 }
 
@@ -221,6 +222,10 @@ impl Metrics {
                 generation: make
                     .gauge("witgate_policy_generation", "Goes up by one with each swap of configuration or policies."),
                 loaded: make.gauge("witgate_policies_loaded", "Policies in service."),
+                instances: make.gauge(
+                    "witgate_policy_instances",
+                    "Instances of policies in memory, those of revisions that are going out of service included.",
+                ),
                 info: make.gauges(
                     "witgate_policy_info",
                     "Always 1: which revision of a policy is known, and its state.",
@@ -344,6 +349,8 @@ impl Metrics {
             });
             self.health.ready_keys.with_label_values(&id).set(i64::from(live.ready_keys(now)));
         }
+        let instances = i64::try_from(witgate_wasm::instances_in_memory()).unwrap_or(i64::MAX);
+        self.policies.instances.set(instances);
         self.log_lines_dropped.inc_by(logging::lines_dropped().saturating_sub(self.log_lines_dropped.get()));
         let mut text = String::with_capacity(TEXT_ROOM);
         if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {

@@ -228,6 +228,7 @@ fn the_policies_in_service_are_shown_and_those_before_are_not() {
             "witgate_policy_generation 2",
             r#"witgate_policy_info{policy="broken",revision="",state="refused"} 1"#,
             r#"witgate_policy_info{policy="new",revision="bbb",state="serving"} 1"#,
+            "witgate_policy_instances 0",
             r#"witgate_policy_pulls_total{result="failed"} 1"#,
             r#"witgate_policy_pulls_total{result="new"} 0"#,
             r#"witgate_policy_pulls_total{result="refused"} 0"#,
