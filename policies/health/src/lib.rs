@@ -35,12 +35,11 @@ impl Policy for HealthFilter {
 impl Filter for HealthFilter {
     fn keep(&self, ask: &Ask) -> Result<Vec<u32>, String> {
         let health = Health { cooldown: ask.signal(self.cooldown), breaker: ask.signal(self.breaker) };
-        let first = ask.request.attempt == 0;
         // Nearly always all are well: then nothing is put together.
         if ask.rows().all(|row| health.cooldown[row] == 0.0 && health.breaker[row] == 0.0) {
             return Ok(ask.candidates().to_vec());
         }
-        let rows = rank::keep(&health, first, self.panic_share);
+        let rows = rank::keep(&health, ask.request.attempt, self.panic_share);
         Ok(rows.into_iter().map(|row| ask.candidates()[row]).collect())
     }
 }

@@ -32,21 +32,24 @@ impl Health<'_> {
     }
 }
 
-/// The rows to keep, never none. A decision about a new request (`first`) that finds a candidate on trial is the trial:
-/// nobody but the router would otherwise know whether it is ever chosen. A request that has failed already is not sent
-/// to one while others are well.
-pub fn keep(health: &Health, first: bool, panic_share: f64) -> Vec<usize> {
+/// The rows to keep, never none, after so many failures of the request. A decision about a new request that finds a
+/// candidate on trial is the trial: nobody but the router would otherwise know whether it is ever chosen. A request that
+/// has failed already is not sent to one while others are well; where it has failed more often than there are any, they
+/// have had their turn, and whoever is left may have his.
+pub fn keep(health: &Health, failures: u32, panic_share: f64) -> Vec<usize> {
     let rows = || 0..health.breaker.len();
     let are = |wanted| rows().filter(|row| health.state(*row) == wanted).collect::<Vec<_>>();
     let on_trial = are(State::OnTrial);
-    if first && let Some(row) = on_trial.first() {
+    if failures == 0
+        && let Some(row) = on_trial.first()
+    {
         return vec![*row];
     }
     let well = are(State::Well);
-    let panic = well.len() as f64 <= panic_share * rows().len() as f64;
+    let panic = well.len() as f64 <= panic_share * rows().len() as f64 || well.len() < failures as usize;
     match (panic, well.is_empty(), on_trial.is_empty()) {
         (false, false, _) => well,
-        (_, true, false) => on_trial,
+        (_, true, false) if on_trial.len() >= failures as usize => on_trial,
         _ => rows().collect(),
     }
 }
@@ -55,34 +58,43 @@ pub fn keep(health: &Health, first: bool, panic_share: f64) -> Vec<usize> {
 mod tests {
     use super::*;
 
-    fn kept(cooldown: &[f64], breaker: &[f64], first: bool) -> Vec<usize> {
-        keep(&Health { cooldown, breaker }, first, 0.0)
+    fn kept(cooldown: &[f64], breaker: &[f64], failures: u32) -> Vec<usize> {
+        keep(&Health { cooldown, breaker }, failures, 0.0)
     }
 
     #[test]
     fn the_cooling_and_the_open_are_left_out() {
-        assert_eq!(kept(&[0.0, 1.0, 0.0, 0.0], &[0.0, 0.0, 2.0, 0.0], true), [0, 3]);
-        assert_eq!(kept(&[0.0; 3], &[2.0, 2.0, 0.0], true), [2], "the last one that is well stays");
+        assert_eq!(kept(&[0.0, 1.0, 0.0, 0.0], &[0.0, 0.0, 2.0, 0.0], 0), [0, 3]);
+        assert_eq!(kept(&[0.0; 3], &[2.0, 2.0, 0.0], 0), [2], "the last one that is well stays");
     }
 
     #[test]
     fn a_new_request_is_the_trial_and_one_that_failed_is_not() {
-        assert_eq!(kept(&[0.0; 3], &[0.0, 1.0, 1.0], true), [1]);
-        assert_eq!(kept(&[0.0; 3], &[0.0, 1.0, 1.0], false), [0]);
-        assert_eq!(kept(&[0.0; 3], &[2.0, 1.0, 2.0], false), [1], "unless nobody is well");
-        assert_eq!(kept(&[0.0, 9.0], &[0.0, 1.0], true), [0], "one that cools down is not tried");
+        assert_eq!(kept(&[0.0; 3], &[0.0, 1.0, 1.0], 0), [1]);
+        assert_eq!(kept(&[0.0; 3], &[0.0, 1.0, 1.0], 1), [0]);
+        assert_eq!(kept(&[0.0; 3], &[2.0, 1.0, 2.0], 0), [1], "unless nobody is well");
+        assert_eq!(kept(&[0.0, 9.0], &[0.0, 1.0], 0), [0], "one that cools down is not tried");
+    }
+
+    #[test]
+    fn a_request_that_the_well_have_failed_may_go_to_the_others() {
+        let of = |failures| kept(&[0.0, 9.0, 0.0, 0.0], &[0.0, 0.0, 2.0, 0.0], failures);
+        assert_eq!([of(1), of(2)], [[0, 3]; 2]);
+        assert_eq!(of(3), [0, 1, 2, 3]);
+        let on_trial = |failures| kept(&[0.0; 3], &[2.0, 1.0, 2.0], failures);
+        assert_eq!((on_trial(1), on_trial(2)), (vec![1], vec![0, 1, 2]));
     }
 
     #[test]
     fn when_all_are_out_all_are_kept() {
-        assert_eq!(kept(&[5.0, 0.0, 0.0], &[0.0, 2.0, 2.0], true), [0, 1, 2]);
+        assert_eq!(kept(&[5.0, 0.0, 0.0], &[0.0, 2.0, 2.0], 0), [0, 1, 2]);
     }
 
     #[test]
     fn panic_begins_at_its_share() {
         let breaker = [0.0, 2.0, 2.0, 2.0];
         let health = Health { cooldown: &[0.0; 4], breaker: &breaker };
-        assert_eq!(keep(&health, true, 0.24), [0]);
-        assert_eq!(keep(&health, true, 0.25), [0, 1, 2, 3]);
+        assert_eq!(keep(&health, 0, 0.24), [0]);
+        assert_eq!(keep(&health, 0, 0.25), [0, 1, 2, 3]);
     }
 }

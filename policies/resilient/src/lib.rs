@@ -45,6 +45,7 @@ struct Reasons {
     waited: Reason,
     again: Reason,
     unfiltered: Reason,
+    anyway: Reason,
 }
 
 #[derive(Deserialize)]
@@ -96,6 +97,7 @@ impl Policy for Resilient {
                 waited: setup.reason("waited as the upstream asked"),
                 again: setup.reason("once more after a pause"),
                 unfiltered: setup.reason("after a content filter"),
+                anyway: setup.reason("resting, but the others broke"),
             },
         })
     }
@@ -124,7 +126,7 @@ impl Fallback for Resilient {
             may_retry: ask.fact(self.retries_left) >= 1.0,
             chance: ask.random().unit(),
         };
-        let Reasons { next, key, larger, waited, again, unfiltered } = self.reasons;
+        let Reasons { next, key, larger, waited, again, unfiltered, anyway } = self.reasons;
         Ok(match rank::decide(&failures, &candidates, &standing, &patience) {
             Answer::Next(row) => go(ask, row, 0.0, next),
             Answer::OtherKey(row) => go(ask, row, 0.0, key),
@@ -132,6 +134,7 @@ impl Fallback for Resilient {
             Answer::Unfiltered(row) => go(ask, row, 0.0, unfiltered),
             Answer::Wait(row, wait_ms) => go(ask, row, wait_ms, waited),
             Answer::Again(row, wait_ms) => go(ask, row, wait_ms, again),
+            Answer::Anyway(row) => go(ask, row, 0.0, anyway),
             Answer::GiveUp => Verdict::Abstain,
         })
     }

@@ -110,6 +110,8 @@ pub enum Answer {
     Wait(usize, f64),
     /// Try the same one after so many milliseconds.
     Again(usize, f64),
+    /// Try this one although it wants to be left alone: otherwise the request is lost.
+    Anyway(usize),
     /// The request fails.
     GiveUp,
 }
@@ -118,9 +120,11 @@ pub enum Answer {
 pub fn decide(failures: &[Failure], candidates: &Candidates, standing: &Standing, patience: &Patience) -> Answer {
     let Some(last) = failures.last() else { return Answer::GiveUp };
     let late = failures.iter().filter(|failure| failure.kind == Kind::Late).count();
-    if last.kind == Kind::Final || late > 1 {
+    if last.kind == Kind::Final || late > MOST_LATE {
         return Answer::GiveUp;
     }
+    // Once may be the deployment's fault. Twice is the request's, unless there is one that is known to be quick enough.
+    let only_known = late == MOST_LATE;
     let seen = Seen { failures, candidates, standing };
     if matches!(last.kind, Kind::Limited | Kind::Refused)
         && let Some(row) = seen.row_of(last.target)
@@ -130,10 +134,14 @@ pub fn decide(failures: &[Failure], candidates: &Candidates, standing: &Standing
     }
     let usable = |row: &usize| {
         let in_time = candidates.usual_ms[*row] < patience.left_ms;
-        seen.tries(*row) == 0 && candidates.cooldown[*row] == 0.0 && in_time && seen.is_hopeful(*row)
+        let known = candidates.usual_ms[*row] > 0.0 && candidates.breaker[*row] == 0.0;
+        let may = in_time && (known || !only_known) && seen.is_hopeful(*row);
+        seen.tries(*row) == 0 && candidates.cooldown[*row] == 0.0 && may
     };
     let order = |row: &usize| (candidates.breaker[*row] as u32, seen.place(*row));
-    let Some(row) = seen.rows().filter(usable).min_by_key(order) else { return seen.wait(last, patience) };
+    let Some(row) = seen.rows().filter(usable).min_by_key(order) else {
+        return if only_known { Answer::GiveUp } else { seen.wait(last, patience) };
+    };
     match last.kind {
         Kind::TooLong => Answer::Larger(row),
         Kind::Filtered => Answer::Unfiltered(row),
@@ -210,8 +218,21 @@ impl Seen<'_> {
                 let most = (FIRST_BACKOFF_MS * 2.0_f64.powi(tries - 1)).min(LONGEST_BACKOFF_MS).min(patience.left_ms);
                 Answer::Again(row, most * patience.chance)
             }
+            _ if last.kind == Kind::Broken => self.anyway(patience).map_or(Answer::GiveUp, Answer::Anyway),
             _ => Answer::GiveUp,
         }
+    }
+
+    /// Everybody else broke, and this one only rests. Where others are limited or busy too, one more request would
+    /// add to what they all ask to be spared.
+    fn anyway(&self, patience: &Patience) -> Option<usize> {
+        let candidates = self.candidates;
+        let rests = |row: &usize| {
+            let in_time = candidates.usual_ms[*row] < patience.left_ms;
+            candidates.cooldown[*row] > 0.0 && self.tries(*row) == 0 && in_time && self.is_hopeful(*row)
+        };
+        let soonest = |one: &usize, other: &usize| candidates.cooldown[*one].total_cmp(&candidates.cooldown[*other]);
+        self.rows().filter(rests).min_by(soonest)
     }
 
     /// The pause that somebody asked for. `None`: nobody did, or there is no hope after it either.
@@ -232,6 +253,8 @@ impl Seen<'_> {
 
 const FIRST_BACKOFF_MS: f64 = 250.0;
 const LONGEST_BACKOFF_MS: f64 = 8000.0;
+/// Attempts of one request that were too slow; after a third nothing more is spent on it.
+const MOST_LATE: usize = 2;
 /// Tries of one deployment with different keys in one request: then it is not the keys.
 const MOST_KEYS: usize = 3;
 
@@ -311,6 +334,18 @@ mod tests {
     }
 
     #[test]
+    fn and_once_more_where_one_is_known_to_be_quick() {
+        let late = |targets: &[u32]| targets.iter().map(|target| failed(*target, Kind::Late)).collect::<Vec<_>>();
+        let known = Candidates { usual_ms: &[200.0, 200.0, 0.0, 200.0], ..FOUR };
+        assert_eq!(after(&late(&[0, 1]), &known), Answer::Next(3));
+        assert_eq!(after(&late(&[0, 1, 3]), &known), Answer::GiveUp);
+        let failing = Candidates { breaker: &[0.0, 0.0, 0.0, 1.0], ..known };
+        assert_eq!(after(&late(&[0, 1]), &failing), Answer::GiveUp);
+        // what failed besides is not asked again after a pause
+        assert_eq!(after(&[&late(&[0, 1])[..], &[failed(3, Kind::Broken)]].concat(), &known), Answer::GiveUp);
+    }
+
+    #[test]
     fn who_usually_needs_longer_than_is_left_is_passed_over() {
         let slow = Candidates { usual_ms: &[0.0, 900.0, 899.0, 0.0], ..FOUR };
         let patience = Patience { left_ms: 900.0, ..PATIENCE };
@@ -367,6 +402,28 @@ mod tests {
         assert_eq!(after(&[asked(0, Kind::Busy, 800.0)], &ALONE), Answer::Wait(0, 800.0));
         assert_eq!(after(&[asked(0, Kind::Busy, 800.0); 2], &ALONE), Answer::GiveUp);
         assert_eq!(after(&[failed(0, Kind::Busy)], &ALONE), Answer::GiveUp);
+    }
+
+    #[test]
+    fn one_that_rests_is_asked_when_all_others_broke() {
+        let cooling = Candidates { cooldown: &[0.0, 0.0, 9e4, 8e4], ..FOUR };
+        let broke = |times: usize| vec![failed(0, Kind::Broken); times];
+        let and = |more: &[Failure]| after(&[&[failed(1, Kind::Broken)][..], more].concat(), &cooling);
+        assert_eq!(and(&broke(1)), Answer::Again(0, 125.0));
+        assert_eq!(and(&broke(2)), Answer::Anyway(3));
+        assert_eq!(and(&[&broke(2)[..], &[failed(3, Kind::Broken); 2]].concat()), Answer::Anyway(2));
+        assert_eq!(and(&[failed(0, Kind::Busy)]), Answer::GiveUp, "those that are left are spared");
+        let late = Patience { left_ms: 0.0, ..PATIENCE };
+        assert_eq!(
+            decide(&[&[failed(1, Kind::Broken)][..], &broke(2)].concat(), &cooling, &STANDING, &late),
+            Answer::GiveUp
+        );
+        let spent = Patience { may_retry: false, ..PATIENCE };
+        assert_eq!(decide(&broke(2), &cooling, &STANDING, &spent), Answer::Next(1), "the host has the last word");
+        assert_eq!(
+            decide(&[&[failed(1, Kind::Broken)][..], &broke(2)].concat(), &cooling, &STANDING, &spent),
+            Answer::GiveUp
+        );
     }
 
     #[test]

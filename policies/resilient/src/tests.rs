@@ -24,7 +24,7 @@ fn plan(target: u32, delay_ms: f64, reason: Reason) -> Verdict {
 fn every_way_on_has_its_reason() {
     let policy = policy(r#"{"content_policy":["n@c"]}"#);
     let ask = ask(&policy);
-    let Reasons { next, key, larger, waited, unfiltered, .. } = policy.policy().reasons;
+    let Reasons { next, key, larger, waited, unfiltered, anyway, .. } = policy.policy().reasons;
     assert_eq!(ask.after_failure(&[failure(0, "connect")]), Ok(plan(1, 0.0, next)));
     assert_eq!(ask.after_failure(&[failure(0, "unauthorised")]), Ok(plan(1, 0.0, next)));
     assert_eq!(ask.after_failure(&[failure(0, "content-policy")]), Ok(plan(2, 0.0, unfiltered)));
@@ -32,10 +32,12 @@ fn every_way_on_has_its_reason() {
     assert_eq!(keys.after_failure(&[failure(0, "rate-limited")]), Ok(plan(0, 0.0, key)));
     let windows = ask.clone().signal("context-tokens", &[8e3, 8e3, 32e3]);
     assert_eq!(windows.after_failure(&[failure(0, "context-length")]), Ok(plan(2, 0.0, larger)));
+    let resting = ask.clone().candidates(&[0, 1]).signal("ready-keys", &[0.0; 2]).signal("cooldown-ms", &[0.0, 9e4]);
+    assert_eq!(resting.after_failure(&[failure(0, "reset"), failure(0, "reset")]), Ok(plan(1, 0.0, anyway)));
     let limited = FailedAttempt { retry_after_ms: 700.0, ..failure(1, "rate-limited") };
     let alone = ask.candidates(&[1]).signal("ready-keys", &[0.0]);
     assert_eq!(alone.after_failure(&[limited]), Ok(plan(1, 700.0, waited)));
-    assert_eq!(policy.reasons().len(), 6);
+    assert_eq!(policy.reasons().len(), 7);
 }
 
 #[test]
