@@ -102,6 +102,11 @@ pub struct Begun {
 }
 
 impl Begun {
+    /// Reads so many bytes of the answer, and forgets them; gives how many there were.
+    pub async fn take(&mut self, bytes: usize) -> usize {
+        in_time(self.wire.pass_over(bytes)).await.expect("an answer")
+    }
+
     /// Reads the whole answer.
     pub async fn answer(mut self) -> Answer {
         in_time(answer(&mut self.wire, &self.method)).await.expect("an answer")

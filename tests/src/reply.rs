@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::{Head, Upstream};
+use crate::{Head, Speech, Upstream};
 
 /// A scripted answer. As it comes it says `ok`, to streams and others.
 #[derive(Clone, Debug)]
@@ -17,6 +17,9 @@ pub struct Reply {
     pub(crate) delay: Duration,
     pub(crate) by_permit: bool,
     pub(crate) announced: Option<usize>,
+    pub(crate) pace: Pace,
+    pub(crate) once_per_connection: bool,
+    speech: Speech,
     cases: Vec<(Case, Reply)>,
 }
 
@@ -29,6 +32,8 @@ enum Case {
     Key(String),
     /// Those for this path.
     Path(String),
+    /// Those that ask for a stream.
+    Streamed,
 }
 
 /// Before the head.
@@ -44,7 +49,18 @@ pub(crate) enum Start {
 pub(crate) enum End {
     Complete,
     Cut,
+    Reset,
     Stall,
+}
+
+/// How the last piece goes over the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    AtOnce,
+    /// Byte by byte, and again from the beginning, for ever.
+    Trickle(Duration),
+    /// Again and again, as fast as it goes, up to a gigabyte.
+    Endless,
 }
 
 #[derive(Clone, Debug)]
@@ -53,6 +69,10 @@ pub(crate) enum Body {
     Chat(String),
     Whole(Vec<u8>),
     Events(Vec<Vec<u8>>),
+    /// After the head, as it is: the headers say how it is framed, or do not.
+    Unframed(Vec<u8>),
+    /// Instead of an answer.
+    Raw(Vec<u8>),
 }
 
 /// A fake upstream: describe what it answers, then [`start`](Reply::start) it.
@@ -66,6 +86,9 @@ pub fn upstream() -> Reply {
         delay: Duration::ZERO,
         by_permit: false,
         announced: None,
+        pace: Pace::AtOnce,
+        once_per_connection: false,
+        speech: Speech::Chat,
         cases: Vec::new(),
     }
 }
@@ -76,8 +99,15 @@ impl Reply {
     pub fn status(mut self, status: u16) -> Self {
         self.status = status;
         if status >= 400 {
-            self.body = Body::Whole(error_body(&format!("upstream says {status}")).into_bytes());
+            self.body = Body::Whole(self.speech.error(&format!("upstream says {status}")).into_bytes());
         }
+        self
+    }
+
+    /// Answers in these words, and so do the errors that are named after this.
+    #[must_use]
+    pub fn speaking(mut self, speech: Speech) -> Self {
+        self.speech = speech;
         self
     }
 
@@ -109,6 +139,41 @@ impl Reply {
         self
     }
 
+    /// These bytes after the head, without a word about where they end, unless a header says so.
+    #[must_use]
+    pub fn unframed(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.body = Body::Unframed(bytes.into());
+        self
+    }
+
+    /// These bytes instead of an answer.
+    #[must_use]
+    pub fn raw(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.body = Body::Raw(bytes.into());
+        self
+    }
+
+    /// Sends the last event, or all of another body, byte by byte with these pauses, again and again.
+    #[must_use]
+    pub fn trickle(mut self, pause: Duration) -> Self {
+        self.pace = Pace::Trickle(pause);
+        self
+    }
+
+    /// Sends the last event, or all of another body, again and again, up to a gigabyte.
+    #[must_use]
+    pub fn endless(mut self) -> Self {
+        self.pace = Pace::Endless;
+        self
+    }
+
+    /// Closes a connection when a second request comes on it.
+    #[must_use]
+    pub fn once_per_connection(mut self) -> Self {
+        self.once_per_connection = true;
+        self
+    }
+
     /// Sends each event only when the test says so: [`Upstream::let_go`].
     #[must_use]
     pub fn by_permit(mut self) -> Self {
@@ -120,6 +185,13 @@ impl Reply {
     #[must_use]
     pub fn cut(mut self) -> Self {
         self.end = End::Cut;
+        self
+    }
+
+    /// Resets the connection after the events, or in the middle of another body.
+    #[must_use]
+    pub fn reset_after(mut self) -> Self {
+        self.end = End::Reset;
         self
     }
 
@@ -176,17 +248,29 @@ impl Reply {
         self.case(Case::Path(path.to_owned()), reply)
     }
 
+    /// Requests for a stream get this instead.
+    #[must_use]
+    pub fn to_streams(self, reply: Self) -> Self {
+        self.case(Case::Streamed, reply)
+    }
+
     fn case(mut self, case: Case, reply: Self) -> Self {
         self.cases.push((case, reply));
         self
     }
 
+    /// Whether it closes the connection instead of answering.
+    pub(crate) fn says_nothing(&self) -> bool {
+        self.end == End::Cut && matches!(&self.body, Body::Raw(bytes) if bytes.is_empty())
+    }
+
     /// The answer to the request of this number, from 1.
-    pub(crate) fn for_request(&self, head: &Head, number: usize) -> &Self {
+    pub(crate) fn for_request(&self, head: &Head, body: &[u8], number: usize) -> &Self {
         let applies = |case: &Case| match case {
             Case::Every(n) => number.is_multiple_of(*n),
             Case::Key(key) => head.header("authorization").and_then(|value| value.strip_prefix("Bearer ")) == Some(key),
             Case::Path(path) => head.path() == path,
+            Case::Streamed => wants_stream(body),
         };
         self.cases.iter().find(|(case, _)| applies(case)).map_or(self, |(_, reply)| reply)
     }
@@ -199,19 +283,23 @@ impl Reply {
     pub(crate) fn script(&self, request: &[u8]) -> Script {
         match &self.body {
             Body::Chat(text) if wants_stream(request) => {
-                Script::Events(chat_events(text).into_iter().map(String::into_bytes).collect())
+                Script::Events(self.speech.events(text).into_iter().map(String::into_bytes).collect())
             }
-            Body::Chat(text) => Script::Whole(chat_body(text).into_bytes()),
+            Body::Chat(text) => Script::Whole(self.speech.whole(text).into_bytes()),
             Body::Whole(body) => Script::Whole(body.clone()),
             Body::Events(events) => Script::Events(events.clone()),
+            Body::Unframed(bytes) => Script::Unframed(bytes.clone()),
+            Body::Raw(bytes) => Script::Raw(bytes.clone()),
         }
     }
 }
 
-/// What goes over the wire after the head.
+/// What goes over the wire, after the head where there is one.
 pub(crate) enum Script {
     Whole(Vec<u8>),
     Events(Vec<Vec<u8>>),
+    Unframed(Vec<u8>),
+    Raw(Vec<u8>),
 }
 
 /// A chat completion with this text.

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::reply::{End, Reply, Script, Start};
+use crate::reply::{End, Pace, Reply, Script, Start};
 use crate::wire::{Framing, Head, Wire};
 
 /// A running fake upstream; it ends when it is dropped.
@@ -50,6 +50,7 @@ struct Shared {
     open: AtomicUsize,
     accepted: AtomicUsize,
     abandoned: AtomicUsize,
+    expired: AtomicUsize,
 }
 
 impl Upstream {
@@ -63,6 +64,7 @@ impl Upstream {
             open: AtomicUsize::new(0),
             accepted: AtomicUsize::new(0),
             abandoned: AtomicUsize::new(0),
+            expired: AtomicUsize::new(0),
         });
         let task = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Self { address, shared, task }
@@ -120,6 +122,11 @@ impl Upstream {
         self.shared.accepted.load(Relaxed)
     }
 
+    /// Requests that came on a connection that had been used before, and was closed to them without a word.
+    pub fn expired(&self) -> usize {
+        self.shared.expired.load(Relaxed)
+    }
+
     /// Answers that the other side did not wait for.
     pub fn abandoned(&self) -> usize {
         self.shared.abandoned.load(Relaxed)
@@ -149,15 +156,25 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let mut wire = Wire::new(stream)?;
+    let mut served = 0;
     while let Some(head) = wire.head().await? {
         let body = wire.body(Framing::of(&head, Framing::Ended)).await?;
         let reply = shared.reply.lock().unwrap().clone();
+        served += 1;
         let reply = {
             let mut received = shared.received.lock().unwrap();
-            let reply = reply.for_request(&head, received.len() + 1).clone();
+            let reply = reply.for_request(&head, &body, received.len() + 1).clone();
             received.push(Received { head, body: body.clone() });
             reply
         };
+        // For the other side this is what a connection looks like that had been closed before.
+        let unanswered = reply.start == Start::Reset || reply.once_per_connection || reply.says_nothing();
+        if served > 1 && unanswered {
+            shared.expired.fetch_add(1, Relaxed);
+        }
+        if reply.once_per_connection && served > 1 {
+            return Ok(());
+        }
         let script = reply.script(&body);
         match answer(&mut wire, &reply, script, shared).await {
             Ok(Then::KeepAlive) => {}
@@ -188,17 +205,24 @@ async fn answer(wire: &mut Wire, reply: &Reply, script: Script, shared: &Shared)
         Start::Silence => return Err(gone(wire).await),
         Start::Reset => return Ok(Then::Reset),
     }
-    wire.send(head(reply, &script).as_bytes()).await?;
+    if !matches!(script, Script::Raw(_)) {
+        wire.send(head(reply, &script).as_bytes()).await?;
+    }
     match script {
-        Script::Whole(body) if reply.end == End::Complete => wire.send(&body).await?,
-        Script::Whole(body) => wire.send(&body[..body.len() / 2]).await?,
+        Script::Whole(body) => {
+            let sent = if reply.end == End::Complete { body.len() } else { body.len() / 2 };
+            deliver(wire, &body[..sent], reply.pace, <[u8]>::to_vec).await?;
+        }
+        Script::Unframed(bytes) | Script::Raw(bytes) => deliver(wire, &bytes, reply.pace, <[u8]>::to_vec).await?,
         Script::Events(events) => {
-            for event in events {
+            let last = events.len().saturating_sub(1);
+            for (number, event) in events.iter().enumerate() {
                 if reply.by_permit {
                     let permit = unless_closed(wire, shared.permits.acquire()).await?;
                     permit.expect("the semaphore is never closed").forget();
                 }
-                wire.send(&[format!("{:x}\r\n", event.len()).as_bytes(), &event, b"\r\n"].concat()).await?;
+                let pace = if number == last { reply.pace } else { Pace::AtOnce };
+                deliver(wire, event, pace, chunk).await?;
             }
             if reply.end == End::Complete {
                 wire.send(b"0\r\n\r\n").await?;
@@ -209,8 +233,34 @@ async fn answer(wire: &mut Wire, reply: &Reply, script: Script, shared: &Shared)
         End::Complete if reply.announced.is_some() => Ok(Then::Close),
         End::Complete => Ok(Then::KeepAlive),
         End::Cut => Ok(Then::Close),
+        End::Reset => Ok(Then::Reset),
         End::Stall => Err(gone(wire).await),
     }
+}
+
+/// Sends a piece, as `framed` makes it.
+async fn deliver(wire: &mut Wire, piece: &[u8], pace: Pace, framed: fn(&[u8]) -> Vec<u8>) -> io::Result<()> {
+    match pace {
+        Pace::AtOnce => wire.send(&framed(piece)).await,
+        Pace::Trickle(pause) => {
+            for byte in piece.iter().cycle() {
+                wire.send(&framed(&[*byte])).await?;
+                unless_closed(wire, tokio::time::sleep(pause)).await?;
+            }
+            Ok(())
+        }
+        Pace::Endless => {
+            let framed = framed(piece);
+            for _ in 0..GIGABYTE / framed.len() {
+                wire.send(&framed).await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn chunk(event: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", event.len()).as_bytes(), event, b"\r\n"].concat()
 }
 
 fn head(reply: &Reply, script: &Script) -> String {
@@ -220,6 +270,7 @@ fn head(reply: &Reply, script: &Script) -> String {
             ("application/json", format!("content-length: {}\r\n", reply.announced.unwrap_or(body.len())))
         }
         Script::Events(_) => ("text/event-stream", "transfer-encoding: chunked\r\n".to_owned()),
+        Script::Unframed(_) | Script::Raw(_) => ("text/event-stream", String::new()),
     };
     if !reply.headers.iter().any(|(name, _)| name == "content-type") {
         head += &format!("content-type: {content_type}\r\n");
@@ -242,6 +293,9 @@ async fn gone(wire: &mut Wire) -> io::Error {
     wire.closed().await;
     io::Error::new(io::ErrorKind::ConnectionAborted, "the other side went away")
 }
+
+/// What is called endless.
+const GIGABYTE: usize = 1 << 30;
 
 struct OnDrop<F: FnMut()>(F);
 

@@ -135,6 +135,16 @@ impl Wire {
         Ok(body)
     }
 
+    /// Reads so many bytes, or as many as there are, and keeps none.
+    pub(crate) async fn pass_over(&mut self, bytes: usize) -> io::Result<usize> {
+        let mut left = bytes;
+        while left > 0 && (!self.buffer.is_empty() || self.fill().await?) {
+            left -= left.min(self.buffer.len());
+            self.buffer.clear();
+        }
+        Ok(bytes - left)
+    }
+
     /// Waits until the other side closes the connection.
     pub(crate) async fn closed(&mut self) {
         while let Ok(true) = self.fill().await {}

@@ -88,6 +88,7 @@ async fn ask(context: &Context) -> Result<Option<Count>, ApiError> {
         client_headers: &context.headers,
         instead: context.route().times,
         at_most: context.patience.times,
+        twice: true,
         begin_by: context.begin_by,
         deadline: context.deadline,
     };

@@ -257,6 +257,7 @@ impl Execution<'_> {
                 None => route.times,
             },
             at_most: context.patience.times,
+            twice: route.idempotent,
             begin_by: context.begin_by,
             deadline: context.deadline,
         };

@@ -196,8 +196,13 @@ impl Held {
     }
 }
 
-/// Whether it looks like an answer: a JSON object, and no error inside a 200. Only its ends are looked at.
+/// Whether it looks like an answer: a JSON object, and no error inside a 200. Only its ends are looked at, and whether
+/// it is text at all.
 fn check(body: &[u8], whole: bool, flow: &Flow) -> Result<(), AttemptFailure> {
+    // Where there is more to come, a character may lie across the border.
+    if str::from_utf8(body).is_err_and(|error| whole || error.error_len().is_some()) {
+        return Err(flow.failure(FailureKind::Malformed, "the answer is not UTF-8".to_owned()));
+    }
     let body = body.trim_ascii();
     let ends = if whole { body.last() == Some(&b'}') } else { true };
     let Some(members) = body.strip_prefix(b"{").filter(|_| ends) else {
@@ -205,9 +210,14 @@ fn check(body: &[u8], whole: bool, flow: &Flow) -> Result<(), AttemptFailure> {
         let message = format!("the answer is not a JSON object: {shown}");
         return Err(flow.failure(FailureKind::Malformed, message));
     };
-    let error = members.trim_ascii_start().strip_prefix(b"\"error\"");
-    let value = error.and_then(|rest| rest.trim_ascii_start().strip_prefix(b":")).map(<[u8]>::trim_ascii_start);
-    if value.is_some_and(|value| !value.starts_with(b"null")) {
+    let first = |name: &[u8]| {
+        let value = members.trim_ascii_start().strip_prefix(name)?.trim_ascii_start().strip_prefix(b":")?;
+        Some(value.trim_ascii_start())
+    };
+    let is_error = first(b"\"error\"").is_some_and(|value| !value.starts_with(b"null"));
+    // Anthropic's
+    let is_named_so = first(b"\"type\"").is_some_and(|value| value.starts_with(b"\"error\""));
+    if is_error || is_named_so {
         return Err(flow.diagnosed(diagnose_inside(body)));
     }
     Ok(())

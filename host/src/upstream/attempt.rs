@@ -44,7 +44,15 @@ impl Upstreams {
             return Err(refused(provider.manners.dialect, &head, flow, &passage).await);
         }
         if !call.peek.stream || is_other_than_events(&head.headers) {
-            let mut reply = whole(&call, &head, flow, &passage).await?;
+            // A server may send blanks while its model thinks; it may not do so for ever.
+            let reply = whole(&call, &head, flow, &passage);
+            let Ok(reply) = tokio::time::timeout(patience.keep_alive, reply).await else {
+                let message =
+                    format!("the answer stalled: its head came, and not the rest within {:?}", patience.keep_alive);
+                let failure = AttemptFailure::new(FailureKind::Stalled, message);
+                return Err(late(&call, failure.with_status(head.status.as_u16())));
+            };
+            let mut reply = reply?;
             reply.headers_mut().extend(dropped.map(|dropped| (DROPPED, dropped)));
             return Ok(reply);
         }
@@ -164,7 +172,7 @@ async fn send(
     call: &Call<'_>,
 ) -> Result<(response::Parts, Body), AttemptFailure> {
     let request = || service.request(endpoint, call.key, body.clone(), call.peek.stream, call.client_headers);
-    service.client.send(request).await
+    service.client.send(request, call.twice).await
 }
 
 /// Whether the answer says that it is something else than events. Some servers do not say what a stream is.
@@ -178,13 +186,16 @@ fn is_other_than_events(headers: &HeaderMap) -> bool {
 /// What the upstream says no with.
 async fn refused(dialect: Dialect, head: &response::Parts, mut flow: Flow, passage: &Passage) -> AttemptFailure {
     let mut bytes = BytesMut::new();
-    // An error that breaks off is still the error that its status says.
-    while let Some(Ok(chunk)) = flow.next().await {
-        if bytes.len() + chunk.len() > LARGEST_ERROR {
-            break;
+    let read = async {
+        while let Some(Ok(chunk)) = flow.next().await {
+            if bytes.len() + chunk.len() > LARGEST_ERROR {
+                break;
+            }
+            bytes.extend_from_slice(&chunk);
         }
-        bytes.extend_from_slice(&chunk);
-    }
+    };
+    // An error that breaks off, or does not come to its end, is still the error that its status says.
+    let _ = tokio::time::timeout(ERROR_PATIENCE, read).await;
     let bytes = bytes.freeze();
     let refusal = Refusal { dialect, status: head.status, headers: &head.headers, body: &bytes };
     let Diagnosis { kind, retry_after, error } = refusal.diagnose(SystemTime::now());
@@ -210,5 +221,7 @@ async fn refused(dialect: Dialect, head: &response::Parts, mut flow: Flow, passa
 }
 
 const DROPPED: HeaderName = HeaderName::from_static("x-witgate-dropped");
+/// For the rest of an error whose status is known already.
+const ERROR_PATIENCE: Duration = Duration::from_secs(2);
 /// An upstream's error is relayed up to this size: beyond it, it is no error message.
 const LARGEST_ERROR: usize = 64 << 10;

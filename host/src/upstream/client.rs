@@ -46,16 +46,18 @@ impl Client {
     ///
     /// A server may close a connection while a request is on its way to it; then the request has not been carried
     /// out, and it is sent once more on a new connection. That is assumed only if the connection had been used before
-    /// and broke [at once](STALE), without a byte of an answer: a server that breaks off later may have begun.
+    /// and broke [at once](STALE), without a byte of an answer: a server that breaks off later may have begun. It is
+    /// an assumption all the same, so it is not made where a request must not be carried out twice (`twice`).
     pub(super) async fn send(
         &self,
         request: impl Fn() -> Request<Pieces>,
+        twice: bool,
     ) -> Result<(response::Parts, Body), AttemptFailure> {
         if let Some(mut connection) = self.pool.take() {
             let sent = Instant::now();
             match connection.send(request()).await {
                 Ok(answer) => return Ok(self.answered(answer, connection)),
-                Err(error) if error.is_parse() || sent.elapsed() > STALE => return Err(broken(&error)),
+                Err(error) if error.is_parse() || !twice || sent.elapsed() > STALE => return Err(broken(&error)),
                 Err(_) => {}
             }
         }

@@ -2,8 +2,9 @@
 //! `message_stop`, of a response its last event) at the end.
 //!
 //! What an SDK would choke on is left out: an event without data, of which some clients try to parse nothing, and so
-//! also the blank line after a comment, which they take for the end of such an event. An error is told in the shape of
-//! the client's dialect, whatever the upstream's was, and nothing after it.
+//! also the blank line after a comment, which they take for the end of such an event. Data that is not JSON is a
+//! failure of the upstream. An error is told in the shape of the client's dialect, whatever the upstream's was, and
+//! nothing after it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -36,8 +37,10 @@ pub struct Events {
     renamed: Option<Renamed>,
     /// An error event that has been put into shape; comes next.
     error: Option<Bytes>,
-    /// Longest time with nothing but comments.
-    keep_alive: Duration,
+    /// An event was not JSON; what came before it has been handed out.
+    garbage: bool,
+    /// Longest time without a whole event, whatever else comes; none before the first.
+    keep_alive: Option<Duration>,
     last_event: Instant,
     ended: bool,
 }
@@ -60,7 +63,8 @@ impl Events {
             renamed: call.answer_model.map(Renamed::to),
             first: None,
             error: None,
-            keep_alive,
+            garbage: false,
+            keep_alive: None,
             last_event: Instant::now(),
             ended: false,
         };
@@ -88,10 +92,11 @@ impl Events {
                     let error = error.unwrap_or_else(|| diagnose_inside(b""));
                     return Err(events.flow.diagnosed(error));
                 }
-                (Some(Ok(_)), Seen::Nothing | Seen::Ping) => {}
+                (Some(Ok(_)), Seen::Nothing | Seen::Ping | Seen::Garbage) => {}
                 (Some(Ok(run)), Seen::Chunk) => {
                     events.first = Some(run).filter(|run| !run.is_empty());
                     events.last_event = events.flow.last();
+                    events.keep_alive = Some(keep_alive);
                     return Ok(events);
                 }
             }
@@ -133,14 +138,20 @@ impl Events {
             if let Some(error) = self.error.take() {
                 return Poll::Ready(Some(Ok(error)));
             }
+            if self.garbage {
+                let message = "an event of the stream is not a JSON object".to_owned();
+                return Poll::Ready(Some(Err(self.flow.failure(FailureKind::Malformed, message))));
+            }
             let (tally, error, translator) = (&mut self.tally, &mut self.error, &mut self.translator);
+            let garbage = &mut self.garbage;
             let passage = self.passage;
             let mut made = Vec::new();
             let run = self.splitter.next_run(|event| {
                 let failed_before = tally.failed();
                 let seen = tally.see(event);
                 each(event, seen);
-                if failed_before {
+                *garbage |= seen == Seen::Garbage;
+                if failed_before || *garbage {
                     return false;
                 }
                 if let Some(translator) = translator {
@@ -150,6 +161,7 @@ impl Events {
                 match seen {
                     Seen::Nothing => sse::is_comment(event),
                     Seen::Ping | Seen::Chunk | Seen::Done => true,
+                    Seen::Garbage => false,
                     Seen::Error => {
                         *error = in_shape(event, passage, tally.next_number());
                         error.is_none()
@@ -159,8 +171,12 @@ impl Events {
             match run {
                 Ok(Some(_)) if translator.is_some() => return Poll::Ready(Some(Ok(self.named(made.into())))),
                 Ok(Some(run)) => return Poll::Ready(Some(Ok(self.named(run)))),
-                Ok(None) if self.error.is_some() => continue,
-                Ok(None) => {}
+                Ok(None) if self.error.is_some() || self.garbage => continue,
+                Ok(None) => {
+                    if let Some(limit) = self.overdue() {
+                        return Poll::Ready(Some(Err(self.flow.stalled("no whole event", limit))));
+                    }
+                }
                 Err(too_large) => {
                     let failure = self.flow.failure(FailureKind::Malformed, too_large.to_string());
                     return Poll::Ready(Some(Err(failure)));
@@ -172,6 +188,11 @@ impl Events {
                 None => return Poll::Ready(None),
             }
         }
+    }
+
+    /// The limit, when bytes come and no event has for that long.
+    fn overdue(&self) -> Option<Duration> {
+        self.keep_alive.filter(|limit| self.flow.last() - self.last_event >= *limit)
     }
 
     /// What is missing where the upstream just closes the stream.
@@ -228,11 +249,10 @@ impl Stream for Events {
                 run => break run,
             }
         };
-        let item = match run {
-            Some(Ok(_)) if only_comments && events.flow.last() - events.last_event >= events.keep_alive => {
-                Some(Err(events.flow.stalled("nothing but keep-alives", events.keep_alive)))
-            }
-            Some(Ok(run)) => {
+        let overdue = if only_comments { events.overdue() } else { None };
+        let item = match (run, overdue) {
+            (Some(Ok(_)), Some(limit)) => Some(Err(events.flow.stalled("nothing but keep-alives", limit))),
+            (Some(Ok(run)), None) => {
                 if !only_comments {
                     events.last_event = events.flow.last();
                 }
@@ -241,9 +261,9 @@ impl Stream for Events {
                 }
                 return Poll::Ready(Some(Ok(run)));
             }
-            Some(Err(failure)) => Some(Err(failure)),
-            None if events.tally.complete() => Some(Ok(events.ending())),
-            None => Some(Err(events.flow.cut("the stream ended without a finish_reason"))),
+            (Some(Err(failure)), _) => Some(Err(failure)),
+            (None, _) if events.tally.complete() => Some(Ok(events.ending())),
+            (None, _) => Some(Err(events.flow.cut("the stream ended without a finish_reason"))),
         };
         events.ended = true;
         Poll::Ready(item)

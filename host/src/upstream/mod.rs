@@ -89,6 +89,8 @@ pub struct Call<'a> {
     pub instead: Times,
     /// What the client allows at most.
     pub at_most: Times,
+    /// Whether it may be sent again where a connection breaks that an upstream has probably closed before.
+    pub twice: bool,
     /// When the answer must have begun.
     pub begin_by: Instant,
     /// When the request's time is over.

@@ -85,7 +85,7 @@ impl Upstreams {
 
 /// The head says it all; the body is not read, which closes the connection.
 async fn ask(service: &Service, question: &Uri) -> Probed {
-    match service.client.send(|| service.question(question)).await {
+    match service.client.send(|| service.question(question), true).await {
         Ok((head, _)) if head.status.is_success() => Probed::Good,
         Ok((head, _)) if head.status.is_server_error() && head.status != StatusCode::NOT_IMPLEMENTED => Probed::Bad,
         Ok(_) => Probed::Unclear,

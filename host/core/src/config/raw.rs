@@ -230,7 +230,8 @@ pub(super) struct RawProvider {
     /// Longest silence within an answer; header `x-witgate-idle-timeout`.
     #[schemars(extend("default" = "60s"))]
     pub(super) idle_timeout: Option<DurationText>,
-    /// Longest time within a stream in which only comments come, which servers send to keep a connection open.
+    /// Longest time without a whole event of a stream, or without the rest of another answer, although bytes come:
+    /// comments or blanks that keep a connection open, or an answer byte by byte.
     #[schemars(extend("default" = "5m"))]
     pub(super) keep_alive_timeout: Option<DurationText>,
     /// How long an unused connection is kept. Keep it below what the provider does: llama.cpp closes at 5 s.

@@ -31,6 +31,8 @@ pub enum Seen {
     Done,
     /// Data with an error in it.
     Error,
+    /// Data that is no JSON object, on which every SDK would break.
+    Garbage,
 }
 
 impl Tally {
@@ -42,10 +44,8 @@ impl Tally {
             return Seen::Done;
         }
         let mut chunk = Chunk { failed: sse::is_named(event, b"error"), ..Chunk::default() };
-        if let Ok(text) = str::from_utf8(&data) {
-            // What is not JSON is the client's to judge; what was read before the error counts.
-            let _ = chunk.read(&mut Scanner::new(text));
-        }
+        // What was read before the place at which it stops being JSON counts.
+        let sound = str::from_utf8(&data).is_ok_and(|text| chunk.read(&mut Scanner::new(text)).is_ok());
         self.usage = match (chunk.usage, self.usage) {
             (Some(now), Some(before)) => Some(now.over(before)),
             (now, before) => now.or(before),
@@ -58,6 +58,7 @@ impl Tally {
         self.done |= chunk.stopped;
         match (chunk.failed, chunk.stopped, chunk.ping) {
             (true, ..) => Seen::Error,
+            _ if !sound => Seen::Garbage,
             (_, true, _) => Seen::Done,
             (.., true) => Seen::Ping,
             _ => Seen::Chunk,
@@ -349,6 +350,8 @@ mod tests {
         assert_eq!(see("event: error\ndata: no\n\n"), Seen::Error);
         assert_eq!(see("data: {\"error\":null,\"choices\":[]}\n\n"), Seen::Chunk);
         assert_eq!(see("data: {\"choices\":[{\"delta\":{\"content\":\"{\\\"error\\\":1}\"}}]}\n\n"), Seen::Chunk);
-        assert_eq!(see("data: not JSON\n\n"), Seen::Chunk);
+        for garbage in ["data: not JSON\n\n", "data: {\"choices\":\n\n", "data: 7\n\n"] {
+            assert_eq!(see(garbage), Seen::Garbage, "{garbage}");
+        }
     }
 }

@@ -63,6 +63,7 @@ struct Ask {
     headers: HeaderMap,
     overlay: Option<Value>,
     first_byte_timeout: Option<Duration>,
+    twice: bool,
     time: Duration,
 }
 
@@ -73,6 +74,7 @@ fn ask(body: &str) -> Ask {
         headers: HeaderMap::new(),
         overlay: None,
         first_byte_timeout: None,
+        twice: true,
         time: Duration::from_secs(10),
     }
 }
@@ -99,6 +101,7 @@ impl Ask {
             client_headers: &self.headers,
             instead: Times { first_byte: self.first_byte_timeout, first_token: self.first_byte_timeout, idle: None },
             at_most: Times::default(),
+            twice: self.twice,
             begin_by: Instant::now() + self.time,
             deadline: Instant::now() + self.time,
         };

@@ -163,8 +163,25 @@ async fn a_connection_that_the_server_closed_meanwhile_costs_nothing() {
 
 #[tokio::test]
 async fn a_request_that_crosses_the_close_is_sent_once_more() {
-    // Takes the second request on the first connection, and resets it unanswered.
-    let server = Server::start(|mut peer| async move {
+    let server = closing_on_the_second_request().await;
+    let upstreams = upstreams(&provider(server.address));
+    chat().whole(&upstreams).await;
+    assert_eq!(text(chat().whole(&upstreams).await.body), HELLO);
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn one_that_must_not_be_carried_out_twice_is_not() {
+    let server = closing_on_the_second_request().await;
+    let upstreams = upstreams(&provider(server.address));
+    chat().whole(&upstreams).await;
+    let failure = Ask { twice: false, ..chat() }.failure(&upstreams).await;
+    assert_eq!((failure.kind, server.connections()), (FailureKind::Reset, 1));
+}
+
+/// Takes the second request on the first connection, and resets it unanswered.
+async fn closing_on_the_second_request() -> Server {
+    Server::start(|mut peer| async move {
         peer.request().await.unwrap();
         peer.send(&json("200 OK", HELLO)).await;
         if peer.number == 0 {
@@ -174,11 +191,7 @@ async fn a_request_that_crosses_the_close_is_sent_once_more() {
             peer.wait_for_close().await;
         }
     })
-    .await;
-    let upstreams = upstreams(&provider(server.address));
-    chat().whole(&upstreams).await;
-    assert_eq!(text(chat().whole(&upstreams).await.body), HELLO);
-    assert_eq!(server.connections(), 2);
+    .await
 }
 
 #[tokio::test]
