@@ -32,7 +32,7 @@ run: ## Build and start the gateway, with the demo provider and the model server
 	cargo run --release --locked -- serve $(ARGS)
 
 .PHONY: test
-test: test-rust test-languages test-clients ## All tests: Rust, policies in eight languages, the OpenAI SDK against real llama.cpp servers
+test: test-rust test-languages test-clients test-chaos ## All tests: Rust, policies in eight languages, the OpenAI SDK against real llama.cpp servers, half a minute of chaos
 
 .PHONY: test-rust
 test-rust: ## The Rust tests
@@ -54,6 +54,19 @@ test-clients: guests-extra ## The Python tests: SDK, real upstreams, policies dr
 	@$(setup) checks clients
 	$(build)
 	WITGATE_BIN=$(CURDIR)/target/debug/witgate pytest tests/clients $(ARGS)
+
+# One round of trouble and calm.
+.PHONY: test-chaos
+test-chaos: ## The short form of chaos
+	$(MAKE) chaos DURATION=21 ARGS='--seed 1'
+
+# The same again: make chaos ARGS='--seed 123', with the number that a run prints first.
+DURATION ?= 600
+.PHONY: chaos
+chaos: ## Ten minutes (DURATION=60 for one) of load while everything around the gateway fails, then count what is left
+	@$(setup) checks clients
+	$(build)
+	target/debug/witgate-chaos --seconds $(DURATION) $(ARGS)
 
 .PHONY: lint
 lint: ## Format, clippy, and which crates may be used (deny.toml)
@@ -78,6 +91,7 @@ bench: guests-extra ## Measure decisions, throughput, added latency and swaps, b
 test-all: lint test cargo-component ## Everything that can be checked on this machine: lint, test, slow tests, a quick round of bench
 	cargo nextest run --workspace --locked --run-ignored only \
 	  -E 'package(witgate-languages) and test(/million|cargo_component/)'
+	$(MAKE) chaos DURATION=180
 	$(MAKE) bench ARGS=--quick
 
 .PHONY: guests-extra
