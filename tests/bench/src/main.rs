@@ -16,6 +16,7 @@ mod bounds;
 mod client;
 mod cores;
 mod decision;
+mod failures;
 mod gateway;
 mod report;
 mod stats;
@@ -49,6 +50,8 @@ enum Command {
         gateway: gateway::Options,
         #[command(flatten)]
         swap: swap::Options,
+        #[command(flatten)]
+        failures: failures::Options,
     },
     /// One decision of each policy, as WebAssembly and natively
     Decision {
@@ -83,6 +86,15 @@ enum Command {
     Bounds {
         #[command(flatten)]
         output: Output,
+        #[command(flatten)]
+        place: gateway::Place,
+    },
+    /// Providers that fail: what clients notice, what upstreams get, how soon it is noticed and over
+    Failures {
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        options: failures::Options,
         #[command(flatten)]
         place: gateway::Place,
     },
@@ -130,12 +142,13 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
-        Command::All { output, decision, gateway, swap } => {
+        Command::All { output, decision, gateway, swap, failures } => {
             output.keep(&decision::run(&decision, output.quick)?)?;
             languages(output.quick)?;
             output.keep(&LocalSet::new().block_on(&runtime, gateway::run(&gateway, output.quick))?)?;
             output.keep(&LocalSet::new().block_on(&runtime, swap::run(&swap, &gateway.place, output.quick))?)?;
-            output.keep(&LocalSet::new().block_on(&runtime, bounds::run(&gateway.place, output.quick))?)
+            output.keep(&LocalSet::new().block_on(&runtime, bounds::run(&gateway.place, output.quick))?)?;
+            output.keep(&LocalSet::new().block_on(&runtime, failures::run(&failures, &gateway.place, output.quick))?)
         }
         Command::Decision { output, options } => output.keep(&decision::run(&options, output.quick)?),
         Command::Languages { quick } => languages(quick),
@@ -147,6 +160,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Bounds { output, place } => {
             output.keep(&LocalSet::new().block_on(&runtime, bounds::run(&place, output.quick))?)
+        }
+        Command::Failures { output, options, place } => {
+            output.keep(&LocalSet::new().block_on(&runtime, failures::run(&options, &place, output.quick))?)
         }
         Command::Upstream { addresses, delay_ms, chunk_delay_ms } => {
             let pace =
