@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use witgate_core::config::{Config, Loaded};
-use witgate_wasm::{CellStore, Engine, EngineError, EngineOptions};
+use witgate_wasm::{CellStore, Compiling, Engine, EngineError, EngineOptions};
 
 use crate::api::paths;
 use crate::cache::{Cache, CacheError};
@@ -186,15 +186,16 @@ pub fn check_exposure(config: &Config, listen: SocketAddr) -> Result<(), StartEr
     if open && !listen.ip().is_loopback() { Err(StartError::Unprotected { listen }) } else { Ok(()) }
 }
 
-/// An engine for the policies of `config`.
+/// An engine for the policies of `config`; it compiles aside where requests are served.
 ///
 /// # Errors
 /// When the engine cannot run on this machine.
-pub fn engine(config: &Config, meter: Option<Arc<Metrics>>) -> Result<Engine, EngineError> {
+pub fn engine(config: &Config, meter: Option<Arc<Metrics>>, compiling: Compiling) -> Result<Engine, EngineError> {
     Engine::new(EngineOptions {
         code_cache: config.policies.code_cache.clone(),
         workers: workers(config),
         meter: meter.map(|metrics| metrics as _),
+        compiling,
     })
 }
 
@@ -209,7 +210,7 @@ fn load_policies(
     parts: &Parts,
     supplies: Supplies,
 ) -> Result<(PolicyStore, Snapshot), StartError> {
-    let engine = engine(config, Some(Arc::clone(&parts.metrics)))?;
+    let engine = engine(config, Some(Arc::clone(&parts.metrics)), Compiling::Aside)?;
     let mut store = PolicyStore::new(engine, config.policies.directory.clone()).with_supplies(supplies);
     if let Some(folder) = &config.policies.revisions {
         store = store.with_revisions(Revisions::open(folder, &config.policies.directory));
