@@ -48,7 +48,7 @@ mod watch;
 
 pub use bind::Binding;
 pub use bind_error::{BindError, BindProblem};
-pub use cells::CellStore;
+pub use cells::{CellStore, CellValue, MergeRule, SharedTable};
 pub use chain::{CONFIGURED_ORDER, Chain, ChainError, ChainStage, Choice, Chosen};
 pub use component::{Component, PolicyInfo};
 pub use crash::Crash;

@@ -16,6 +16,7 @@ mod cors;
 mod crashes;
 mod drain;
 mod failover;
+mod fleet_cells;
 mod fuzz;
 mod hedge;
 mod limits;
