@@ -3,9 +3,9 @@
 //! The life of a request, by module: [`server`] accepts the connection; [`api`] authenticates, reads the body and
 //! finds the route; [`cache`] may have the answer; [`pipeline`] asks the route's policies, tries deployments through
 //! [`upstream`] until one answers, and relays the answer. All of it works on one [`snapshot`], which [`reload`] swaps
-//! when configuration or policies change; [`supply`] brings policies from registries and proves them. [`telemetry`]
-//! measures and logs, [`admin`] tells the operator, [`app`] wires everything, [`cli`] is the program; [`toolkit`] looks
-//! at policies without a gateway, for those who write them.
+//! when configuration or policies change; [`supply`] brings policies from registries and proves them; [`fleet_cells`]
+//! shares with other gateways what policies count. [`telemetry`] measures and logs, [`admin`] tells the operator, [`app`]
+//! wires everything, [`cli`] is the program; [`toolkit`] looks at policies without a gateway, for those who write them.
 
 #![cfg_attr(test, expect(clippy::expect_used, reason = "a test fails by panicking"))]
 
@@ -18,6 +18,7 @@ pub mod cli;
 pub mod clock;
 pub mod config_files;
 pub mod drain;
+pub mod fleet_cells;
 pub mod gateway;
 pub mod kept;
 pub mod names;

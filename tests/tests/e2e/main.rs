@@ -17,6 +17,7 @@ mod crashes;
 mod drain;
 mod failover;
 mod faults;
+mod fleet_cells;
 mod fuzz;
 mod hedge;
 mod limits;

@@ -544,7 +544,7 @@ pub(super) struct RawCache {
     /// For routes that do not say.
     #[schemars(extend("default" = "off"))]
     pub(super) default: Option<CacheText>,
-    /// A shared tier behind the memory.
+    /// A shared tier behind the memory. Policies that share cells with other gateways do so through it as well.
     pub(super) redis: Option<RawRedis>,
 }
 

@@ -38,6 +38,7 @@ pub struct Metrics {
     health: Health,
     policies: Policies,
     cache: CacheMetrics,
+    fleet_exchanges: IntCounterVec,
     overload: Overload,
     outcomes_dropped: IntCounter,
     log_lines_dropped: IntCounter,
@@ -233,6 +234,12 @@ impl Metrics {
                 ),
             },
             cache: CacheMetrics::new(&make),
+            fleet_exchanges: make.counters(
+                "witgate_fleet_cells_exchanges_total",
+                "Rounds in which the cells that policies share with other gateways were exchanged (ok) or not (failed: \
+                 Redis did not answer; each gateway goes on with its own).",
+                &["result"],
+            ),
             overload: Overload::new(&make),
             outcomes_dropped: make.counter(
                 "witgate_observer_outcomes_dropped_total",
@@ -251,6 +258,9 @@ impl Metrics {
         for result in RELOADS {
             metrics.policies.policy_reloads.with_label_values(&[result]);
             metrics.policies.config_reloads.with_label_values(&[result]);
+        }
+        for result in EXCHANGES {
+            metrics.fleet_exchanges.with_label_values(&[result]);
         }
         for result in PULLS {
             metrics.policies.pulls.with_label_values(&[result]);
@@ -282,6 +292,11 @@ impl Metrics {
     /// Handles of the response cache.
     pub fn cache(&self) -> CacheMetrics {
         self.cache.clone()
+    }
+
+    /// A round of exchanging cells with other gateways ended: `ok` or `failed`.
+    pub fn fleet_exchange(&self, result: &'static str) {
+        self.fleet_exchanges.with_label_values(&[result]).inc();
     }
 
     /// Outcomes that no policy was told.
@@ -416,6 +431,7 @@ fn seconds(duration: Duration) -> f64 {
 }
 
 const PULLS: [&str; 4] = ["new", "unchanged", "refused", "failed"];
+const EXCHANGES: [&str; 2] = ["ok", "failed"];
 const RELOADS: [&str; 2] = ["ok", "refused"];
 /// A model on the same machine answers in milliseconds, a long stream runs for minutes.
 const REQUEST_SECONDS: &[f64] =
