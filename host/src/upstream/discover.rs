@@ -99,8 +99,13 @@ async fn ask(base: &Uri, headers: HeaderMap, timeout: Duration) -> Result<Vec<St
             return Err(DiscoverError::TooLong);
         }
     }
-    let list: List = serde_json::from_slice(&text)?;
-    Ok(list.data.into_iter().map(|model| model.id).collect())
+    // Together gives the list without an envelope.
+    let models = if text.trim_ascii_start().starts_with(b"[") {
+        serde_json::from_slice::<Vec<Model>>(&text)?
+    } else {
+        serde_json::from_slice::<List>(&text)?.data
+    };
+    Ok(models.into_iter().map(|model| model.id).collect())
 }
 
 #[derive(Deserialize)]

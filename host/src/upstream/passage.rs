@@ -22,6 +22,7 @@ pub(super) struct Manners {
     pub(super) output_limit: OutputLimit,
     /// Whether it has the Responses API.
     pub(super) responses: bool,
+    pub(super) usage_unasked: bool,
     /// Endpoints that it does not have.
     pub(super) lacks: &'static [Endpoint],
 }
@@ -103,15 +104,17 @@ impl Passage {
     }
 
     fn translated(&self, body: &str, model: &str, max_tokens: Option<u32>) -> Result<Option<Translated>, Refusal> {
-        let Manners { on_loss, output_limit, .. } = self.manners;
+        let Manners { on_loss, output_limit, usage_unasked, .. } = self.manners;
         let chat = match self.from {
             None => None,
             Some(From::Messages) => {
-                Some(from_messages::request(body, &from_messages::Target { model, output_limit, on_loss })?)
+                let target = from_messages::Target { model, output_limit, usage_unasked, on_loss };
+                Some(from_messages::request(body, &target)?)
             }
             Some(From::Responses) => {
                 let api = if self.to == Some(To::Messages) { MESSAGES_API } else { CHAT_API };
-                Some(from_responses::request(body, &from_responses::Target { model, api, output_limit, on_loss })?)
+                let target = from_responses::Target { model, api, output_limit, usage_unasked, on_loss };
+                Some(from_responses::request(body, &target)?)
             }
         };
         let Some(To::Messages) = self.to else { return Ok(chat) };

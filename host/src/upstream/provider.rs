@@ -112,6 +112,7 @@ impl Provider {
             on_loss: configured.on_loss,
             output_limit: configured.output_limit,
             responses: configured.responses,
+            usage_unasked: configured.usage_unasked,
             lacks: configured.lacks,
         };
         let patience = Patience {

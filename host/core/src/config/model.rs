@@ -187,6 +187,9 @@ pub struct Provider {
     pub lacks: &'static [Endpoint],
     /// Whether it has the Responses API; where it has not, that is translated. Default: as the preset says.
     pub responses: bool,
+    /// Whether a stream has its usage unasked, so that a translated request does not ask for it. Default: as the preset
+    /// says, or as Mistral where the address is Mistral's.
+    pub usage_unasked: bool,
     /// What is done about what its dialect cannot say. Default: demands are refused, hints are left out.
     pub on_loss: OnLoss,
     /// What it calls the longest answer, where a request is made for it. Default: `max_completion_tokens` at OpenAI

@@ -1,6 +1,8 @@
 //! Services that are known by name: what `preset` in a provider stands for. One row for each, with its source;
 //! `docs/providers.md` is written from them.
 
+mod page;
+
 use std::fmt::Write as _;
 
 use super::model::{Dialect, KeyHeader};
@@ -15,6 +17,8 @@ pub struct Preset {
     pub name: &'static str,
     /// What people call it.
     pub title: &'static str,
+    /// For the documentation: a model that it may have.
+    pub model: &'static str,
     /// Its API's shape.
     pub dialect: Dialect,
     /// Where it is; `None` where everybody has an address of their own.
@@ -31,6 +35,8 @@ pub struct Preset {
     pub lacks: &'static [Endpoint],
     /// Whether it has the Responses API; elsewhere that is translated.
     pub responses: bool,
+    /// Whether a stream has its usage unasked; then it is not asked for, because asking may be refused.
+    pub usage_unasked: bool,
     /// What else to know.
     pub note: &'static str,
     /// Where this is from.
@@ -48,6 +54,7 @@ impl RawPreset {
 const HOSTED: Preset = Preset {
     name: "",
     title: "",
+    model: "",
     dialect: Dialect::OpenAi,
     base_url: None,
     address: "",
@@ -56,6 +63,7 @@ const HOSTED: Preset = Preset {
     output_limit: OutputLimit::MaxTokens,
     lacks: &[],
     responses: false,
+    usage_unasked: false,
     note: "",
     source: "",
 };
@@ -64,18 +72,20 @@ const HOSTED: Preset = Preset {
 const fn local(
     name: &'static str,
     title: &'static str,
+    model: &'static str,
     base_url: &'static str,
     note: &'static str,
     source: &'static str,
 ) -> Preset {
-    Preset { name, title, base_url: Some(base_url), address: base_url, responses: true, note, source, ..HOSTED }
+    Preset { name, title, model, base_url: Some(base_url), address: base_url, responses: true, note, source, ..HOSTED }
 }
 
 /// Every preset, in the order of [`RawPreset`].
-pub static PRESETS: [Preset; 15] = [
+pub static PRESETS: [Preset; 17] = [
     Preset {
         name: "openai",
         title: "OpenAI",
+        model: "gpt-4.1-mini",
         base_url: Some("https://api.openai.com/v1"),
         address: "https://api.openai.com/v1",
         key: Some("OPENAI_API_KEY"),
@@ -87,6 +97,7 @@ pub static PRESETS: [Preset; 15] = [
     Preset {
         name: "anthropic",
         title: "Anthropic",
+        model: "claude-sonnet-5-5",
         dialect: Dialect::Anthropic,
         base_url: Some("https://api.anthropic.com/v1"),
         address: "https://api.anthropic.com/v1",
@@ -100,6 +111,7 @@ pub static PRESETS: [Preset; 15] = [
     Preset {
         name: "azure",
         title: "Azure OpenAI",
+        model: "my-deployment",
         address: "https://RESOURCE.openai.azure.com/openai/v1",
         key: Some("AZURE_OPENAI_API_KEY"),
         key_header: KeyHeader::ApiKey,
@@ -112,6 +124,7 @@ pub static PRESETS: [Preset; 15] = [
     Preset {
         name: "gemini",
         title: "Google Gemini",
+        model: "gemini-2.5-flash",
         base_url: Some("https://generativelanguage.googleapis.com/v1beta/openai"),
         address: "https://generativelanguage.googleapis.com/v1beta/openai",
         key: Some("GEMINI_API_KEY"),
@@ -123,17 +136,20 @@ pub static PRESETS: [Preset; 15] = [
     Preset {
         name: "mistral",
         title: "Mistral",
+        model: "mistral-small-latest",
         base_url: Some("https://api.mistral.ai/v1"),
         address: "https://api.mistral.ai/v1",
         key: Some("MISTRAL_API_KEY"),
         lacks: &[Endpoint::Completions],
-        note: "`seed` is called `random_seed`.",
+        usage_unasked: true,
+        note: "`seed` is called `random_seed`; streams have their usage unasked, and `stream_options` is refused.",
         source: "docs.mistral.ai/api",
         ..HOSTED
     },
     Preset {
         name: "groq",
         title: "Groq",
+        model: "llama-3.3-70b-versatile",
         base_url: Some("https://api.groq.com/openai/v1"),
         address: "https://api.groq.com/openai/v1",
         key: Some("GROQ_API_KEY"),
@@ -146,6 +162,7 @@ pub static PRESETS: [Preset; 15] = [
     Preset {
         name: "deepseek",
         title: "DeepSeek",
+        model: "deepseek-chat",
         base_url: Some("https://api.deepseek.com"),
         address: "https://api.deepseek.com",
         key: Some("DEEPSEEK_API_KEY"),
@@ -157,6 +174,7 @@ pub static PRESETS: [Preset; 15] = [
     Preset {
         name: "together",
         title: "Together AI",
+        model: "meta-llama/Llama-3.3-70B-Instruct-Turbo",
         base_url: Some("https://api.together.xyz/v1"),
         address: "https://api.together.xyz/v1",
         key: Some("TOGETHER_API_KEY"),
@@ -166,6 +184,7 @@ pub static PRESETS: [Preset; 15] = [
     Preset {
         name: "openrouter",
         title: "OpenRouter",
+        model: "openai/gpt-4o-mini",
         base_url: Some("https://openrouter.ai/api/v1"),
         address: "https://openrouter.ai/api/v1",
         key: Some("OPENROUTER_API_KEY"),
@@ -177,6 +196,7 @@ pub static PRESETS: [Preset; 15] = [
     Preset {
         name: "huggingface",
         title: "Hugging Face Inference Providers",
+        model: "openai/gpt-oss-120b",
         base_url: Some("https://router.huggingface.co/v1"),
         address: "https://router.huggingface.co/v1",
         key: Some("HF_TOKEN"),
@@ -188,7 +208,7 @@ pub static PRESETS: [Preset; 15] = [
     },
     Preset {
         dialect: Dialect::Ollama,
-        ..local("ollama", "Ollama", "http://127.0.0.1:11434/v1", "", "docs.ollama.com/openai")
+        ..local("ollama", "Ollama", "llama3.2", "http://127.0.0.1:11434/v1", "", "docs.ollama.com/openai")
     },
     // Has Responses, but its events leave out `output_index` and `sequence_number`, without which OpenAI's SDKs stop, and
     // an answer that its limit ended says `completed` (seen at build b11549).
@@ -197,21 +217,61 @@ pub static PRESETS: [Preset; 15] = [
         ..local(
             "llama-cpp",
             "llama.cpp",
+            "qwen3-4b",
             "http://127.0.0.1:8080/v1",
             "Embeddings need `--embeddings`. Has Responses whose streams OpenAI's SDKs do not understand; `responses: true` \
              passes them through all the same.",
             "github.com/ggml-org/llama.cpp/tree/master/tools/server",
         )
     },
+    Preset {
+        responses: false,
+        ..local(
+            "llama-cpp-python",
+            "llama-cpp-python",
+            "qwen3-4b",
+            "http://127.0.0.1:8000/v1",
+            "Usage never comes in streams. A second request interrupts the first, unless it is started with \
+             `--interrupt_requests false`.",
+            "llama-cpp-python.readthedocs.io/en/latest/server",
+        )
+    },
     local(
         "vllm",
         "vLLM",
+        "Qwen/Qwen3-8B",
         "http://127.0.0.1:8000/v1",
         "Serves one task: a generating model has no embeddings.",
         "docs.vllm.ai/en/stable/serving/openai_compatible_server",
     ),
-    local("sglang", "SGLang", "http://127.0.0.1:30000/v1", "", "docs.sglang.ai/basic_usage/openai_api"),
-    local("lmstudio", "LM Studio", "http://127.0.0.1:1234/v1", "", "lmstudio.ai/docs/app/api/endpoints/openai"),
+    local(
+        "sglang",
+        "SGLang",
+        "Qwen/Qwen3-8B",
+        "http://127.0.0.1:30000/v1",
+        "",
+        "docs.sglang.ai/basic_usage/openai_api",
+    ),
+    Preset {
+        lacks: &[Endpoint::Embeddings],
+        responses: false,
+        ..local(
+            "tgi",
+            "Text Generation Inference",
+            "tgi",
+            "http://127.0.0.1:8080/v1",
+            "Hugging Face's server, here and behind its endpoints.",
+            "huggingface.co/docs/text-generation-inference/messages_api",
+        )
+    },
+    local(
+        "lmstudio",
+        "LM Studio",
+        "qwen/qwen3-8b",
+        "http://127.0.0.1:1234/v1",
+        "",
+        "lmstudio.ai/docs/app/api/endpoints/openai",
+    ),
 ];
 
 /// The text of `docs/providers.md`.
@@ -233,6 +293,7 @@ pub fn markdown() -> String {
             preset.source
         );
     }
+    text.push_str(&page::sections());
     text.push_str(TRANSLATION);
     text
 }
@@ -319,7 +380,11 @@ mod tests {
         for preset in &PRESETS {
             let named: Result<RawPreset, _> = serde_json::from_value(preset.name.into());
             assert!(named.is_ok_and(|named| std::ptr::eq(named.row(), preset)), "{}", preset.name);
-            assert!(!preset.title.is_empty() && !preset.source.is_empty(), "{}", preset.name);
+            assert!(
+                !preset.title.is_empty() && !preset.model.is_empty() && !preset.source.is_empty(),
+                "{}",
+                preset.name
+            );
             assert_eq!(preset.base_url.unwrap_or(preset.address), preset.address, "{}", preset.name);
             assert!(preset.address.parse::<http::Uri>().is_ok_and(|uri| uri.host().is_some()), "{}", preset.name);
         }

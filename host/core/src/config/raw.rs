@@ -272,8 +272,10 @@ pub(super) enum RawPreset {
     Huggingface,
     Ollama,
     LlamaCpp,
+    LlamaCppPython,
     Vllm,
     Sglang,
+    Tgi,
     Lmstudio,
 }
 

@@ -43,6 +43,7 @@ fn provider(address: std::net::SocketAddr) -> Configured {
         lacks: &[],
         on_loss: OnLoss::default(),
         output_limit: OutputLimit::default(),
+        usage_unasked: false,
         probe: None,
         demo: None,
     }

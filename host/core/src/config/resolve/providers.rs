@@ -75,6 +75,10 @@ fn provider(
         key_header,
         responses: responses(raw.responses, dialect, preset, base_url.as_deref(), path, findings),
         lacks: preset.map_or(&[], |preset| preset.lacks),
+        usage_unasked: preset.map_or_else(
+            || base_url.as_deref().is_some_and(|url| url.starts_with("https://api.mistral.ai/")),
+            |preset| preset.usage_unasked,
+        ),
         output_limit: preset
             .map_or_else(|| output_limit(base_url.as_deref().unwrap_or_default()), |preset| preset.output_limit),
         base_url: base_url.unwrap_or_default(),
@@ -256,7 +260,9 @@ fn address(
         }
         (Dialect::OpenAi | Dialect::Ollama | Dialect::Anthropic, Some(url)) => match check_url(&url) {
             Ok(url) => {
-                if !url[url.find("://").map_or(0, |at| at + 3)..].contains('/') {
+                // A service whose own address has no path is somewhere else in the same way.
+                let usually = preset.and_then(|preset| preset.base_url).is_none_or(has_path);
+                if usually && !has_path(url) {
                     let message = "the address has no path, and the endpoints are usually under `/v1`";
                     findings.warning(&at, message, format!("write `{url}/v1` if that is so"));
                 }
@@ -278,6 +284,10 @@ fn address(
             None
         }
     }
+}
+
+fn has_path(url: &str) -> bool {
+    url[url.find("://").map_or(0, |at| at + 3)..].contains('/')
 }
 
 /// The URL without slashes at its end. Messages do not quote it: it may hold a password.

@@ -188,7 +188,11 @@ providers:
   other: {dialect: openai, base_url: \"http://127.0.0.1:9/v1\"}
   old: {preset: vllm, responses: false}
   new: {dialect: openai, base_url: \"http://127.0.0.1:9/v1\", responses: true}
-deployments: {a@groq: , b@claude: , c@azure: , d@elsewhere: , e@here: , f@plain: , g@other: , h@old: , i@new: }
+  deepseek: {preset: deepseek, base_url: \"http://127.0.0.1:9\"}
+  mistral: {preset: mistral, api_key: mine}
+  le-chat: {dialect: openai, base_url: \"https://api.mistral.ai/v1\", api_key: mine}
+deployments: {a@groq: , b@claude: , c@azure: , d@elsewhere: , e@here: , f@plain: , g@other: , h@old: , i@new: ,
+  j@deepseek: , k@mistral: , l@le-chat: }
 routes: {m: {deployments: \"*\"}}
 ";
     let loaded = load(&[SourceFile::new("witgate.yaml", text)], &Keys).unwrap();
@@ -215,6 +219,10 @@ routes: {m: {deployments: \"*\"}}
     for name in ["claude", "other", "old"] {
         assert!(!of(name).responses, "{name}");
     }
+    let unasked = ["groq", "plain", "mistral", "le-chat"].map(|name| of(name).usage_unasked);
+    assert_eq!(unasked, [false, false, true, true]);
+    // DeepSeek's own address has no path either, so there is nothing to wonder about.
+    assert_eq!(show(&loaded.warnings), "");
 }
 
 #[test]
