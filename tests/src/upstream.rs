@@ -154,7 +154,7 @@ async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
         let reply = shared.reply.lock().unwrap().clone();
         let reply = {
             let mut received = shared.received.lock().unwrap();
-            let reply = reply.for_request(&head, received.len() + 1).clone();
+            let reply = reply.for_request(&head, &body, received.len() + 1).clone();
             received.push(Received { head, body: body.clone() });
             reply
         };

@@ -16,6 +16,7 @@ mod bounds;
 mod client;
 mod cores;
 mod decision;
+mod embeddings;
 mod gateway;
 mod report;
 mod stats;
@@ -49,6 +50,8 @@ enum Command {
         gateway: gateway::Options,
         #[command(flatten)]
         swap: swap::Options,
+        #[command(flatten)]
+        embeddings: embeddings::Options,
     },
     /// One decision of each policy, as WebAssembly and natively
     Decision {
@@ -83,6 +86,15 @@ enum Command {
     Bounds {
         #[command(flatten)]
         output: Output,
+        #[command(flatten)]
+        place: gateway::Place,
+    },
+    /// Small requests for embeddings, each by itself and sent as one, at a real llama.cpp server
+    Embeddings {
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        options: embeddings::Options,
         #[command(flatten)]
         place: gateway::Place,
     },
@@ -130,12 +142,14 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
-        Command::All { output, decision, gateway, swap } => {
+        Command::All { output, decision, gateway, swap, embeddings } => {
             output.keep(&decision::run(&decision, output.quick)?)?;
             languages(output.quick)?;
             output.keep(&LocalSet::new().block_on(&runtime, gateway::run(&gateway, output.quick))?)?;
             output.keep(&LocalSet::new().block_on(&runtime, swap::run(&swap, &gateway.place, output.quick))?)?;
-            output.keep(&LocalSet::new().block_on(&runtime, bounds::run(&gateway.place, output.quick))?)
+            output.keep(&LocalSet::new().block_on(&runtime, bounds::run(&gateway.place, output.quick))?)?;
+            let embeddings = embeddings::run(&embeddings, &gateway.place, output.quick);
+            output.keep(&LocalSet::new().block_on(&runtime, embeddings)?)
         }
         Command::Decision { output, options } => output.keep(&decision::run(&options, output.quick)?),
         Command::Languages { quick } => languages(quick),
@@ -147,6 +161,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Bounds { output, place } => {
             output.keep(&LocalSet::new().block_on(&runtime, bounds::run(&place, output.quick))?)
+        }
+        Command::Embeddings { output, options, place } => {
+            output.keep(&LocalSet::new().block_on(&runtime, embeddings::run(&options, &place, output.quick))?)
         }
         Command::Upstream { addresses, delay_ms, chunk_delay_ms } => {
             let pace =

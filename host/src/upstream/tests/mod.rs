@@ -44,6 +44,7 @@ fn provider(address: std::net::SocketAddr) -> Configured {
         on_loss: OnLoss::default(),
         output_limit: OutputLimit::default(),
         probe: None,
+        embedding_batch: None,
         demo: None,
     }
 }
@@ -52,7 +53,12 @@ fn provider(address: std::net::SocketAddr) -> Configured {
 fn upstreams(configured: &Configured) -> Upstreams {
     Upstreams {
         providers: vec![Provider::new(configured, &[])],
-        deployments: vec![Deployment { provider: 0, model: Some(Model::new("theirs")), max_tokens: None }],
+        deployments: vec![Deployment {
+            provider: 0,
+            model: Some(Model::new("theirs")),
+            max_tokens: None,
+            batcher: None,
+        }],
     }
 }
 
@@ -91,6 +97,8 @@ impl Ask {
         let call = Call {
             deployment: 0,
             key: 0,
+            form: None,
+            again: false,
             body: &self.body,
             peek: &peek,
             requested_model: &peek.model,
