@@ -18,8 +18,10 @@ pub mod error;
 pub mod infer;
 pub mod models;
 pub mod overload;
+pub mod passthrough;
 pub mod paths;
 pub mod patience;
+mod receive;
 
 /// A value as JSON.
 pub fn json_response(value: &impl Serialize) -> Response<Body> {

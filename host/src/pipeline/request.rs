@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::AGE;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use witgate_core::openai::{Endpoint, Usage};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use witgate_core::openai::Usage;
 
 use super::execute::By;
 use super::receipt::Receipt;
@@ -17,14 +18,16 @@ use crate::cache::{Hit, Lookup};
 use crate::gateway::Gateway;
 use crate::snapshot::{RouteState, Snapshot};
 use crate::telemetry::access::AccessLine;
-use crate::telemetry::metrics::RequestOutcome;
+use crate::telemetry::metrics::{Purpose, RequestOutcome};
 use crate::telemetry::request_id::{self, RequestId};
 
 /// One request, until it ends or is dropped.
 pub struct RequestRecord {
     gateway: Arc<Gateway>,
     id: RequestId,
-    endpoint: Endpoint,
+    purpose: Purpose,
+    method: Method,
+    path: Box<str>,
     started: Instant,
     routed: Option<(Arc<Snapshot>, usize)>,
     caller: Option<Caller>,
@@ -54,11 +57,21 @@ struct Ended {
 
 impl RequestRecord {
     /// The request has come. Until something else is said, the client will have gone away.
-    pub fn begin(gateway: &Arc<Gateway>, endpoint: Endpoint, id: RequestId) -> Self {
+    pub fn begin(gateway: &Arc<Gateway>, purpose: Purpose, head: &Parts, id: RequestId) -> Self {
+        let path = match purpose {
+            // As documented, whatever of the accepted spellings the client used.
+            Purpose::Endpoint(endpoint) => format!("/v1{}", endpoint.path()).into(),
+            Purpose::Passthrough => {
+                let path = head.uri.path();
+                path[..path.floor_char_boundary(LONGEST_PATH)].into()
+            }
+        };
         Self {
             gateway: Arc::clone(gateway),
             id,
-            endpoint,
+            purpose,
+            method: head.method.clone(),
+            path,
             started: Instant::now(),
             routed: None,
             caller: None,
@@ -77,9 +90,9 @@ impl RequestRecord {
         &self.id
     }
 
-    /// What was asked for.
-    pub fn endpoint(&self) -> Endpoint {
-        self.endpoint
+    /// Whether the client speaks Anthropic's dialect.
+    pub fn is_anthropic(&self) -> bool {
+        matches!(self.purpose, Purpose::Endpoint(endpoint) if endpoint.is_anthropic())
     }
 
     /// Whether the gateway ends now, and the answer with it.
@@ -122,7 +135,17 @@ impl RequestRecord {
     pub fn decided(&mut self, by: By, deployment: Option<u32>, attempts: usize) {
         let fleet = self.routed.as_ref().map(|(snapshot, _)| &snapshot.fleet);
         let entry = deployment.and_then(|number| fleet?.deployments().get(number as usize));
-        self.receipt = Receipt { deployment: entry.map(|entry| Arc::clone(&entry.spec.id)), by: Some(by), attempts };
+        self.receipt = Receipt {
+            deployment: entry.map(|entry| Arc::clone(&entry.spec.id)),
+            by: Some(by),
+            attempts,
+            provider: None,
+        };
+    }
+
+    /// Which provider a path is passed through to.
+    pub fn passed_to(&mut self, provider: &Arc<str>) {
+        self.receipt.provider = Some(Arc::clone(provider));
     }
 
     /// The first event or the whole answer has come.
@@ -171,7 +194,7 @@ impl RequestRecord {
     /// The request's id, the route receipt and what the cache said.
     pub fn write_headers(&self, headers: &mut HeaderMap) {
         headers.insert(request_id::HEADER, self.id.header_value());
-        if self.endpoint.is_anthropic() {
+        if self.is_anthropic() {
             headers.insert(ANTHROPIC_REQUEST_ID, self.id.header_value());
         }
         self.receipt.write(headers);
@@ -199,15 +222,15 @@ impl RequestRecord {
         let caller = self.caller.as_ref();
         AccessLine {
             id: &self.id,
-            method: "POST",
-            path: path(self.endpoint),
+            method: self.method.as_str(),
+            path: &self.path,
             status: self.ended.status,
             outcome: self.ended.outcome.label(),
             key: caller.map_or("", |caller| &caller.key_name),
             tenant: caller.map_or("", |caller| &caller.tenant_name),
             model: &self.model,
             route: self.route().map_or("", |route| &route.name),
-            deployment: self.receipt.deployment.as_deref().unwrap_or_default(),
+            deployment: self.receipt.deployment.as_deref().or(self.receipt.provider.as_deref()).unwrap_or_default(),
             policy: by.map_or("", |by| &by.policy),
             revision: by.map_or("", |by| &by.revision),
             attempts: self.receipt.attempts,
@@ -231,8 +254,8 @@ impl Drop for RequestRecord {
         let latency = self.started.elapsed();
         let Ended { outcome, .. } = self.ended;
         match self.route() {
-            Some(route) => route.metrics.ended(self.endpoint, outcome, latency),
-            None => self.gateway.unrouted.ended(self.endpoint, outcome, latency),
+            Some(route) => route.metrics.ended(self.purpose, outcome, latency),
+            None => self.gateway.unrouted.ended(self.purpose, outcome, latency),
         }
         let logged = self.routed.as_ref().is_none_or(|(snapshot, _)| snapshot.config.log.requests);
         if logged && AccessLine::wanted() {
@@ -241,20 +264,10 @@ impl Drop for RequestRecord {
     }
 }
 
-/// As documented, whatever of the accepted spellings the client used.
-const fn path(endpoint: Endpoint) -> &'static str {
-    match endpoint {
-        Endpoint::Chat => "/v1/chat/completions",
-        Endpoint::Completions => "/v1/completions",
-        Endpoint::Embeddings => "/v1/embeddings",
-        Endpoint::Messages => "/v1/messages",
-        Endpoint::CountTokens => "/v1/messages/count_tokens",
-        Endpoint::Responses => "/v1/responses",
-    }
-}
-
 /// What Anthropic's SDKs read.
 const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const CACHE: HeaderName = HeaderName::from_static("x-witgate-cache");
 /// nginx's number for a client that did not wait.
 const CLIENT_GONE: u16 = 499;
+/// Bytes of a path that are logged.
+const LONGEST_PATH: usize = 128;

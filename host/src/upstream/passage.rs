@@ -70,13 +70,27 @@ impl Passage {
             (
                 Dialect::OpenAi | Dialect::Ollama | Dialect::Demo,
                 Endpoint::Chat | Endpoint::Completions | Endpoint::Embeddings,
+            )
+            | (
+                Dialect::OpenAi | Dialect::Ollama,
+                Endpoint::Rerank
+                | Endpoint::Moderations
+                | Endpoint::Images
+                | Endpoint::ImageEdits
+                | Endpoint::ImageVariations
+                | Endpoint::Speech
+                | Endpoint::Transcriptions
+                | Endpoint::Translations,
             ) => (None, None),
-            (Dialect::Anthropic, Endpoint::Completions | Endpoint::Embeddings)
-            | (Dialect::OpenAi | Dialect::Ollama | Dialect::Demo, Endpoint::CountTokens) => {
-                return Err(not_served(asked));
-            }
+            (Dialect::OpenAi | Dialect::Ollama | Dialect::Demo, Endpoint::CountTokens)
+            | (Dialect::Anthropic | Dialect::Demo, _) => return Err(not_served(asked)),
         };
         Ok(Self { asked, manners, from, to })
+    }
+
+    /// What the provider speaks.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.manners.dialect
     }
 
     /// What is asked of the provider.

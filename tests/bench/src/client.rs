@@ -14,15 +14,20 @@ use tokio::task::JoinSet;
 use crate::wire::{self, Chunks, Framing, Head, bad};
 
 /// A chat request of 0.27 kB, whole.
-pub(crate) const CHAT: Request = Request { body: CHAT_BODY };
+pub(crate) const CHAT: Request = Request { path: CHAT_PATH, body: CHAT_BODY };
 /// The same, asking for a stream.
-pub(crate) const STREAM: Request = Request { body: STREAM_BODY };
+pub(crate) const STREAM: Request = Request { path: CHAT_PATH, body: STREAM_BODY };
 
 /// To the route whose policy runs away.
-pub(crate) const RUNAWAY: Request = Request { body: RUNAWAY_BODY };
+pub(crate) const RUNAWAY: Request = Request { path: CHAT_PATH, body: RUNAWAY_BODY };
+/// For the embedding of one sentence.
+pub(crate) const EMBEDDING: Request = Request { path: "/v1/embeddings", body: EMBEDDING_BODY };
 
 /// 270 bytes.
 pub(crate) const CHAT_BODY: &str = r#"{"model":"bench","messages":[{"role":"system","content":"You are a helpful assistant. Answer briefly and say when you are not sure."},{"role":"user","content":"What is the quickest way to find out which of several servers will answer first?"}],"max_tokens":256,"temperature":0.7}"#;
+const CHAT_PATH: &str = "/v1/chat/completions";
+const EMBEDDING_BODY: &str =
+    r#"{"model":"bench","input":"What is the quickest way to find out which of several servers will answer first?"}"#;
 const STREAM_BODY: &str = r#"{"model":"bench","stream":true,"messages":[{"role":"system","content":"You are a helpful assistant. Answer briefly and say when you are not sure."},{"role":"user","content":"What is the quickest way to find out which of several servers will answer first?"}],"max_tokens":256}"#;
 
 const RUNAWAY_BODY: &str =
@@ -31,15 +36,16 @@ const RUNAWAY_BODY: &str =
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request {
+    path: &'static str,
     body: &'static str,
 }
 
 impl Request {
     fn bytes(self) -> Vec<u8> {
-        let Self { body } = self;
+        let Self { path, body } = self;
         let length = body.len();
         format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n\
+            "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n\
              content-length: {length}\r\n\r\n{body}"
         )
         .into_bytes()

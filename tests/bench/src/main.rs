@@ -16,6 +16,7 @@ mod bounds;
 mod client;
 mod cores;
 mod decision;
+mod embeddings;
 mod failures;
 mod gateway;
 mod report;
@@ -52,6 +53,8 @@ enum Command {
         swap: swap::Options,
         #[command(flatten)]
         failures: failures::Options,
+        #[command(flatten)]
+        embeddings: embeddings::Options,
     },
     /// One decision of each policy, as WebAssembly and natively
     Decision {
@@ -95,6 +98,15 @@ enum Command {
         output: Output,
         #[command(flatten)]
         options: failures::Options,
+        #[command(flatten)]
+        place: gateway::Place,
+    },
+    /// Small requests for embeddings, each by itself and sent as one, at a real llama.cpp server
+    Embeddings {
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        options: embeddings::Options,
         #[command(flatten)]
         place: gateway::Place,
     },
@@ -142,13 +154,15 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
-        Command::All { output, decision, gateway, swap, failures } => {
+        Command::All { output, decision, gateway, swap, failures, embeddings } => {
             output.keep(&decision::run(&decision, output.quick)?)?;
             languages(output.quick)?;
             output.keep(&LocalSet::new().block_on(&runtime, gateway::run(&gateway, output.quick))?)?;
             output.keep(&LocalSet::new().block_on(&runtime, swap::run(&swap, &gateway.place, output.quick))?)?;
             output.keep(&LocalSet::new().block_on(&runtime, bounds::run(&gateway.place, output.quick))?)?;
-            output.keep(&LocalSet::new().block_on(&runtime, failures::run(&failures, &gateway.place, output.quick))?)
+            output.keep(&LocalSet::new().block_on(&runtime, failures::run(&failures, &gateway.place, output.quick))?)?;
+            let embeddings = embeddings::run(&embeddings, &gateway.place, output.quick);
+            output.keep(&LocalSet::new().block_on(&runtime, embeddings)?)
         }
         Command::Decision { output, options } => output.keep(&decision::run(&options, output.quick)?),
         Command::Languages { quick } => languages(quick),
@@ -163,6 +177,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Failures { output, options, place } => {
             output.keep(&LocalSet::new().block_on(&runtime, failures::run(&options, &place, output.quick))?)
+        }
+        Command::Embeddings { output, options, place } => {
+            output.keep(&LocalSet::new().block_on(&runtime, embeddings::run(&options, &place, output.quick))?)
         }
         Command::Upstream { addresses, delay_ms, chunk_delay_ms } => {
             let pace =

@@ -34,6 +34,8 @@ pub struct Config {
     pub aliases: Vec<(Arc<str>, Arc<str>)>,
     /// Place in `routes` of the route for names that nothing else matches.
     pub default_route: Option<usize>,
+    /// Where requests go for paths that we have no endpoint for.
+    pub passthrough: Passthrough,
     /// How much more than once requests may be sent.
     pub retries: Retries,
     /// When deployments that fail are left alone.
@@ -62,6 +64,8 @@ pub struct Server {
     pub allow_unauthenticated: bool,
     /// Largest request body, bytes. Default 32 MiB.
     pub body_limit: usize,
+    /// Largest body that is passed on as it comes, bytes. Default 512 MiB.
+    pub upload_limit: u64,
     /// From the first byte of the request to the last of the answer. Default 10 min.
     pub request_timeout: Duration,
     /// For reading the request's head and body. Default 30 s.
@@ -197,8 +201,44 @@ pub struct Provider {
     pub output_limit: OutputLimit,
     /// How it is asked whether it is well; `None` = it is not.
     pub probe: Option<Probe>,
+    /// Whether small requests for embeddings are sent as one. Default: as the preset says, else not.
+    pub embedding_batch: Option<EmbeddingBatch>,
     /// How the demo provider behaves; only for that dialect.
     pub demo: Option<Demo>,
+}
+
+/// How many requests for embeddings are sent as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EmbeddingBatch {
+    /// How long one waits for others. Default 5 ms.
+    pub window: Duration,
+    /// Inputs in all. Default 32.
+    pub items: NonZeroUsize,
+    /// Of inputs in all. Default 64 KiB.
+    pub bytes: usize,
+}
+
+/// Where requests go for paths that we have no endpoint for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Passthrough {
+    /// Place in [`Config::providers`]; `None` = such paths are not found.
+    pub default: Option<usize>,
+    /// Beginnings of paths, the longest first, with places in [`Config::providers`].
+    pub paths: Vec<(Box<str>, usize)>,
+}
+
+impl Passthrough {
+    /// The provider for a path; a beginning counts up to the end of one of its segments.
+    pub fn provider_for(&self, path: &str) -> Option<usize> {
+        let begins =
+            |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        self.paths.iter().find(|(prefix, _)| begins(prefix)).map(|(_, place)| *place).or(self.default)
+    }
+
+    /// All providers that are named.
+    pub fn providers(&self) -> impl Iterator<Item = usize> {
+        self.paths.iter().map(|(_, place)| *place).chain(self.default)
+    }
 }
 
 /// How a provider is asked whether it is well.

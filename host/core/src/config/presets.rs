@@ -37,6 +37,8 @@ pub struct Preset {
     pub responses: bool,
     /// Whether a stream has its usage unasked; then it is not asked for, because asking may be refused.
     pub usage_unasked: bool,
+    /// Whether it is a server that one runs oneself: a call costs time, and no money.
+    pub local: bool,
     /// What else to know.
     pub note: &'static str,
     /// Where this is from.
@@ -64,6 +66,7 @@ const HOSTED: Preset = Preset {
     lacks: &[],
     responses: false,
     usage_unasked: false,
+    local: false,
     note: "",
     source: "",
 };
@@ -77,7 +80,18 @@ const fn local(
     note: &'static str,
     source: &'static str,
 ) -> Preset {
-    Preset { name, title, model, base_url: Some(base_url), address: base_url, responses: true, note, source, ..HOSTED }
+    Preset {
+        name,
+        title,
+        model,
+        base_url: Some(base_url),
+        address: base_url,
+        responses: true,
+        local: true,
+        note,
+        source,
+        ..HOSTED
+    }
 }
 
 /// Every preset, in the order of [`RawPreset`].
@@ -295,6 +309,7 @@ pub fn markdown() -> String {
     }
     text.push_str(&page::sections());
     text.push_str(TRANSLATION);
+    text.push_str(MORE);
     text
 }
 
@@ -364,6 +379,56 @@ only when its request says `store: false` too.
 Anthropic requires `max_tokens`: where the client says none, it is the deployment's `max_output_tokens`, else 8192. \
 `count_tokens` is answered by the provider where it is Anthropic, else by estimate; the header `x-witgate-counted-by` \
 says which.
+";
+
+const MORE: &str = "
+## Other endpoints
+
+Routed by model through the policies, as chat is, at providers of OpenAI's dialect (`anthropic` and `demo` have none of \
+them):
+
+| endpoint | request | answer |
+|---|---|---|
+| `/v1/rerank`, also `/v2/rerank`, `/v1/reranking` | JSON with `query` and `documents`, as Jina, Cohere, llama.cpp \
+(`--reranking`) and vLLM have it | JSON |
+| `/v1/moderations` | JSON; without `model`: `omni-moderation-latest` | JSON |
+| `/v1/images/generations` | JSON; without `model`: `dall-e-2` | JSON or events |
+| `/v1/images/edits`, `/v1/images/variations` | form (edits: or JSON); without `model`: `dall-e-2` | JSON or events |
+| `/v1/audio/speech` | JSON | sound or events, as they come |
+| `/v1/audio/transcriptions`, `/v1/audio/translations` | form | JSON, text or events |
+
+Only `model` is replaced. What is not JSON is passed on as it comes, and is never kept in the cache.
+
+A form is read until its field `model` has come, wherever that is, but no further than `server.body_limit`. A form of \
+less than 1 MiB is read to its end, so it can be tried at one deployment after another, and nobody is asked if something \
+is wrong with it. Of a larger one the rest goes by piece by piece, up to `server.upload_limit`, and takes no memory; once \
+a piece of it has gone to an upstream, no other is tried (`witgate_retries_refused_total{reason=\"spent\"}`), and it is \
+never hedged. Put `model` before the file: the Python SDK does, JavaScript's keeps your order. If the rest turns out to be \
+wrong (cut off, a second `model`), the client is told so and the upstream never gets the end of it. A policy's overlay does \
+not apply to forms.
+
+## What is passed through
+
+```yaml
+passthrough:
+  provider: openai                # every other path below /v1/
+  paths: {/v1/files: here}        # but these
+```
+
+Files, batches, fine-tuning, vector stores, assistants, and whatever else a provider has below `/v1/`, are passed through \
+with method, query, headers and body, streamed both ways, with the provider's first key in place of the client's. What lies \
+at one provider does not lie at another, so no policy is asked and nothing is tried twice. Keys, limits, timeouts, the log and \
+the metrics (`endpoint=\"passthrough\"`) apply as to everything; the header `x-witgate-provider` says where it went. \
+Tenants share the provider's account there: who may ask for one file may ask for all. WebSockets are not passed through. \
+Without this section such paths are not found.
+
+## Embeddings that are sent as one
+
+With `embedding_batch` (on for presets of servers that one runs oneself, off for all others), small requests for \
+embeddings that come while another one runs at the same deployment wait for each other, at most `window` (5 ms), and are sent \
+as one. Only those with the same parameters are. Each client gets its own answer with its share of the usage, an attempt and a \
+receipt of its own; `x-witgate-batched` says how many went together. If the upstream finds something wrong with all of them, \
+each is sent by itself. A client that asks one thing after another never waits.
 ";
 
 #[cfg(test)]

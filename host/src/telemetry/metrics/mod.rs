@@ -26,7 +26,7 @@ mod overload;
 #[cfg(test)]
 mod tests;
 
-pub use handles::{CacheMetrics, DeploymentMetrics, Repetition, RequestOutcome, RouteMetrics};
+pub use handles::{CacheMetrics, DeploymentMetrics, Purpose, Repetition, RequestOutcome, RouteMetrics};
 use overload::Overload;
 pub use overload::{OverloadMetrics, Standing};
 
@@ -125,7 +125,7 @@ impl Metrics {
                 "witgate_retries_refused_total",
                 "Attempts beyond a request's first that the host did not allow: the retry budget (budget) or that of \
                  hedges (hedge-budget) is used up, or the request may have been carried out on a route that is not \
-                 idempotent (not-idempotent).",
+                 idempotent (not-idempotent), or its body is not held and has gone to an upstream (spent).",
                 &["route", "reason"],
             ),
         };

@@ -46,11 +46,7 @@ impl<'a> Text<'a> {
                 "finish_reason": self.finish_reason,
             }),
             // Requests in Anthropic's dialect come translated.
-            Endpoint::Completions
-            | Endpoint::Embeddings
-            | Endpoint::Messages
-            | Endpoint::CountTokens
-            | Endpoint::Responses => {
+            _ => {
                 json!({"index": index, "text": text, "logprobs": null, "finish_reason": self.finish_reason})
             }
         });
@@ -90,11 +86,7 @@ impl<'a> Text<'a> {
                 Endpoint::Chat => json!({
                     "index": index, "delta": delta, "logprobs": null, "finish_reason": finish_reason,
                 }),
-                Endpoint::Completions
-                | Endpoint::Embeddings
-                | Endpoint::Messages
-                | Endpoint::CountTokens
-                | Endpoint::Responses => json!({
+                _ => json!({
                     "index": index,
                     "text": delta.get("content").and_then(Value::as_str).unwrap_or_default(),
                     "logprobs": null,

@@ -45,6 +45,7 @@ fn provider(address: std::net::SocketAddr) -> Configured {
         output_limit: OutputLimit::default(),
         usage_unasked: false,
         probe: None,
+        embedding_batch: None,
         demo: None,
     }
 }
@@ -53,7 +54,12 @@ fn provider(address: std::net::SocketAddr) -> Configured {
 fn upstreams(configured: &Configured) -> Upstreams {
     Upstreams {
         providers: vec![Provider::new(configured, &[])],
-        deployments: vec![Deployment { provider: 0, model: Some(Model::new("theirs")), max_tokens: None }],
+        deployments: vec![Deployment {
+            provider: 0,
+            model: Some(Model::new("theirs")),
+            max_tokens: None,
+            batcher: None,
+        }],
     }
 }
 
@@ -94,6 +100,8 @@ impl Ask {
         let call = Call {
             deployment: 0,
             key: 0,
+            form: None,
+            again: false,
             body: &self.body,
             peek: &peek,
             requested_model: &peek.model,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::health;
 use super::values::{DAY, MILLISECOND, duration, is_name, secret};
+use super::{batch, health};
 use crate::config::Secret;
 use crate::config::findings::Findings;
 use crate::config::interpolate::Lookup;
@@ -97,6 +97,12 @@ fn provider(
         pool_idle_timeout,
         pool_max_idle: raw.pool_max_idle.and_then(|count| usize::try_from(count).ok()).unwrap_or(256),
         probe: probe.filter(|_| dialect != Dialect::Demo),
+        embedding_batch: batch::embedding_batch(
+            raw.embedding_batch.unwrap_or_default(),
+            preset.is_some_and(|preset| preset.local),
+            &path.key("embedding_batch"),
+            findings,
+        ),
         demo: (dialect == Dialect::Demo).then(|| demo(raw.demo.unwrap_or_default(), &path.key("demo"), findings)),
     })
 }

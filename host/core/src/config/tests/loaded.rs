@@ -243,3 +243,37 @@ fn where_policies_come_from_is_resolved() {
     assert_eq!(supply.sources().collect::<Vec<_>>(), [(&"b".into(), own.source.as_ref().unwrap())]);
     assert!(!format!("{config:?}").contains("sk-from"));
 }
+
+#[test]
+fn a_path_is_passed_through_to_the_provider_with_the_longest_beginning() {
+    let text = "
+providers: {a: {dialect: openai, base_url: 'http://a/v1'}, b: {dialect: openai, base_url: 'http://b/v1'}, c: {dialect: openai, base_url: 'http://c/v1'}}
+deployments: {m@a: {}}
+routes: {m: {deployments: '*'}}
+passthrough: {provider: a, paths: {/v1/files: b, /v1/files/special: c}}
+";
+    let passthrough = load_text(text).unwrap().config.passthrough;
+    for (path, place) in [
+        ("/v1/files", 1),
+        ("/v1/files/file-1/content", 1),
+        ("/v1/files/special/x", 2),
+        ("/v1/files/specials", 1),
+        ("/v1/filesystem", 0),
+        ("/v1/batches", 0),
+    ] {
+        assert_eq!(passthrough.provider_for(path), Some(place), "{path}");
+    }
+    assert_eq!(load_text(&good("")).unwrap().config.passthrough.provider_for("/v1/files"), None);
+}
+
+#[test]
+fn embeddings_are_batched_where_a_server_is_one_s_own_and_where_the_configuration_says_so() {
+    let batched = |provider: &str| {
+        let text = format!("providers: {{p: {provider}}}\ndeployments: {{m@p: }}\nroutes: {{m: {{deployments: '*'}}}}");
+        load_text(&text).unwrap().config.providers[0].embedding_batch.is_some()
+    };
+    assert!(batched("{preset: llama-cpp}") && batched("{preset: ollama}"));
+    assert!(!batched("{preset: llama-cpp, embedding_batch: {enabled: false}}"));
+    assert!(!batched("{preset: openai, api_key: k}") && !batched("{dialect: openai, base_url: 'http://127.0.0.1/v1'}"));
+    assert!(batched("{preset: openai, api_key: k, embedding_batch: {enabled: true}}"));
+}
