@@ -297,7 +297,7 @@ impl Sending {
         let body = merge(model, there.iter().map(|(_, member)| (&member.body, &member.part)));
         let client_headers = common(there.iter().map(|(_, member)| &member.headers));
         let request = || self.service.request(Endpoint::Embeddings, *key, body.clone().into(), false, &client_headers);
-        let (head, source) = self.service.client.send(request).await?;
+        let (head, source) = self.service.client.send(request, true).await?;
         let deadline = there.iter().map(|(_, member)| member.deadline).max().unwrap_or_else(Instant::now);
         let flow = Flow::new(Source::Http(source), head.status.as_u16(), self.idle, deadline);
         if !head.status.is_success() {

@@ -168,7 +168,7 @@ impl Passage {
             Endpoint::Messages | Endpoint::CountTokens => MESSAGE_STOP,
             // It is complete only when its last event has come.
             Endpoint::Responses => b"",
-            Endpoint::Chat | Endpoint::Completions | Endpoint::Embeddings => DONE,
+            _ => DONE,
         })
     }
 
@@ -217,7 +217,7 @@ impl Passage {
                 from_messages::error_event(&from_messages::error(&told, None))
             }
             Endpoint::Responses => from_responses::error_event(&told, number),
-            Endpoint::Chat | Endpoint::Completions | Endpoint::Embeddings => told.into_body("server_error").to_event(),
+            _ => told.into_body("server_error").to_event(),
         }
     }
 }

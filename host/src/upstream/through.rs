@@ -77,7 +77,7 @@ impl Upstreams {
             let request = || service.request_through(through.method, &uri, through.headers);
             match &through.body {
                 Some(body) => service.client.send_once(request().map(|empty| empty.before(body.clone()))).await,
-                None => service.client.send(request).await,
+                None => service.client.send(request, through.method.is_idempotent()).await,
             }
         };
         let body = through.body.as_ref();

@@ -160,7 +160,8 @@ fn run(command: Command) -> anyhow::Result<()> {
             output.keep(&LocalSet::new().block_on(&runtime, gateway::run(&gateway, output.quick))?)?;
             output.keep(&LocalSet::new().block_on(&runtime, swap::run(&swap, &gateway.place, output.quick))?)?;
             output.keep(&LocalSet::new().block_on(&runtime, bounds::run(&gateway.place, output.quick))?)?;
-            output.keep(&LocalSet::new().block_on(&runtime, failures::run(&failures, &gateway.place, output.quick))?)?;
+            output
+                .keep(&LocalSet::new().block_on(&runtime, failures::run(&failures, &gateway.place, output.quick))?)?;
             let embeddings = embeddings::run(&embeddings, &gateway.place, output.quick);
             output.keep(&LocalSet::new().block_on(&runtime, embeddings)?)
         }

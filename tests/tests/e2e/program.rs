@@ -83,13 +83,6 @@ impl Serving {
         self.log.lock().unwrap().clone()
     }
 
-    /// The most memory that it has ever had, in bytes.
-    pub(crate) fn peak_memory(&self) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
-        line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") << 10
-    }
-
     /// A request to it.
     pub(crate) fn request(&self, method: &str, path: &str) -> Request {
         Request::new(self.address, method, path)
