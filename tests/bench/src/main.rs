@@ -16,6 +16,7 @@ mod bounds;
 mod client;
 mod cores;
 mod decision;
+mod failover;
 mod failures;
 mod gateway;
 mod report;
@@ -98,6 +99,13 @@ enum Command {
         #[command(flatten)]
         place: gateway::Place,
     },
+    /// What a failover before the first byte adds to the failed attempt's own time
+    Failover {
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        place: gateway::Place,
+    },
     /// The mock model server that `gateway` and `swap` use
     Upstream {
         /// Where to listen
@@ -148,7 +156,8 @@ fn run(command: Command) -> anyhow::Result<()> {
             output.keep(&LocalSet::new().block_on(&runtime, gateway::run(&gateway, output.quick))?)?;
             output.keep(&LocalSet::new().block_on(&runtime, swap::run(&swap, &gateway.place, output.quick))?)?;
             output.keep(&LocalSet::new().block_on(&runtime, bounds::run(&gateway.place, output.quick))?)?;
-            output.keep(&LocalSet::new().block_on(&runtime, failures::run(&failures, &gateway.place, output.quick))?)
+            output.keep(&LocalSet::new().block_on(&runtime, failures::run(&failures, &gateway.place, output.quick))?)?;
+            output.keep(&LocalSet::new().block_on(&runtime, failover::run(&gateway.place, output.quick))?)
         }
         Command::Decision { output, options } => output.keep(&decision::run(&options, output.quick)?),
         Command::Languages { quick } => languages(quick),
@@ -163,6 +172,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Failures { output, options, place } => {
             output.keep(&LocalSet::new().block_on(&runtime, failures::run(&options, &place, output.quick))?)
+        }
+        Command::Failover { output, place } => {
+            output.keep(&LocalSet::new().block_on(&runtime, failover::run(&place, output.quick))?)
         }
         Command::Upstream { addresses, delay_ms, chunk_delay_ms } => {
             let pace =
