@@ -17,6 +17,7 @@ use crate::pipeline::context::{Arrival, Context};
 use crate::pipeline::execute::{self, Answered};
 use crate::pipeline::relay;
 use crate::pipeline::request::RequestRecord;
+use crate::pipeline::resume::Resume;
 
 /// `POST /v1/chat/completions`
 pub async fn chat(state: State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
@@ -46,7 +47,7 @@ pub async fn responses(state: State<Arc<Gateway>>, request: Request<Body>) -> Re
 async fn infer(State(gateway): State<Arc<Gateway>>, endpoint: Endpoint, request: Request<Body>) -> Response<Body> {
     doors::attend(gateway, endpoint, request, answer, |found, record| match found {
         Found::Kept(hit) => relay::replay(&hit, record),
-        Found::Answered(answered, slot) => relay::respond(*answered, record, slot),
+        Found::Answered { answered, slot, resume } => relay::respond(*answered, record, slot, resume),
     })
     .await
 }
@@ -55,8 +56,14 @@ async fn infer(State(gateway): State<Arc<Gateway>>, endpoint: Endpoint, request:
 enum Found {
     /// In the cache.
     Kept(Hit),
-    /// Upstream; with the cache's place for it.
-    Answered(Box<Answered>, Option<Slot>),
+    /// Upstream.
+    Answered {
+        answered: Box<Answered>,
+        /// The cache's place for it.
+        slot: Option<Slot>,
+        /// What it takes to go on with it if it breaks.
+        resume: Option<Box<Resume>>,
+    },
 }
 
 async fn answer(visitor: Visitor, record: &mut RequestRecord) -> Result<Found, ApiError> {
@@ -81,9 +88,10 @@ async fn answer(visitor: Visitor, record: &mut RequestRecord) -> Result<Found, A
         Lookup::Bypass => None,
     };
     match execute::run(&context).await {
-        Ok(answered) => {
+        Ok(mut answered) => {
             remember(&context, &answered);
-            Ok(Found::Answered(Box::new(answered), slot))
+            let resume = Resume::prepare(context, &mut answered.past);
+            Ok(Found::Answered { answered: Box::new(answered), slot, resume })
         }
         Err(unanswered) => {
             record.decided(unanswered.by, unanswered.deployment, unanswered.attempts);

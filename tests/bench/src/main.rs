@@ -156,7 +156,8 @@ fn run(command: Command) -> anyhow::Result<()> {
             output.keep(&LocalSet::new().block_on(&runtime, gateway::run(&gateway, output.quick))?)?;
             output.keep(&LocalSet::new().block_on(&runtime, swap::run(&swap, &gateway.place, output.quick))?)?;
             output.keep(&LocalSet::new().block_on(&runtime, bounds::run(&gateway.place, output.quick))?)?;
-            output.keep(&LocalSet::new().block_on(&runtime, failures::run(&failures, &gateway.place, output.quick))?)?;
+            output
+                .keep(&LocalSet::new().block_on(&runtime, failures::run(&failures, &gateway.place, output.quick))?)?;
             output.keep(&LocalSet::new().block_on(&runtime, failover::run(&gateway.place, output.quick))?)
         }
         Command::Decision { output, options } => output.keep(&decision::run(&options, output.quick)?),

@@ -29,6 +29,7 @@ mod program;
 mod reload;
 mod resilience;
 mod responses;
+mod resume;
 mod routes;
 mod sandbox;
 mod stream;

@@ -7,6 +7,7 @@ use super::model::{Dialect, KeyHeader};
 use super::raw::RawPreset;
 use crate::dialect::OutputLimit;
 use crate::openai::Endpoint;
+use crate::resume::Continuation;
 
 /// A service.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,8 @@ pub struct Preset {
     pub lacks: &'static [Endpoint],
     /// Whether it has the Responses API; elsewhere that is translated.
     pub responses: bool,
+    /// How its models go on with an answer that another one began.
+    pub continuation: Continuation,
     /// What else to know.
     pub note: &'static str,
     /// Where this is from.
@@ -56,6 +59,7 @@ const HOSTED: Preset = Preset {
     output_limit: OutputLimit::MaxTokens,
     lacks: &[],
     responses: false,
+    continuation: Continuation::Never,
     note: "",
     source: "",
 };
@@ -93,7 +97,9 @@ pub static PRESETS: [Preset; 15] = [
         key: Some("ANTHROPIC_API_KEY"),
         key_header: KeyHeader::XApiKey,
         lacks: &[Endpoint::Completions, Endpoint::Embeddings],
-        note: "Chat completions are translated.",
+        continuation: Continuation::Message,
+        note: "Chat completions are translated. Models since Opus 4.6 refuse to go on with an answer: say \
+               `continuation: none` for their deployments.",
         source: "platform.claude.com/docs/en/api/messages",
         ..HOSTED
     },
@@ -127,6 +133,7 @@ pub static PRESETS: [Preset; 15] = [
         address: "https://api.mistral.ai/v1",
         key: Some("MISTRAL_API_KEY"),
         lacks: &[Endpoint::Completions],
+        continuation: Continuation::Prefix,
         note: "`seed` is called `random_seed`.",
         source: "docs.mistral.ai/api",
         ..HOSTED
@@ -139,6 +146,7 @@ pub static PRESETS: [Preset; 15] = [
         key: Some("GROQ_API_KEY"),
         lacks: &[Endpoint::Completions, Endpoint::Embeddings],
         responses: true,
+        continuation: Continuation::Message,
         note: "Refuses `logprobs`, `top_logprobs`, `logit_bias`, `messages[].name` and `n` above 1.",
         source: "console.groq.com/docs/openai",
         ..HOSTED
@@ -170,6 +178,7 @@ pub static PRESETS: [Preset; 15] = [
         address: "https://openrouter.ai/api/v1",
         key: Some("OPENROUTER_API_KEY"),
         responses: true,
+        continuation: Continuation::Message,
         note: "Which parameters work depends on the model.",
         source: "openrouter.ai/docs/api-reference/overview",
         ..HOSTED
@@ -194,6 +203,7 @@ pub static PRESETS: [Preset; 15] = [
     // an answer that its limit ended says `completed` (seen at build b11549).
     Preset {
         responses: false,
+        continuation: Continuation::Message,
         ..local(
             "llama-cpp",
             "llama.cpp",
@@ -203,16 +213,31 @@ pub static PRESETS: [Preset; 15] = [
             "github.com/ggml-org/llama.cpp/tree/master/tools/server",
         )
     },
-    local(
-        "vllm",
-        "vLLM",
-        "http://127.0.0.1:8000/v1",
-        "Serves one task: a generating model has no embeddings.",
-        "docs.vllm.ai/en/stable/serving/openai_compatible_server",
-    ),
-    local("sglang", "SGLang", "http://127.0.0.1:30000/v1", "", "docs.sglang.ai/basic_usage/openai_api"),
+    Preset {
+        continuation: Continuation::FinalMessage,
+        ..local(
+            "vllm",
+            "vLLM",
+            "http://127.0.0.1:8000/v1",
+            "Serves one task: a generating model has no embeddings.",
+            "docs.vllm.ai/en/stable/serving/openai_compatible_server",
+        )
+    },
+    Preset {
+        continuation: Continuation::FinalMessage,
+        ..local("sglang", "SGLang", "http://127.0.0.1:30000/v1", "", "docs.sglang.ai/basic_usage/openai_api")
+    },
     local("lmstudio", "LM Studio", "http://127.0.0.1:1234/v1", "", "lmstudio.ai/docs/app/api/endpoints/openai"),
 ];
+
+fn continuation(continuation: Continuation) -> String {
+    match continuation {
+        Continuation::Never => "no".to_owned(),
+        Continuation::Message | Continuation::FinalMessage | Continuation::Prefix => {
+            format!("`{}`", continuation.name())
+        }
+    }
+}
 
 /// The text of `docs/providers.md`.
 pub fn markdown() -> String {
@@ -222,13 +247,14 @@ pub fn markdown() -> String {
         let served = |endpoint| if preset.lacks.contains(&endpoint) { "no" } else { "yes" };
         let _ = writeln!(
             text,
-            "| `{}` | {} | `{}` | {key} | {} | {} | {} | {} | [source](https://{}) |",
+            "| `{}` | {} | `{}` | {key} | {} | {} | {} | {} | {} | [source](https://{}) |",
             preset.name,
             preset.title,
             preset.address,
             served(Endpoint::Completions),
             served(Endpoint::Embeddings),
             if preset.responses { "yes" } else { "translated" },
+            continuation(preset.continuation),
             preset.note,
             preset.source
         );
@@ -262,8 +288,11 @@ else. A request for an endpoint that the service does not have is refused withou
 All serve chat completions. Clients may ask any of them for chat completions, for Responses, or in Anthropic's dialect; \
 `responses` of a provider says otherwise whether it has Responses.
 
-| preset | service | address | key | completions | embeddings | responses | note | |
-|---|---|---|---|---|---|---|---|---|
+\"Goes on\" is how a chat's answer that another deployment began is gone on with where a route has `resume`; completions \
+are gone on with anywhere.
+
+| preset | service | address | key | completions | embeddings | responses | goes on | note | |
+|---|---|---|---|---|---|---|---|---|---|
 ";
 
 const TRANSLATION: &str = "

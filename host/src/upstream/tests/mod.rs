@@ -18,6 +18,7 @@ use witgate_core::config::{Dialect, KeyHeader, Provider as Configured, Secret};
 use witgate_core::dialect::OnLoss;
 use witgate_core::dialect::OutputLimit;
 use witgate_core::openai::{Endpoint, peek};
+use witgate_core::resume::Continuation;
 use witgate_core::vocabulary::FailureKind;
 
 use super::provider::Provider;
@@ -42,6 +43,7 @@ fn provider(address: std::net::SocketAddr) -> Configured {
         responses: false,
         lacks: &[],
         on_loss: OnLoss::default(),
+        continuation: Continuation::Never,
         output_limit: OutputLimit::default(),
         probe: None,
         demo: None,
@@ -52,7 +54,12 @@ fn provider(address: std::net::SocketAddr) -> Configured {
 fn upstreams(configured: &Configured) -> Upstreams {
     Upstreams {
         providers: vec![Provider::new(configured, &[])],
-        deployments: vec![Deployment { provider: 0, model: Some(Model::new("theirs")), max_tokens: None }],
+        deployments: vec![Deployment {
+            provider: 0,
+            model: Some(Model::new("theirs")),
+            max_tokens: None,
+            continuation: Continuation::Never,
+        }],
     }
 }
 
@@ -98,6 +105,8 @@ impl Ask {
             requested_model: &peek.model,
             answer_model: None,
             overlay: self.overlay.as_ref(),
+            so_far: None,
+            hold_errors: false,
             client_headers: &self.headers,
             instead: Times { first_byte: self.first_byte_timeout, first_token: self.first_byte_timeout, idle: None },
             at_most: Times::default(),
