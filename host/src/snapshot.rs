@@ -68,6 +68,8 @@ pub struct RouteState {
     pub times: Times,
     /// Whether a request may be sent again that may have been carried out.
     pub idempotent: bool,
+    /// Whether a stream that broke is gone on with.
+    pub resume: bool,
     /// What it may send more than once; outlives a reload.
     pub budgets: Arc<Budgets>,
     /// Some stage exports `observer`.
@@ -343,6 +345,7 @@ fn route_state(
             idle: route.idle_timeout,
         },
         idempotent: route.idempotent,
+        resume: route.resume,
         budgets: budgets(route, config, before),
         metrics: parts.metrics.route(&route.name),
     })

@@ -137,6 +137,66 @@ def test_running_streams_are_finished_before_the_gateway_ends(start_gateway, slo
     assert gateway.child.wait(10) == 0
 
 
+@pytest.fixture
+def twins(start_gateway, start_llama, slow):
+    """A gateway that goes on with the streams of one slow server at another with the same model."""
+    twin = start_llama(llama.slow(), "slow", "--parallel", "1")
+    gateway = start_gateway({
+        "providers": {
+            "first": slow.provider(continuation="assistant-message"),
+            "second": twin.messages_provider(continuation="assistant-message"),
+            "third": twin.provider(continuation="assistant-message"),
+        },
+        "deployments": {"slow@first": {}, "slow@second": {}, "slow@third": {}},
+        "routes": {
+            "slow": {"deployments": ["slow@first", "slow@third"], "policies": ["in-order", "resilient"], "resume": True},
+            "across": {"deployments": ["slow@first", "slow@second"], "policies": ["in-order", "resilient"],
+                       "resume": True},
+        },
+    })
+    yield gateway
+    twin.kill()
+
+
+WHOLE = "Counting" + "".join(f" {number}" for number in range(1, 401))
+
+
+@pytest.mark.parametrize("model", ["slow", "across"])
+def test_a_stream_whose_server_is_killed_goes_on_at_another_as_one(twins, slow, model):
+    client = twins.client()
+    stream = client.chat.completions.create(
+        model=model, messages=[{"role": "user", "content": "count"}], stream=True, temperature=0,
+        stream_options={"include_usage": True})
+    chunks = []
+    for chunk in stream:
+        chunks.append(chunk)
+        if len(chunks) == 20:
+            slow.kill()
+    deltas = [chunk.choices[0] for chunk in chunks if chunk.choices]
+    assert "".join(choice.delta.content or "" for choice in deltas) == WHOLE
+    # llama.cpp itself counts `created` on within a stream
+    assert len({(chunk.id, chunk.model) for chunk in chunks}) == 1
+    assert [choice.delta.role for choice in deltas if choice.delta.role] == ["assistant"]
+    assert [choice.finish_reason for choice in deltas if choice.finish_reason] == ["stop"]
+    usage = [chunk.usage for chunk in chunks if chunk.usage]
+    assert len(usage) == 1 and usage[0].completion_tokens >= 400
+    assert usage[0].total_tokens == usage[0].prompt_tokens + usage[0].completion_tokens
+
+
+def test_a_message_whose_server_is_killed_goes_on_at_another_as_one(twins, slow):
+    client = twins.anthropic(max_retries=0)
+    with client.messages.stream(
+            model="slow", max_tokens=2000, messages=[{"role": "user", "content": "count"}],
+            extra_body={"temperature": 0}) as stream:
+        for place, _ in enumerate(stream.text_stream):
+            if place == 20:
+                slow.kill()
+        message = stream.get_final_message()
+    assert [block.text for block in message.content] == [WHOLE]
+    assert message.stop_reason == "end_turn"
+    assert message.usage.output_tokens >= 400
+
+
 def count(client):
     return client.chat.completions.create(
         model="slow", messages=[{"role": "user", "content": "count"}], stream=True, temperature=0)

@@ -13,6 +13,7 @@
 //! - [`failure`]: from what an upstream answered to a kind of failure
 //! - [`openai`], [`sse`]: the wire format, as far as the gateway has to understand it
 //! - [`dialect`]: translation between OpenAI's shape and others
+//! - [`resume`]: going on with a stream that broke
 //! - [`config`]: the configuration, from YAML to checked values
 //! - [`routes`]: from a model name to a route
 
@@ -32,6 +33,7 @@ pub mod live;
 pub mod openai;
 pub mod outcome;
 pub mod plan;
+pub mod resume;
 pub mod routes;
 pub mod sse;
 pub mod vocabulary;

@@ -88,6 +88,8 @@ async fn ask(context: &Context) -> Result<Option<Count>, ApiError> {
         requested_model: &context.requested_model,
         answer_model: None,
         overlay: None,
+        so_far: None,
+        hold_errors: false,
         client_headers: &context.headers,
         instead: context.route().times,
         at_most: context.patience.times,

@@ -16,6 +16,7 @@ use crate::pipeline::context::{Arrival, Context};
 use crate::pipeline::execute::{self, Answered};
 use crate::pipeline::relay;
 use crate::pipeline::request::RequestRecord;
+use crate::pipeline::resume::Resume;
 use crate::telemetry::metrics::Purpose;
 
 /// Answers a request for an endpoint.
@@ -23,7 +24,7 @@ pub async fn infer(State(gateway): State<Arc<Gateway>>, endpoint: Endpoint, requ
     let answer = async |visitor, record: &mut RequestRecord| answer(visitor, endpoint, record).await;
     doors::attend(gateway, Purpose::Endpoint(endpoint), request, answer, |found, record| match found {
         Found::Kept(hit) => relay::replay(&hit, record),
-        Found::Answered(answered, slot) => relay::respond(*answered, record, slot),
+        Found::Answered { answered, slot, resume } => relay::respond(*answered, record, slot, resume),
     })
     .await
 }
@@ -32,8 +33,14 @@ pub async fn infer(State(gateway): State<Arc<Gateway>>, endpoint: Endpoint, requ
 enum Found {
     /// In the cache.
     Kept(Hit),
-    /// Upstream; with the cache's place for it.
-    Answered(Box<Answered>, Option<Slot>),
+    /// Upstream.
+    Answered {
+        answered: Box<Answered>,
+        /// The cache's place for it.
+        slot: Option<Slot>,
+        /// What it takes to go on with it if it breaks.
+        resume: Option<Box<Resume>>,
+    },
 }
 
 async fn answer(visitor: Visitor, endpoint: Endpoint, record: &mut RequestRecord) -> Result<Found, ApiError> {
@@ -59,9 +66,10 @@ async fn answer(visitor: Visitor, endpoint: Endpoint, record: &mut RequestRecord
         Lookup::Bypass => None,
     };
     match execute::run(&context).await {
-        Ok(answered) => {
+        Ok(mut answered) => {
             remember(&context, &answered);
-            Ok(Found::Answered(Box::new(answered), slot))
+            let resume = Resume::prepare(context, &mut answered.past);
+            Ok(Found::Answered { answered: Box::new(answered), slot, resume })
         }
         Err(unanswered) => {
             record.decided(unanswered.by, unanswered.deployment, unanswered.attempts);

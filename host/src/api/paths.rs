@@ -182,6 +182,8 @@ impl Visit {
             latency,
             usage: Usage::default(),
             bytes: 0,
+            resumes: 0,
+            not_resumed: "",
         }
         .write();
     }

@@ -1,5 +1,6 @@
 //! Asks the policy chain, on the worker when it is fast and on the blocking pool when it is not.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use witgate_core::decision::FailedAttempt;
@@ -18,23 +19,25 @@ pub async fn first(context: &Context) -> Chosen {
     off_worker(move || chain.decide(&offer)).await
 }
 
-/// The chain's answer after failures; `None` when no stage has an opinion on failures.
-pub async fn after(context: &Context, failures: &[FailedAttempt]) -> Option<Chosen> {
-    let attempts = u32::try_from(failures.len()).unwrap_or(u32::MAX >> 1);
+/// Who may be chosen after a failure.
+pub fn candidates_after(context: &Context) -> Cow<'_, [u32]> {
     let route = context.route();
-    let extended;
-    let candidates = if context.bound {
-        &*context.candidates
-    } else if context.candidates.len() == route.candidates.len() {
-        &route.after_failure
-    } else {
-        // Narrowed by a capability: the fallback routes' deployments come after the narrowed ones.
-        let others = route.after_failure.iter().filter(|number| !route.candidates.contains(number));
-        extended = context.candidates.iter().chain(others).copied().collect::<Vec<u32>>();
-        &extended
-    };
+    if context.bound {
+        return Cow::Borrowed(&context.candidates);
+    }
+    if context.candidates.len() == route.candidates.len() {
+        return Cow::Borrowed(&route.after_failure);
+    }
+    // Narrowed by a capability: the fallback routes' deployments come after the narrowed ones.
+    let others = route.after_failure.iter().filter(|number| !route.candidates.contains(number));
+    context.candidates.iter().chain(others).copied().collect()
+}
+
+/// The chain's answer after failures; `None` when no stage has an opinion on failures.
+pub async fn after(context: &Context, failures: &[FailedAttempt], candidates: &[u32]) -> Option<Chosen> {
+    let attempts = u32::try_from(failures.len()).unwrap_or(u32::MAX >> 1);
     let offer = context.offer(attempts, candidates);
-    let chain = &route.chain;
+    let chain = &context.route().chain;
     if !chain.off_worker() {
         return chain.after_failure(&offer, failures);
     }

@@ -3,8 +3,10 @@
 //! Until an attempt has given its first event (or its whole answer) nothing has gone to the client, so it may be
 //! replaced by the next. What comes after the plan is up to the policies' `fallback` hook; the host only keeps to
 //! the bounds: deadline, attempts, retry budget, the trials of a half-open breaker, and nothing twice that may have
-//! been carried out where the route does not want that.
+//! been carried out where the route does not want that. The same bounds hold for going on with a stream that broke, for
+//! which the attempts so far count too.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,7 @@ use witgate_core::breaker::BreakerState;
 use witgate_core::decision::{FailedAttempt, StartRule};
 use witgate_core::live::InFlight;
 use witgate_core::plan::{Attempt, Plan};
+use witgate_core::resume::SoFar;
 use witgate_core::vocabulary::FailureKind;
 use witgate_wasm::{Choice, Chosen};
 
@@ -36,8 +39,31 @@ pub struct Answered {
     pub deployment: Arc<str>,
     /// Which policy chose it, and why.
     pub by: By,
+    /// What was tried before.
+    pub past: Past,
+}
+
+impl Answered {
     /// Attempts made, this one included.
-    pub attempts: usize,
+    pub fn attempts(&self) -> usize {
+        self.past.attempts() + 1
+    }
+}
+
+/// What has been tried for a request and is over.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// Oldest first.
+    pub failures: Vec<FailedAttempt>,
+    /// Attempts that still ran when another answered.
+    beaten: usize,
+}
+
+impl Past {
+    /// Attempts made.
+    pub fn attempts(&self) -> usize {
+        self.failures.len() + self.beaten
+    }
 }
 
 /// Which policy made a decision.
@@ -66,30 +92,46 @@ pub struct Unanswered {
 /// Decides, and carries out what was decided.
 pub async fn run(context: &Context) -> Result<Answered, Unanswered> {
     context.route().budgets.came(context.estimated_tokens(), clock::monotonic());
-    let mut execution =
-        Execution { context, failures: Vec::new(), beaten: 0, last: None, bound: None, insisting: false };
-    let mut chosen = decide::first(context).await;
-    loop {
-        let (plan, by) = match execution.plan_of(chosen) {
-            Ok(planned) => planned,
-            Err(unanswered) => return Err(*unanswered),
-        };
-        let next = match execution.carry_out(&plan).await {
-            Carried::Answered(answered) => {
-                let (reply, record) = *answered;
-                let attempts = execution.failures.len() + execution.beaten + 1;
-                let deployment = context.deployment_id(record.target());
-                return Ok(Answered { reply, record, deployment, by, attempts });
-            }
-            Carried::Failed => execution.next_decision().await,
-            Carried::NotAdmitted if execution.failures.is_empty() => Some(decide::first(context).await),
-            Carried::NotAdmitted => execution.next_decision().await,
-        };
-        chosen = match next {
-            Some(chosen) => chosen,
-            None => return Err(execution.give_up(by)),
-        };
+    let chosen = decide::first(context).await;
+    Execution::new(context, Past::default(), None).until_answered(chosen).await
+}
+
+/// Why nobody goes on with a stream that broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unresumed {
+    /// No deployment of the route can.
+    NoDeployment,
+    /// The policies named none.
+    Declined,
+    /// The deadline, the limit of attempts, or the retry budget.
+    Bounded,
+    /// Those that were asked to failed.
+    Failed,
+}
+
+/// Goes on with a stream that broke: decides who, and waits for the first event. The last one of `past` is its failure.
+/// What the client has of the answer is `so_far`; without it, the request is asked again.
+///
+/// # Errors
+/// Why nobody goes on, and the attempts made.
+pub async fn resume(context: &Context, past: Past, so_far: Option<SoFar<'_>>) -> Result<Answered, (Unresumed, usize)> {
+    let before = past.failures.len();
+    let mut execution = Execution::new(context, past, so_far);
+    if let Some(chosen) = execution.next_decision().await
+        && let Ok(answered) = execution.until_answered(chosen).await
+    {
+        return Ok(answered);
     }
+    let why = if execution.failures.len() > before {
+        Unresumed::Failed
+    } else if !execution.may_go_on() {
+        Unresumed::Bounded
+    } else if execution.candidates_after().is_empty() {
+        Unresumed::NoDeployment
+    } else {
+        Unresumed::Declined
+    };
+    Err((why, execution.failures.len() + execution.beaten))
 }
 
 /// A request on its way from attempt to attempt.
@@ -103,6 +145,8 @@ pub(super) struct Execution<'a> {
     bound: Option<Bound>,
     /// The policies have been told once that a trial is taken; what they choose again, they get.
     insisting: bool,
+    /// What the client has of the answer, where a stream is gone on with.
+    so_far: Option<SoFar<'a>>,
 }
 
 /// What became of a plan.
@@ -113,7 +157,34 @@ enum Carried {
     NotAdmitted,
 }
 
-impl Execution<'_> {
+impl<'a> Execution<'a> {
+    fn new(context: &'a Context, past: Past, so_far: Option<SoFar<'a>>) -> Self {
+        let Past { failures, beaten } = past;
+        Self { context, failures, beaten, last: None, bound: None, insisting: false, so_far }
+    }
+
+    /// Decision after decision, until an attempt has answered or nobody wants another one.
+    async fn until_answered(&mut self, mut chosen: Chosen) -> Result<Answered, Unanswered> {
+        loop {
+            let (plan, by) = self.plan_of(chosen).map_err(|unanswered| *unanswered)?;
+            let next = match self.carry_out(&plan).await {
+                Carried::Answered(answered) => {
+                    let (reply, record) = *answered;
+                    let past = Past { failures: std::mem::take(&mut self.failures), beaten: self.beaten };
+                    let deployment = self.context.deployment_id(record.target());
+                    return Ok(Answered { reply, record, deployment, by, past });
+                }
+                Carried::Failed => self.next_decision().await,
+                Carried::NotAdmitted if self.failures.is_empty() => Some(decide::first(self.context).await),
+                Carried::NotAdmitted => self.next_decision().await,
+            };
+            chosen = match next {
+                Some(chosen) => chosen,
+                None => return Err(self.give_up(by)),
+            };
+        }
+    }
+
     fn plan_of(&mut self, chosen: Chosen) -> Result<(Plan, By), Box<Unanswered>> {
         let Chosen { choice, policy, revision, failures, .. } = chosen;
         for failure in &failures {
@@ -258,6 +329,8 @@ impl Execution<'_> {
             answer_model: route.rewrite_model.then_some(&*context.peek.model),
             again: !self.failures.is_empty(),
             overlay: attempt.overlay.as_deref(),
+            so_far: self.so_far,
+            hold_errors: route.resume,
             client_headers: &context.headers,
             instead: match attempt.timeout {
                 Some(time) => Times { first_byte: Some(time), first_token: Some(time), idle: route.times.idle },
@@ -299,7 +372,21 @@ impl Execution<'_> {
         if !self.may_go_on() {
             return None;
         }
-        decide::after(self.context, &self.failures).await
+        let candidates = self.candidates_after();
+        if candidates.is_empty() {
+            return None;
+        }
+        decide::after(self.context, &self.failures, &candidates).await
+    }
+
+    /// Who may be chosen after a failure: everybody, or who can go on with what there is.
+    fn candidates_after(&self) -> Cow<'_, [u32]> {
+        let candidates = decide::candidates_after(self.context);
+        if self.so_far.is_none() {
+            return candidates;
+        }
+        let (upstreams, asked) = (&self.context.snapshot.upstreams, self.context.peek.endpoint);
+        candidates.iter().copied().filter(|number| upstreams.goes_on(*number, asked)).collect()
     }
 
     fn give_up(&mut self, by: By) -> Unanswered {

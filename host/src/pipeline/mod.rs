@@ -6,6 +6,7 @@
 //! - [`execute`], `race`: carry the plan out: attempts, failover, hedge
 //! - [`slot`]: waits where a deployment carries out as many requests as it may
 //! - [`relay`]: passes the answer on, event by event
+//! - [`resume`]: goes on with a stream that broke
 //! - [`receipt`]: tells the client what was done
 //! - [`record`], [`request`]: one outcome for each attempt, one record for each request
 
@@ -18,4 +19,5 @@ pub mod receipt;
 pub mod record;
 pub mod relay;
 pub mod request;
+pub mod resume;
 pub mod slot;

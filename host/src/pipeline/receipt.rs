@@ -39,7 +39,7 @@ impl Receipt {
 }
 
 /// Header values are visible ASCII; anything else becomes `?`, and the length stays modest.
-fn value(text: &str) -> HeaderValue {
+pub(super) fn value(text: &str) -> HeaderValue {
     if let Ok(value) = HeaderValue::from_str(text)
         && text.len() <= LONGEST
         && text.is_ascii()

@@ -1,11 +1,12 @@
 //! Passes an answer on: a whole one in one piece, a long one or a stream as it comes.
 //!
 //! What fails after the first byte went to the client is told in-band: a stream ends with an error event and without
-//! `[DONE]`, a long answer by breaking the connection off, so that nothing incomplete looks complete. A client that
-//! hangs up drops the body, and with it the upstream's connection.
+//! `[DONE]`, a long answer by breaking the connection off, so that nothing incomplete looks complete. Where the route
+//! wants it, another deployment goes on with a stream that broke (see [`super::resume`]). A client that hangs up drops the
+//! body, and with it the upstream's connection.
 
 use std::pin::Pin;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 
 use axum::body::Body;
 use axum::response::Response;
@@ -14,18 +15,28 @@ use futures_util::Stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Frame;
+use witgate_core::dialect::anthropic::downstream;
 use witgate_core::openai::{ErrorBody, Tally, Usage, usage};
+use witgate_core::vocabulary::FailureKind;
 
-use super::execute::Answered;
+use super::execute::{Answered, Unresumed};
+use super::receipt;
 use super::record::AttemptRecord;
 use super::request::RequestRecord;
+use super::resume::{NotResumed, Resume, Resumed, Resuming};
 use crate::api::error::ApiError;
 use crate::cache::{Hit, Recording, Slot};
 use crate::upstream::{AnswerBody, AttemptFailure, Events, Long, Reply, StreamReply, WholeReply};
 
 /// Makes the client's response out of an answer; it is kept for the cache if it ends well.
-pub fn respond(answered: Answered, mut request: RequestRecord, slot: Option<Slot>) -> Response<Body> {
-    let Answered { reply, record: mut attempt, deployment, attempts, by } = answered;
+pub fn respond(
+    answered: Answered,
+    mut request: RequestRecord,
+    slot: Option<Slot>,
+    resume: Option<Box<Resume>>,
+) -> Response<Body> {
+    let attempts = resume.as_ref().map_or_else(|| answered.attempts(), |resume| resume.attempts());
+    let Answered { reply, record: mut attempt, deployment, by, .. } = answered;
     request.decided(by, Some(attempt.target()), attempts);
     let record = |status, headers: &HeaderMap| slot.and_then(|slot| slot.record(status, headers, &deployment));
     match reply {
@@ -36,7 +47,7 @@ pub fn respond(answered: Answered, mut request: RequestRecord, slot: Option<Slot
             match body {
                 AnswerBody::Whole(body) => whole(status, headers, body, attempt, request, recording),
                 AnswerBody::Long(long) => {
-                    let accounts = Accounts { attempt, request, recording };
+                    let accounts = Accounts { attempt: Some(attempt), request, recording, resume: None };
                     flowing(status, headers, Source::Long(long), accounts)
                 }
             }
@@ -48,7 +59,8 @@ pub fn respond(answered: Answered, mut request: RequestRecord, slot: Option<Slot
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             // nginx and others would hold events back.
             headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-            let accounts = Accounts { attempt, request, recording: record(status, &headers) };
+            headers.extend(resume.as_ref().map(|resume| resume.header()));
+            let accounts = Accounts { attempt: Some(attempt), request, recording: record(status, &headers), resume };
             flowing(status, headers, Source::Events(events), accounts)
         }
     }
@@ -109,13 +121,32 @@ struct Relay {
 enum Source {
     Events(Box<Events>),
     Long(Box<Long>),
+    /// A stream broke, and somebody is asked to go on with it.
+    Broken(Broken),
+}
+
+struct Broken {
+    resuming: Resuming,
+    kind: FailureKind,
+    /// What the client is told if nobody does.
+    told: Bytes,
 }
 
 /// Who must be told how it ended. Dropped without a word, the client went away.
 struct Accounts {
-    attempt: AttemptRecord,
+    /// `None` while nobody answers.
+    attempt: Option<AttemptRecord>,
     request: RequestRecord,
     recording: Option<Recording>,
+    /// `None` where a stream that breaks has broken.
+    resume: Option<Box<Resume>>,
+}
+
+impl Accounts {
+    /// With what the attempts before have used.
+    fn in_all(&self, used: Usage) -> Usage {
+        self.resume.as_ref().map_or(used, |resume| resume.earlier().plus(used))
+    }
 }
 
 impl Source {
@@ -124,6 +155,7 @@ impl Source {
         match self {
             Self::Events(events) => stream_usage(events.tally()),
             Self::Long(long) => long.usage().unwrap_or_default(),
+            Self::Broken(_) => Usage::default(),
         }
     }
 
@@ -131,33 +163,46 @@ impl Source {
     fn told_of_failure(&self) -> bool {
         match self {
             Self::Events(events) => events.tally().failed(),
-            Self::Long(_) => false,
+            Self::Long(_) | Self::Broken(_) => false,
         }
     }
 }
 
 impl Relay {
-    fn passed(&mut self, piece: &Bytes) {
+    /// What the client is to get of this piece.
+    fn passed(&mut self, piece: Bytes) -> Bytes {
         let used = self.source.usage();
-        let Some(accounts) = &mut self.accounts else { return };
+        let Some(accounts) = &mut self.accounts else { return piece };
+        let piece = match &mut accounts.resume {
+            Some(resume) => resume.pass(piece),
+            None => piece,
+        };
         // For the client that goes away in the middle.
-        accounts.attempt.tokens(used);
-        accounts.request.passed(piece.len());
-        accounts.request.used(used);
-        if let Some(recording) = &mut accounts.recording {
-            recording.push(piece);
+        if let Some(attempt) = &mut accounts.attempt {
+            attempt.tokens(used);
         }
+        let in_all = accounts.in_all(used);
+        accounts.request.passed(piece.len());
+        accounts.request.used(in_all);
+        if let Some(recording) = &mut accounts.recording {
+            recording.push(&piece);
+        }
+        piece
     }
 
     fn ended(&mut self) {
         if self.source.told_of_failure() {
             return self.failed(&AttemptFailure::in_stream());
         }
-        let Some(Accounts { mut attempt, mut request, recording }) = self.accounts.take() else { return };
         let used = self.source.usage();
-        attempt.tokens(used);
-        attempt.served();
-        request.served(self.status, used);
+        let Some(accounts) = self.accounts.take() else { return };
+        let in_all = accounts.in_all(used);
+        let Accounts { attempt, mut request, recording, .. } = accounts;
+        if let Some(mut attempt) = attempt {
+            attempt.tokens(used);
+            attempt.served();
+        }
+        request.served(self.status, in_all);
         if let Some(recording) = recording {
             recording.finish();
         }
@@ -165,18 +210,86 @@ impl Relay {
 
     /// The gateway ends before the answer does, which is not the deployment's doing.
     fn cut_off(&mut self) {
-        let Some(Accounts { mut attempt, mut request, .. }) = self.accounts.take() else { return };
         let used = self.source.usage();
-        attempt.tokens(used);
-        request.broke_off(ApiError::ShuttingDown.label(), used);
+        let Some(accounts) = self.accounts.take() else { return };
+        let in_all = accounts.in_all(used);
+        let Accounts { attempt, mut request, .. } = accounts;
+        if let Some(mut attempt) = attempt {
+            attempt.tokens(used);
+        }
+        request.broke_off(ApiError::ShuttingDown.label(), in_all);
     }
 
     fn failed(&mut self, failure: &AttemptFailure) {
-        let Some(Accounts { mut attempt, mut request, .. }) = self.accounts.take() else { return };
         let used = self.source.usage();
+        let Some(accounts) = self.accounts.take() else { return };
+        let in_all = accounts.in_all(used);
+        let Accounts { attempt, mut request, .. } = accounts;
+        if let Some(mut attempt) = attempt {
+            attempt.tokens(used);
+            attempt.fail(failure);
+        }
+        request.broke_off(failure.kind.name(), in_all);
+    }
+
+    /// A stream broke. Either somebody is asked to go on with it, or the client is told what it gets.
+    fn broke(&mut self, failure: &AttemptFailure, told: Bytes) -> Option<Bytes> {
+        let used = self.source.usage();
+        let accounts = self.accounts.as_mut()?;
+        let Some(resume) = accounts.resume.take() else {
+            self.failed(failure);
+            return Some(told);
+        };
+        let mut attempt = accounts.attempt.take()?;
+        let in_all = resume.earlier().plus(used);
+        let target = attempt.target();
         attempt.tokens(used);
-        attempt.fail(failure);
-        request.broke_off(failure.kind.name(), used);
+        let elapsed = attempt.fail(failure);
+        // An answer out of two is not one to repeat.
+        accounts.recording = None;
+        accounts.request.used(in_all);
+        match resume.go_on(target, failure, elapsed, used) {
+            Ok(resuming) => {
+                self.source = Source::Broken(Broken { resuming, kind: failure.kind, told });
+                None
+            }
+            Err(why) => Some(self.not_resumed(why, failure.kind, &told)),
+        }
+    }
+
+    /// Somebody goes on with the stream that broke, or nobody does. Gives what the client gets: a comment, which readers
+    /// of events pass over, and where the stream ends here, the error.
+    fn resumed(&mut self, Resumed { resume, result }: Resumed) -> Bytes {
+        let Source::Broken(Broken { kind, told, .. }) = &self.source else { return Bytes::new() };
+        let (kind, told) = (*kind, told.clone());
+        let answered = match result {
+            Ok(answered) => *answered,
+            Err(why) => return self.not_resumed(why, kind, &told),
+        };
+        let attempts = resume.attempts();
+        let Answered { reply, record: mut attempt, deployment, by, .. } = answered;
+        let Reply::Stream(StreamReply { status, events, .. }) = reply else {
+            // Whoever is asked for a stream answers with one, or has failed.
+            drop(attempt);
+            return self.not_resumed(NotResumed::Nobody(Unresumed::Failed, attempts), kind, &told);
+        };
+        attempt.first_token(status.as_u16());
+        self.source = Source::Events(events);
+        if let Some(accounts) = &mut self.accounts {
+            accounts.request.resumed();
+            accounts.request.decided(by, Some(attempt.target()), attempts);
+            accounts.attempt = Some(attempt);
+            accounts.resume = Some(resume);
+        }
+        comment("x-witgate-resumed", receipt::value(&deployment).as_bytes())
+    }
+
+    fn not_resumed(&mut self, why: NotResumed, kind: FailureKind, told: &Bytes) -> Bytes {
+        if let Some(Accounts { mut request, .. }) = self.accounts.take() {
+            request.not_resumed(why);
+            request.broke(kind.name());
+        }
+        [&comment("x-witgate-not-resumed", why.label().as_bytes()), told].map(|bytes| &bytes[..]).concat().into()
     }
 }
 
@@ -189,36 +302,57 @@ impl http_body::Body for Relay {
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AttemptFailure>>> {
         let relay = self.get_mut();
-        let Some(accounts) = &relay.accounts else { return Poll::Ready(None) };
-        if accounts.request.is_over() {
-            relay.cut_off();
-            return Poll::Ready(Some(match &mut relay.source {
-                Source::Events(events) => Ok(Frame::data(events.error_event(ApiError::ShuttingDown.body().into()))),
-                Source::Long(_) => Err(AttemptFailure::shutting_down()),
-            }));
-        }
-        let polled = match &mut relay.source {
-            Source::Events(events) => Pin::new(&mut **events).poll_next(cx),
-            Source::Long(long) => Pin::new(&mut **long).poll_next(cx),
-        };
-        match std::task::ready!(polled) {
-            Some(Ok(piece)) => {
-                relay.passed(&piece);
-                Poll::Ready(Some(Ok(Frame::data(piece))))
+        let frame = |piece| Poll::Ready(Some(Ok(Frame::data(piece))));
+        loop {
+            let Some(accounts) = &relay.accounts else { return Poll::Ready(None) };
+            let anthropic = accounts.request.is_anthropic();
+            if accounts.request.is_over() {
+                relay.cut_off();
+                return Poll::Ready(Some(match &mut relay.source {
+                    Source::Events(events) => Ok(Frame::data(events.error_event(ApiError::ShuttingDown.body().into()))),
+                    Source::Broken(_) => Ok(Frame::data(last_word(anthropic))),
+                    Source::Long(_) => Err(AttemptFailure::shutting_down()),
+                }));
             }
-            None => {
-                relay.ended();
-                Poll::Ready(None)
-            }
-            Some(Err(failure)) => {
-                relay.failed(&failure);
-                Poll::Ready(Some(match &mut relay.source {
-                    Source::Events(events) => Ok(Frame::data(events.error_event(told(&failure).into()))),
-                    Source::Long(_) => Err(failure),
-                }))
+            let polled = match &mut relay.source {
+                Source::Events(events) => ready!(Pin::new(&mut **events).poll_next(cx)),
+                Source::Long(long) => ready!(Pin::new(&mut **long).poll_next(cx)),
+                Source::Broken(broken) => {
+                    let resumed = ready!(broken.resuming.as_mut().poll(cx));
+                    return frame(relay.resumed(resumed));
+                }
+            };
+            match polled {
+                Some(Ok(piece)) => {
+                    let piece = relay.passed(piece);
+                    // Of a stream that goes on, the client has the beginning.
+                    if !piece.is_empty() {
+                        return frame(piece);
+                    }
+                }
+                None => {
+                    relay.ended();
+                    return Poll::Ready(None);
+                }
+                Some(Err(failure)) => {
+                    let Source::Events(events) = &mut relay.source else {
+                        relay.failed(&failure);
+                        return Poll::Ready(Some(Err(failure)));
+                    };
+                    let held = events.held_error();
+                    let told = held.unwrap_or_else(|| events.error_event(told(&failure).into()));
+                    if let Some(told) = relay.broke(&failure, told) {
+                        return frame(told);
+                    }
+                }
             }
         }
     }
+}
+
+/// A line that readers of events pass over.
+fn comment(name: &str, value: &[u8]) -> Bytes {
+    [b": ", name.as_bytes(), b": ", value, b"\n"].concat().into()
 }
 
 fn told(failure: &AttemptFailure) -> ErrorBody {
@@ -228,6 +362,12 @@ fn told(failure: &AttemptFailure) -> ErrorBody {
         param: None,
         code: Some(failure.kind.name().into()),
     }
+}
+
+/// The gateway ends while nobody answers.
+fn last_word(anthropic: bool) -> Bytes {
+    let error = ApiError::ShuttingDown.body();
+    if anthropic { downstream::error_event(&downstream::error(&error.into(), None)) } else { error.to_event() }
 }
 
 /// As the upstream counts, else what went by.

@@ -11,6 +11,7 @@ use witgate_core::openai::Usage;
 
 use super::execute::By;
 use super::receipt::Receipt;
+use super::resume::NotResumed;
 use crate::admission::Permit;
 use crate::api::auth::Caller;
 use crate::api::error::ApiError;
@@ -36,6 +37,9 @@ pub struct RequestRecord {
     cache: Option<Cached>,
     first_token: Option<Duration>,
     bytes: u64,
+    /// How often its stream broke and was gone on with.
+    resumes: usize,
+    not_resumed: Option<NotResumed>,
     ended: Ended,
     /// The right to be in flight; left when the answer has ended.
     permit: Option<Permit>,
@@ -80,6 +84,8 @@ impl RequestRecord {
             cache: None,
             first_token: None,
             bytes: 0,
+            resumes: 0,
+            not_resumed: None,
             permit: None,
             ended: Ended { status: CLIENT_GONE, outcome: RequestOutcome::Cancelled, usage: Usage::default() },
         }
@@ -167,6 +173,25 @@ impl RequestRecord {
         self.ended.usage = usage;
     }
 
+    /// Its stream broke, and another one goes on.
+    pub fn resumed(&mut self) {
+        self.resumes += 1;
+        if let Some(route) = self.route() {
+            route.metrics.stream_broke(RESUMED);
+        }
+    }
+
+    /// Its stream broke, and that is its end.
+    pub fn not_resumed(&mut self, why: NotResumed) {
+        if let NotResumed::Nobody(_, attempts) = why {
+            self.receipt.attempts = attempts;
+        }
+        self.not_resumed = Some(why);
+        if let Some(route) = self.route() {
+            route.metrics.stream_broke(why.label());
+        }
+    }
+
     /// The answer is complete.
     pub fn served(&mut self, status: StatusCode, usage: Usage) {
         self.ended = Ended { status: status.as_u16(), outcome: RequestOutcome::Served, usage };
@@ -178,6 +203,11 @@ impl RequestRecord {
         self.receipt.deployment = Some(Arc::from(&*hit.entry.deployment));
         self.ended =
             Ended { status: StatusCode::OK.as_u16(), outcome: RequestOutcome::Cached, usage: Usage::default() };
+    }
+
+    /// The answer broke off after it had begun; what it used has been told.
+    pub fn broke(&mut self, error: &'static str) {
+        self.broke_off(error, self.ended.usage);
     }
 
     /// The answer broke off after it had begun.
@@ -244,6 +274,8 @@ impl RequestRecord {
             latency,
             usage: self.ended.usage,
             bytes: self.bytes,
+            resumes: self.resumes,
+            not_resumed: self.not_resumed.map_or("", NotResumed::label),
         }
         .write();
     }
@@ -266,6 +298,8 @@ impl Drop for RequestRecord {
 
 /// What Anthropic's SDKs read.
 const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+/// What became of a stream that broke, beside [`NotResumed::label`].
+const RESUMED: &str = "resumed";
 const CACHE: HeaderName = HeaderName::from_static("x-witgate-cache");
 /// nginx's number for a client that did not wait.
 const CLIENT_GONE: u16 = 499;

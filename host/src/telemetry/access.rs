@@ -52,6 +52,10 @@ pub struct AccessLine<'a> {
     pub usage: Usage,
     /// Of the answer's body.
     pub bytes: u64,
+    /// How often its stream broke and was gone on with.
+    pub resumes: usize,
+    /// Why a stream that broke was not.
+    pub not_resumed: &'static str,
 }
 
 impl AccessLine<'_> {
@@ -85,6 +89,8 @@ impl AccessLine<'_> {
             tokens_out = self.usage.completion_tokens,
             tokens_cached = self.usage.cached_tokens,
             bytes = self.bytes,
+            resumes = (self.resumes > 0).then_some(self.resumes),
+            not_resumed = some(self.not_resumed),
             "request"
         );
     }
@@ -154,6 +160,8 @@ mod tests {
             latency: Duration::from_nanos(12_345_678),
             usage: Usage::default(),
             bytes: 0,
+            resumes: 0,
+            not_resumed: "",
         }
     }
 
@@ -183,6 +191,8 @@ mod tests {
             ttft: Some(Duration::from_micros(1500)),
             usage: Usage { prompt_tokens: Some(7), completion_tokens: Some(3), cached_tokens: Some(2) },
             bytes: 420,
+            resumes: 1,
+            not_resumed: "declined",
             ..nothing_known(&id)
         };
         let told = json!({
@@ -190,7 +200,8 @@ mod tests {
             "path": "/chat/completions", "status": 200, "outcome": "served", "key": "alice", "tenant": "team",
             "model": "gpt-4o", "route": "chat", "deployment": "gpt-4o@openai", "policy": "cheapest",
             "revision": "0123456789ab", "attempts": 2, "cache": "miss", "ttft_ms": 1.5, "latency_ms": 12.345,
-            "tokens_in": 7, "tokens_out": 3, "tokens_cached": 2, "bytes": 420,
+            "tokens_in": 7, "tokens_out": 3, "tokens_cached": 2, "bytes": 420, "resumes": 1,
+            "not_resumed": "declined",
         });
         assert_eq!(written(&line), told);
     }

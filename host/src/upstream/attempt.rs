@@ -8,7 +8,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, response};
 use witgate_core::config::Dialect;
 use witgate_core::dialect::Translated;
 use witgate_core::failure::{Diagnosis, Refusal};
-use witgate_core::openai::{Endpoint, ModelLiteral, Peek, RequestBody, UpstreamError, peek, rewrite};
+use witgate_core::openai::{Endpoint, ModelLiteral, Peek, RequestBody, UpstreamError, peek as peek_at, rewrite};
+use witgate_core::resume::continued;
 use witgate_core::vocabulary::FailureKind;
 
 use super::answer::AnswerBody;
@@ -158,8 +159,17 @@ fn request_body(
     let rewritten = |body: &Bytes, peek: &Peek| {
         let name = deployment.model.as_ref().map_or(call.requested_model, |model| &model.name);
         if let Some(Translated { body, dropped }) = passage.request(body, name, deployment.max_tokens)? {
-            return Ok((Bytes::from(body).into(), told(&dropped)));
+            return Ok((rest(call, deployment, passage, body.into())?.into(), told(&dropped)));
         }
+        let longer;
+        let (body, peek) = if call.so_far.is_some() {
+            let body = rest(call, deployment, passage, body.clone())?;
+            let peek = peek_at(&body, call.peek.endpoint).map_err(|error| cannot_go_on(&error.to_string()))?;
+            longer = (body, peek);
+            (&longer.0, &longer.1)
+        } else {
+            (body, peek)
+        };
         let body = match &deployment.model {
             Some(model) => rewrite::with_model(body, peek, &model.literal),
             None if *call.requested_model == *peek.model => body.clone().into(),
@@ -175,8 +185,22 @@ fn request_body(
         AttemptFailure::new(FailureKind::BadRequest, message)
     };
     let body = rewrite::with_overlay(call.body, overlay).map_err(|error| refused(error.to_string()))?;
-    let peeked = peek(&body, call.peek.endpoint).map_err(|error| refused(error.to_string()))?;
+    let peeked = peek_at(&body, call.peek.endpoint).map_err(|error| refused(error.to_string()))?;
     rewritten(&body, &peeked)
+}
+
+/// The body in the provider's dialect, asking for the rest of an answer if some of it is there.
+fn rest(call: &Call<'_>, deployment: &Deployment, passage: &Passage, body: Bytes) -> Result<Bytes, AttemptFailure> {
+    let Some(so_far) = &call.so_far else { return Ok(body) };
+    let text = str::from_utf8(&body).unwrap_or_default();
+    continued(text, passage.endpoint(), deployment.continuation, so_far)
+        .map(Bytes::from)
+        .ok_or_else(|| cannot_go_on("nothing says how its models do that; set `continuation` of the provider"))
+}
+
+fn cannot_go_on(why: &str) -> AttemptFailure {
+    let message = format!("this deployment cannot go on with an answer that another one began: {why}");
+    AttemptFailure::new(FailureKind::Unsupported, message)
 }
 
 /// Names of fields as a header.

@@ -39,6 +39,9 @@ pub struct Events {
     error: Option<Bytes>,
     /// An event was not JSON; what came before it has been handed out.
     garbage: bool,
+    /// Whether an error event is held back, and the one that was.
+    holds: bool,
+    held: Option<Bytes>,
     /// Longest time without a whole event, whatever else comes; none before the first.
     keep_alive: Option<Duration>,
     last_event: Instant,
@@ -63,6 +66,8 @@ impl Events {
             renamed: call.answer_model.map(Renamed::to),
             first: None,
             error: None,
+            holds: call.hold_errors,
+            held: None,
             garbage: false,
             keep_alive: None,
             last_event: Instant::now(),
@@ -83,6 +88,9 @@ impl Events {
             });
             let run = run.await;
             match (run, seen) {
+                (Some(Err(_)), Seen::Error) if events.held.is_some() => {
+                    return Err(events.flow.diagnosed(error.unwrap_or_else(|| diagnose_inside(b""))));
+                }
                 (Some(Err(failure)), _) => return Err(failure),
                 (None, _) | (_, Seen::Done) => {
                     let message = "the stream ended before its first event".to_owned();
@@ -128,6 +136,12 @@ impl Events {
         self.named(made.into())
     }
 
+    /// The event of the error that ended the stream, in the client's shape, where errors are held back: the client is
+    /// to get it if nobody goes on with the stream.
+    pub fn held_error(&mut self) -> Option<Bytes> {
+        self.held.take()
+    }
+
     /// The next run of events, empty when nothing is to be told of them; `None` at the end of the body.
     fn poll_run(
         &mut self,
@@ -136,7 +150,11 @@ impl Events {
     ) -> Poll<Option<Result<Bytes, AttemptFailure>>> {
         loop {
             if let Some(error) = self.error.take() {
-                return Poll::Ready(Some(Ok(error)));
+                if !self.holds {
+                    return Poll::Ready(Some(Ok(error)));
+                }
+                self.held = Some(error);
+                return Poll::Ready(Some(Err(AttemptFailure::in_stream())));
             }
             if self.garbage {
                 let message = "an event of the stream is not a JSON object".to_owned();
@@ -144,7 +162,7 @@ impl Events {
             }
             let (tally, error, translator) = (&mut self.tally, &mut self.error, &mut self.translator);
             let garbage = &mut self.garbage;
-            let passage = self.passage;
+            let (passage, holds) = (self.passage, self.holds);
             let mut made = Vec::new();
             let run = self.splitter.next_run(|event| {
                 let failed_before = tally.failed();
@@ -155,6 +173,12 @@ impl Events {
                     return false;
                 }
                 if let Some(translator) = translator {
+                    if holds && seen == Seen::Error {
+                        let mut told = Vec::new();
+                        translator.event(event, &mut told);
+                        *error = Some(told.into());
+                        return false;
+                    }
                     translator.event(event, &mut made);
                     return true;
                 }
@@ -163,7 +187,8 @@ impl Events {
                     Seen::Ping | Seen::Chunk | Seen::Done => true,
                     Seen::Garbage => false,
                     Seen::Error => {
-                        *error = in_shape(event, passage, tally.next_number());
+                        let told = in_shape(event, passage, tally.next_number());
+                        *error = told.or_else(|| holds.then(|| Bytes::copy_from_slice(event)));
                         error.is_none()
                     }
                 }

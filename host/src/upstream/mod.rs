@@ -36,7 +36,8 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use witgate_core::config::Config;
 use witgate_core::deployment::UpstreamModel;
-use witgate_core::openai::{ModelLiteral, Peek, response_id};
+use witgate_core::openai::{Endpoint, ModelLiteral, Peek, response_id};
+use witgate_core::resume::{Continuation, SoFar};
 use witgate_core::sse;
 
 pub use answer::{AnswerBody, Long};
@@ -45,6 +46,7 @@ pub(crate) use connect::chain;
 pub use discover::{DiscoverError, discover, models_of};
 pub use events::Events;
 pub use failure::AttemptFailure;
+use passage::Passage;
 pub use probe::Probed;
 pub use through::{Passed, Passing, Through};
 
@@ -69,6 +71,7 @@ struct Deployment {
     max_tokens: Option<u32>,
     /// Where small requests for embeddings wait for each other.
     batcher: Option<Batcher>,
+    continuation: Continuation,
 }
 
 /// A model's name at its provider.
@@ -97,6 +100,10 @@ pub struct Call<'a> {
     pub again: bool,
     /// JSON merge patch over the body; anything but an object is passed over.
     pub overlay: Option<&'a Value>,
+    /// What the client has of the answer already; the rest is asked for.
+    pub so_far: Option<SoFar<'a>>,
+    /// An error within the stream is not passed on: see [`Events::held_error`].
+    pub hold_errors: bool,
     /// The client's headers.
     pub client_headers: &'a HeaderMap,
     /// Instead of the provider's times, where they say something.
@@ -185,11 +192,31 @@ impl Upstreams {
             },
             max_tokens: configured.deployment.max_output_tokens,
             batcher: config.providers[configured.provider].embedding_batch.map(Batcher::new),
+            continuation: configured.continuation,
         });
         Self {
             providers: config.providers.iter().map(|configured| Provider::new(configured, before)).collect(),
             deployments: deployments.collect(),
         }
+    }
+
+    /// Whether a deployment can go on with an answer that another one began.
+    pub fn goes_on(&self, deployment: u32, asked: Endpoint) -> bool {
+        let Some(endpoint) = self.endpoint(deployment, asked) else { return false };
+        let continuation = self.deployments[deployment as usize].continuation;
+        endpoint == Endpoint::Completions || continuation != Continuation::Never
+    }
+
+    /// Whether it is asked to without the blanks at the end of what there is.
+    pub fn trims(&self, deployment: u32, asked: Endpoint) -> bool {
+        self.endpoint(deployment, asked).is_some_and(Endpoint::is_anthropic)
+    }
+
+    /// What the provider is asked for.
+    fn endpoint(&self, deployment: u32, asked: Endpoint) -> Option<Endpoint> {
+        let deployment = self.deployments.get(deployment as usize)?;
+        let passage = Passage::find(asked, self.providers[deployment.provider].manners).ok()?;
+        Some(passage.endpoint())
     }
 
     /// Closes connections that have been unused for longer than their provider's limit; to be called now and then.

@@ -11,7 +11,7 @@ pub enum Kind {
     OtherProvider,
     /// The prompt is too long: only a larger window helps.
     LargerWindow,
-    /// Trying again changes nothing: the request itself is wrong, its time is up, or its answer has begun.
+    /// Trying again changes nothing: the request itself is wrong, or its time is up.
     Final,
 }
 

@@ -38,10 +38,13 @@ fn the_settings_order_names_deployments() {
 }
 
 #[test]
-fn a_broken_stream_and_a_wrong_request_are_given_up() {
+fn another_one_goes_on_with_a_stream_that_broke_and_a_wrong_request_is_given_up() {
     let policy = policy("{}");
+    let next = policy.policy().reasons.next;
     let broken = FailedAttempt { tokens_sent: 3, ..failure(0, "cut") };
-    assert_eq!(policy.ask().after_failure(&[broken]), Ok(Verdict::Abstain));
+    assert_eq!(policy.ask().after_failure(&[broken]), Ok(plan(1, 0.0, next)));
+    let over = FailedAttempt { tokens_sent: 3, ..failure(0, "deadline") };
+    assert_eq!(policy.ask().after_failure(&[over]), Ok(Verdict::Abstain));
     assert_eq!(policy.ask().after_failure(&[failure(0, "bad-request")]), Ok(Verdict::Abstain));
 }
 

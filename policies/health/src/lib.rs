@@ -1,4 +1,4 @@
-//! Leaves out the candidates that are failing.
+//! Leaves out the candidates that are failing, or have no room.
 
 pub mod rank;
 
@@ -8,12 +8,13 @@ use witgate_sdk::{About, Ask, Filter, Policy, Setup, Signal, register};
 use rank::Health;
 
 /// Goes by the host's breakers: leaves out who is open or cools down, and lets one request at a time try who is
-/// half-open.
+/// half-open. Who carries out as many requests as it may is left out while another has room.
 #[derive(Debug)]
 pub struct HealthFilter {
     panic_share: f64,
     cooldown: Signal,
     breaker: Signal,
+    free: Signal,
 }
 
 #[derive(Default, Deserialize)]
@@ -23,20 +24,31 @@ struct Settings {
 }
 
 impl Policy for HealthFilter {
-    const ABOUT: About = About::new("health", env!("CARGO_PKG_VERSION"), "Leaves out the candidates that are failing.")
-        .with_settings(include_str!("../settings.schema.json"));
+    const ABOUT: About =
+        About::new("health", env!("CARGO_PKG_VERSION"), "Leaves out the candidates that are failing, or have no room.")
+            .with_settings(include_str!("../settings.schema.json"));
 
     fn configure(setup: &mut Setup) -> Result<Self, String> {
         let Settings { panic_share } = setup.settings()?;
-        Ok(Self { panic_share, cooldown: setup.signal("cooldown-ms"), breaker: setup.signal("breaker-state") })
+        Ok(Self {
+            panic_share,
+            cooldown: setup.signal("cooldown-ms"),
+            breaker: setup.signal("breaker-state"),
+            free: setup.signal("free-slots"),
+        })
     }
 }
 
 impl Filter for HealthFilter {
     fn keep(&self, ask: &Ask) -> Result<Vec<u32>, String> {
-        let health = Health { cooldown: ask.signal(self.cooldown), breaker: ask.signal(self.breaker) };
+        let health = Health {
+            cooldown: ask.signal(self.cooldown),
+            breaker: ask.signal(self.breaker),
+            free: ask.signal(self.free),
+        };
         // Nearly always all are well: then nothing is put together.
-        if ask.rows().all(|row| health.cooldown[row] == 0.0 && health.breaker[row] == 0.0) {
+        let is_well = |row: usize| health.cooldown[row] == 0.0 && health.breaker[row] == 0.0 && health.has_room(row);
+        if ask.rows().all(is_well) {
             return Ok(ask.candidates().to_vec());
         }
         let rows = rank::keep(&health, ask.request.attempt, self.panic_share);
@@ -61,6 +73,8 @@ mod tests {
         assert_eq!(ask.keep().unwrap(), [1]);
         let cooling = policy.ask().signal("cooldown-ms", &[0.0, 1.0, 0.0]);
         assert_eq!(cooling.keep().unwrap(), [0, 2]);
+        let full = policy.ask().signal("free-slots", &[0.0, 3.0, 0.0]);
+        assert_eq!(full.keep().unwrap(), [1]);
     }
 
     #[test]

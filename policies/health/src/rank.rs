@@ -7,6 +7,8 @@ pub struct Health<'a> {
     pub cooldown: &'a [f64],
     /// 0 closed, 1 half-open with room for a trial, 2 open.
     pub breaker: &'a [f64],
+    /// Requests that it could begin at once.
+    pub free: &'a [f64],
 }
 
 /// How a candidate is.
@@ -30,18 +32,32 @@ impl Health<'_> {
             _ => State::Out,
         }
     }
+
+    /// Whether a request would not have to wait there.
+    pub fn has_room(&self, row: usize) -> bool {
+        self.free[row] >= 1.0
+    }
 }
 
 /// The rows to keep, never none, after so many failures of the request. A decision about a new request that finds a
 /// candidate on trial is the trial: nobody but the router would otherwise know whether it is ever chosen. A request that
 /// has failed already is not sent to one while others are well; where it has failed more often than there are any, they
-/// have had their turn, and whoever is left may have his.
+/// have had their turn, and whoever is left may have his. Of those that come into question, the full ones are left out
+/// while another has room; when all are full, whom to wait for is the router's business.
 pub fn keep(health: &Health, failures: u32, panic_share: f64) -> Vec<usize> {
+    let mut rows = by_health(health, failures, panic_share);
+    if rows.iter().any(|row| health.has_room(*row)) {
+        rows.retain(|row| health.has_room(*row));
+    }
+    rows
+}
+
+fn by_health(health: &Health, failures: u32, panic_share: f64) -> Vec<usize> {
     let rows = || 0..health.breaker.len();
     let are = |wanted| rows().filter(|row| health.state(*row) == wanted).collect::<Vec<_>>();
     let on_trial = are(State::OnTrial);
     if failures == 0
-        && let Some(row) = on_trial.first()
+        && let Some(row) = on_trial.iter().find(|row| health.has_room(**row))
     {
         return vec![*row];
     }
@@ -59,7 +75,7 @@ mod tests {
     use super::*;
 
     fn kept(cooldown: &[f64], breaker: &[f64], failures: u32) -> Vec<usize> {
-        keep(&Health { cooldown, breaker }, failures, 0.0)
+        keep(&Health { cooldown, breaker, free: &[9.0; 4] }, failures, 0.0)
     }
 
     #[test]
@@ -91,9 +107,20 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_sent_to_the_full_while_another_has_room() {
+        let kept = |breaker: &[f64], free: &[f64]| keep(&Health { cooldown: &[0.0; 3], breaker, free }, 0, 0.0);
+        assert_eq!(kept(&[0.0; 3], &[0.0, 1.0, 5.0]), [1, 2]);
+        assert_eq!(kept(&[0.0; 3], &[0.0, 1.0, 0.0]), [1]);
+        assert_eq!(kept(&[0.0; 3], &[0.0; 3]), [0, 1, 2], "when all are full, the router says whom to wait for");
+        assert_eq!(kept(&[0.0, 2.0, 0.0], &[0.0, 5.0, 0.0]), [0, 2], "room at one that is down is none");
+        assert_eq!(kept(&[0.0, 1.0, 0.0], &[0.0, 0.0, 1.0]), [2], "no trial at one that is full");
+        assert_eq!(kept(&[0.0, 1.0, 0.0], &[0.0, 1.0, 1.0]), [1]);
+    }
+
+    #[test]
     fn panic_begins_at_its_share() {
         let breaker = [0.0, 2.0, 2.0, 2.0];
-        let health = Health { cooldown: &[0.0; 4], breaker: &breaker };
+        let health = Health { cooldown: &[0.0; 4], breaker: &breaker, free: &[9.0; 4] };
         assert_eq!(keep(&health, 0, 0.24), [0]);
         assert_eq!(keep(&health, 0, 0.25), [0, 1, 2, 3]);
     }

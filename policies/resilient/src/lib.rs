@@ -145,8 +145,8 @@ impl Resilient {
         let kind = self.kinds.get(failed.kind as usize).copied().unwrap_or(Kind::Final);
         Failure {
             target: failed.target,
-            // Once the client has begun to read an answer, another one cannot be put in its place.
-            kind: if failed.tokens_sent > 0 { Kind::Final } else { kind },
+            // A stream that broke too: whoever is named goes on with it, and only who can is offered.
+            kind,
             retry_after_ms: failed.retry_after_ms,
         }
     }

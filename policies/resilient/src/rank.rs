@@ -19,7 +19,7 @@ pub enum Kind {
     TooLong,
     /// A content filter refused: only whom the operator names.
     Filtered,
-    /// Trying again changes nothing: the request itself is wrong, its time is up, or its answer has begun.
+    /// Trying again changes nothing: the request itself is wrong, or its time is up.
     Final,
 }
 

@@ -57,10 +57,20 @@ fn a_pause_before_the_same_again_is_random_and_bounded() {
 }
 
 #[test]
-fn a_broken_stream_and_a_wrong_request_are_given_up() {
+fn another_one_goes_on_with_a_stream_that_broke() {
     let policy = policy("{}");
-    let broken = FailedAttempt { tokens_sent: 3, ..failure(0, "cut") };
-    assert_eq!(ask(&policy).after_failure(&[broken]), Ok(Verdict::Abstain));
+    let next = policy.policy().reasons.next;
+    for kind in ["cut", "stalled", "error-in-stream"] {
+        let broken = FailedAttempt { tokens_sent: 3, ..failure(0, kind) };
+        assert_eq!(ask(&policy).after_failure(&[broken]), Ok(plan(1, 0.0, next)), "{kind}");
+    }
+    let over = FailedAttempt { tokens_sent: 3, ..failure(0, "deadline") };
+    assert_eq!(ask(&policy).after_failure(&[over]), Ok(Verdict::Abstain));
+}
+
+#[test]
+fn a_wrong_request_is_given_up() {
+    let policy = policy("{}");
     assert_eq!(ask(&policy).after_failure(&[failure(0, "bad-request")]), Ok(Verdict::Abstain));
     assert_eq!(ask(&policy).after_failure(&[failure(0, "content-policy")]), Ok(Verdict::Abstain));
 }

@@ -14,14 +14,14 @@ use tokio::task::JoinSet;
 use crate::wire::{self, Chunks, Framing, Head, bad};
 
 /// A chat request of 0.27 kB, whole.
-pub(crate) const CHAT: Request = Request { path: CHAT_PATH, body: CHAT_BODY };
+pub(crate) const CHAT: Request = Request::to_gateway(CHAT_BODY);
 /// The same, asking for a stream.
-pub(crate) const STREAM: Request = Request { path: CHAT_PATH, body: STREAM_BODY };
+pub(crate) const STREAM: Request = Request::to_gateway(STREAM_BODY);
 
 /// To the route whose policy runs away.
-pub(crate) const RUNAWAY: Request = Request { path: CHAT_PATH, body: RUNAWAY_BODY };
+pub(crate) const RUNAWAY: Request = Request::to_gateway(RUNAWAY_BODY);
 /// For the embedding of one sentence.
-pub(crate) const EMBEDDING: Request = Request { path: "/v1/embeddings", body: EMBEDDING_BODY };
+pub(crate) const EMBEDDING: Request = Request { path: "/v1/embeddings", body: EMBEDDING_BODY, status: 200 };
 
 /// 270 bytes.
 pub(crate) const CHAT_BODY: &str = r#"{"model":"bench","messages":[{"role":"system","content":"You are a helpful assistant. Answer briefly and say when you are not sure."},{"role":"user","content":"What is the quickest way to find out which of several servers will answer first?"}],"max_tokens":256,"temperature":0.7}"#;
@@ -36,13 +36,19 @@ const RUNAWAY_BODY: &str =
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request {
-    path: &'static str,
-    body: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) body: &'static str,
+    /// What is a good answer.
+    pub(crate) status: u16,
 }
 
 impl Request {
+    pub(crate) const fn to_gateway(body: &'static str) -> Self {
+        Self { path: CHAT_PATH, body, status: 200 }
+    }
+
     fn bytes(self) -> Vec<u8> {
-        let Self { path, body } = self;
+        let Self { path, body, .. } = self;
         let length = body.len();
         format!(
             "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n\
@@ -89,7 +95,7 @@ impl Connection {
     /// Asks, and reads the whole answer.
     ///
     /// # Errors
-    /// When the answer is not a complete one with status 200.
+    /// When the answer is not a complete one with the status that is wanted.
     pub(crate) async fn ask(&mut self, request: Request) -> io::Result<Answer> {
         let bytes = request.bytes();
         self.received.clear();
@@ -108,7 +114,7 @@ impl Connection {
         };
         let whole = sent.elapsed();
         let lines = &self.received[..head.length];
-        if wire::status(lines) != Some(200) {
+        if wire::status(lines) != Some(request.status) {
             return Err(bad(&String::from_utf8_lossy(&self.received)));
         }
         let policy = wire::header(lines, "x-witgate-policy").map(Box::from);

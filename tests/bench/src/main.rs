@@ -17,6 +17,7 @@ mod client;
 mod cores;
 mod decision;
 mod embeddings;
+mod failover;
 mod failures;
 mod gateway;
 mod report;
@@ -101,6 +102,13 @@ enum Command {
         #[command(flatten)]
         place: gateway::Place,
     },
+    /// What a failover before the first byte adds to the failed attempt's own time
+    Failover {
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        place: gateway::Place,
+    },
     /// Small requests for embeddings, each by itself and sent as one, at a real llama.cpp server
     Embeddings {
         #[command(flatten)]
@@ -162,6 +170,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             output.keep(&LocalSet::new().block_on(&runtime, bounds::run(&gateway.place, output.quick))?)?;
             output
                 .keep(&LocalSet::new().block_on(&runtime, failures::run(&failures, &gateway.place, output.quick))?)?;
+            output.keep(&LocalSet::new().block_on(&runtime, failover::run(&gateway.place, output.quick))?)?;
             let embeddings = embeddings::run(&embeddings, &gateway.place, output.quick);
             output.keep(&LocalSet::new().block_on(&runtime, embeddings)?)
         }
@@ -178,6 +187,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Failures { output, options, place } => {
             output.keep(&LocalSet::new().block_on(&runtime, failures::run(&options, &place, output.quick))?)
+        }
+        Command::Failover { output, place } => {
+            output.keep(&LocalSet::new().block_on(&runtime, failover::run(&place, output.quick))?)
         }
         Command::Embeddings { output, options, place } => {
             output.keep(&LocalSet::new().block_on(&runtime, embeddings::run(&options, &place, output.quick))?)

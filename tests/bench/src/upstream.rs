@@ -1,7 +1,7 @@
 //! A model server that answers at once: the same chat completion, or the same stream of 50 chunks.
 //!
 //! As cheap as it can be on one thread, so that it takes little of the core that it shares with the load. Each chunk
-//! of a stream is a write of its own, as a model's tokens are.
+//! of a stream is a write of its own, as a model's tokens are. Below [`FAIL`] every answer is a 503.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,6 +17,9 @@ use crate::wire::{Framing, Head, bad, header};
 pub(crate) const CHUNKS: usize = 50;
 /// Bytes of an answer's body.
 const ANSWER: usize = 636;
+
+/// The path below which everything fails, at once.
+pub(crate) const FAIL: &str = "/fail";
 
 /// How long the mock takes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,7 +64,9 @@ async fn converse(mut socket: TcpStream, texts: &'static Texts, pace: Pace) -> i
         let streams = memchr::memmem::find(body, b"\"stream\":true").is_some();
         let last = header(head, "connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         wait(pace.first).await;
-        if streams {
+        if is_below(head, FAIL) {
+            socket.write_all(texts.failure.as_bytes()).await?;
+        } else if streams {
             socket.write_all(texts.stream_head.as_bytes()).await?;
             for (number, event) in texts.events.iter().enumerate() {
                 if number > 0 {
@@ -79,6 +84,12 @@ async fn converse(mut socket: TcpStream, texts: &'static Texts, pace: Pace) -> i
         }
         buffer.drain(..request.end);
     }
+}
+
+/// Whether the request's path begins like this.
+fn is_below(head: &[u8], folder: &str) -> bool {
+    let path = head.splitn(3, |byte| *byte == b' ').nth(1).unwrap_or_default();
+    path.strip_prefix(folder.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 /// Where a request in the buffer ends.
@@ -112,6 +123,7 @@ async fn wait(time: Duration) {
 /// Everything that the mock says, ready to be written.
 struct Texts {
     answer: String,
+    failure: String,
     stream_head: String,
     events: Vec<String>,
 }
@@ -129,6 +141,10 @@ impl Texts {
             answer: format!(
                 "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
             ),
+            failure: format!(
+                "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{BUSY}",
+                BUSY.len()
+            ),
             stream_head: "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n\
                           transfer-encoding: chunked\r\n\r\n"
                 .to_owned(),
@@ -136,6 +152,8 @@ impl Texts {
         }
     }
 }
+
+const BUSY: &str = r#"{"error":{"message":"busy","type":"server_error","param":null,"code":null}}"#;
 
 /// A chat completion of exactly [`ANSWER`] bytes.
 fn answer_body() -> String {
@@ -170,6 +188,13 @@ mod tests {
         assert_eq!(body.len(), ANSWER);
         let parsed: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!(parsed["choices"][0]["finish_reason"], "stop");
+    }
+
+    #[test]
+    fn what_is_below_a_folder_is_told_from_what_begins_alike() {
+        assert!(is_below(b"POST /fail/chat/completions HTTP/1.1\r\n", FAIL));
+        assert!(!is_below(b"POST /failure/chat HTTP/1.1\r\n", FAIL));
+        assert!(!is_below(b"POST /v1/fail/chat HTTP/1.1\r\n", FAIL));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use witgate_tests::gateway::metric_in;
-use witgate_tests::{CHAT, Upstream, eventually, gateway, upstream};
+use witgate_tests::{CHAT, Upstream, eventually, gateway, guests, upstream};
 
 use crate::program::Serving;
 
@@ -16,11 +16,15 @@ const ASK_STREAM: &str = r#"{"model":"fast","messages":[],"stream":true}"#;
 
 /// The line of the log that the request left.
 async fn line(gateway: &Serving, id: &str) -> Value {
-    eventually("it is logged", async || gateway.log().contains(&format!("\"{id}\""))).await;
-    let log = gateway.log();
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut lines = lines.filter(|line| line["request_id"] == id && line["message"] == "request");
-    lines.next().unwrap_or_else(|| panic!("{log}"))
+    let mut found = None;
+    eventually("it is logged", async || {
+        let log = gateway.log();
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        found = lines.find(|line| line["request_id"] == id && line["message"] == "request");
+        found.is_some()
+    })
+    .await;
+    found.unwrap()
 }
 
 /// How long it takes until the upstream is let go.
@@ -120,4 +124,52 @@ async fn in_the_queue() {
     assert_eq!(ended(&line(&gateway, "deployment").await), (&json!(499), &json!("cancelled")));
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     assert_eq!((metric(depth).await, metric("witgate_queue_depth").await, a.hits()), (0.0, 0.0, 1));
+}
+
+#[tokio::test]
+async fn while_a_slow_policy_decides() {
+    let a = upstream().silent().start().await;
+    let chain = json!([{"use": "misbehave", "settings": {"how": "loop", "on_max_tokens": 666}}]);
+    let config = json!({
+        "routes": {"fast": {"policies": chain}},
+        "policies": {"rules": {"misbehave": {"deadline": "500ms", "crash": {"failures": 1000}}}},
+    });
+    let gateway = gateway().model("fast", [&a]).policy_file("misbehave", guests::MISBEHAVE).config(config);
+    let gateway = Serving::start(&gateway.write()).await;
+    let body = r#"{"model":"fast","messages":[],"max_tokens":666}"#;
+    // on the worker that serves the connection; then, since it was late, beside the workers
+    for id in ["on-the-worker", "beside-it"] {
+        let begun = gateway.request("POST", CHAT).header("x-request-id", id).json(body).begin().await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(begun);
+        let started = Instant::now();
+        assert_eq!(ended(&line(&gateway, id).await), (&json!(499), &json!("cancelled")), "{id}");
+        // what the policy decides meanwhile reaches the upstream for a moment at most
+        let_go(&a).await;
+        assert!(started.elapsed() < Duration::from_millis(1500), "{id}: {:?}", started.elapsed());
+    }
+    let metrics = gateway.request("GET", "/metrics").send().await;
+    let metric = |series| metric_in(metrics.body_text(), series);
+    assert_eq!((metric(r#"witgate_in_flight{deployment="fast@a"}"#), metric("witgate_body_bytes")), (0.0, 0.0));
+}
+
+#[tokio::test]
+async fn between_two_attempts() {
+    let a = upstream().status(503).header("retry-after", "1").start().await;
+    let one = json!({"deployments": {"fast@a": {"max_concurrency": 1}}});
+    let gateway = gateway().policies(&["in-order", "resilient"]).model("fast", [&a]).config(one);
+    let gateway = Serving::start(&gateway.write()).await;
+    let begun = gateway.request("POST", CHAT).header("x-request-id", "pause").json(ASK).begin().await;
+    eventually("the first attempt fails", async || gateway.log().contains("attempt failed")).await;
+    drop(begun);
+    let started = Instant::now();
+    assert_eq!(ended(&line(&gateway, "pause").await), (&json!(499), &json!("cancelled")));
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!(a.hits(), 1, "nobody asks again for a client that has left");
+    let metrics = gateway.request("GET", "/metrics").send().await;
+    assert_eq!(metric_in(metrics.body_text(), r#"witgate_in_flight{deployment="fast@a"}"#), 0.0);
+    // the place is free: without a client that leaves, the second attempt is made
+    let answer = gateway.request("POST", CHAT).json(ASK).send().await;
+    assert_eq!((answer.status, answer.attempts(), a.hits()), (503, Some("2"), 3));
 }

@@ -33,6 +33,7 @@ mod program;
 mod reload;
 mod resilience;
 mod responses;
+mod resume;
 mod routes;
 mod sandbox;
 mod stream;

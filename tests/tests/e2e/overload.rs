@@ -253,3 +253,22 @@ async fn a_stream_of_http2_that_nobody_reads_frees_the_slot() {
     curl.kill().unwrap();
     curl.wait().unwrap();
 }
+
+#[tokio::test]
+async fn health_sends_nothing_to_the_full_while_another_has_room() {
+    let (a, b) = (slow().await, slow().await);
+    let one = json!({"max_concurrency": 1});
+    let limits = json!({"deployments": {"fast@a": one, "fast@b": one}});
+    let gateway = gateway().policies(&["health", "in-order"]).model("fast", [&a, &b]).config(limits).start().await;
+    let first = begin(&gateway).await;
+    eventually("it runs", async || a.hits() == 1).await;
+    let second = begin(&gateway).await;
+    eventually("the second goes where there is room", async || b.hits() == 1).await;
+    // when all are full, one is waited for
+    let third = begin(&gateway).await;
+    waiting(&gateway, r#"witgate_deployment_queue_depth{deployment="fast@a"}"#, 1.0).await;
+    for (begun, deployment) in [(first, "fast@a"), (second, "fast@b"), (third, "fast@a")] {
+        let answer = begun.answer().await;
+        assert_eq!((answer.status, answer.deployment()), (200, Some(deployment)));
+    }
+}

@@ -4,6 +4,7 @@ use super::findings::Findings;
 use super::model::{Config, ModelPattern, RouteCache};
 use super::problem::KeyPath;
 use super::tree::Node;
+use crate::resume::Continuation;
 use crate::routes::glob;
 
 /// Reports everything that is never reached or has no effect.
@@ -114,6 +115,18 @@ fn unreachable(config: &Config, findings: &mut Findings<'_>) {
 
 /// Settings that nothing looks at.
 fn without_effect(config: &Config, findings: &mut Findings<'_>) {
+    for route in config.routes.iter().filter(|route| route.resume) {
+        let fallbacks = route.fallbacks.iter().filter_map(|place| config.routes.get(*place));
+        let mut offered = fallbacks.flat_map(|route| &route.deployments).chain(&route.deployments);
+        let goes_on = |number: &u32| config.deployments[*number as usize].continuation != Continuation::Never;
+        if !offered.any(goes_on) {
+            findings.warning(
+                &route_path(&route.name).key("resume"),
+                "no deployment of this route can go on with a chat's answer that another one began",
+                "set `continuation` of their providers, if they can",
+            );
+        }
+    }
     let rules = config.policies.rules.iter().map(|(name, _)| ("rules", name));
     let supply = config.policies.supply.policies.keys().map(|name| ("supply", name));
     for (section, name) in rules.chain(supply) {

@@ -14,6 +14,7 @@ use crate::config::{Secret, Supply};
 use crate::deployment::Deployment;
 use crate::dialect::{OnLoss, OutputLimit};
 use crate::openai::Endpoint;
+use crate::resume::Continuation;
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -196,6 +197,8 @@ pub struct Provider {
     pub usage_unasked: bool,
     /// What is done about what its dialect cannot say. Default: demands are refused, hints are left out.
     pub on_loss: OnLoss,
+    /// How its models go on with an answer that another one began. Default: by dialect.
+    pub continuation: Continuation,
     /// What it calls the longest answer, where a request is made for it. Default: `max_completion_tokens` at OpenAI
     /// itself, `max_tokens` anywhere else.
     pub output_limit: OutputLimit,
@@ -322,6 +325,8 @@ pub struct ConfiguredDeployment {
     pub deployment: Arc<Deployment>,
     /// Place in [`Config::providers`].
     pub provider: usize,
+    /// How it goes on with an answer that another one began. Default: as its provider.
+    pub continuation: Continuation,
 }
 
 /// A policy chain over some deployments.
@@ -352,6 +357,8 @@ pub struct Route {
     pub first_byte_timeout: Option<Duration>,
     /// Whether a request may be sent again that may have been carried out. Default true.
     pub idempotent: bool,
+    /// Whether a stream that broke is gone on with. Default false.
+    pub resume: bool,
     /// Overrides [`Provider::first_token_timeout`].
     pub first_token_timeout: Option<Duration>,
     /// Overrides [`Provider::idle_timeout`].

@@ -9,6 +9,7 @@ use super::model::{Dialect, KeyHeader};
 use super::raw::RawPreset;
 use crate::dialect::OutputLimit;
 use crate::openai::Endpoint;
+use crate::resume::Continuation;
 
 /// A service.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,8 @@ pub struct Preset {
     pub usage_unasked: bool,
     /// Whether it is a server that one runs oneself: a call costs time, and no money.
     pub local: bool,
+    /// How its models go on with an answer that another one began.
+    pub continuation: Continuation,
     /// What else to know.
     pub note: &'static str,
     /// Where this is from.
@@ -67,6 +70,7 @@ const HOSTED: Preset = Preset {
     responses: false,
     usage_unasked: false,
     local: false,
+    continuation: Continuation::Never,
     note: "",
     source: "",
 };
@@ -118,7 +122,9 @@ pub static PRESETS: [Preset; 17] = [
         key: Some("ANTHROPIC_API_KEY"),
         key_header: KeyHeader::XApiKey,
         lacks: &[Endpoint::Completions, Endpoint::Embeddings],
-        note: "Chat completions are translated.",
+        continuation: Continuation::Message,
+        note: "Chat completions are translated. Models since Opus 4.6 refuse to go on with an answer: say \
+               `continuation: none` for their deployments.",
         source: "platform.claude.com/docs/en/api/messages",
         ..HOSTED
     },
@@ -156,6 +162,7 @@ pub static PRESETS: [Preset; 17] = [
         key: Some("MISTRAL_API_KEY"),
         lacks: &[Endpoint::Completions],
         usage_unasked: true,
+        continuation: Continuation::Prefix,
         note: "`seed` is called `random_seed`; streams have their usage unasked, and `stream_options` is refused.",
         source: "docs.mistral.ai/api",
         ..HOSTED
@@ -169,6 +176,7 @@ pub static PRESETS: [Preset; 17] = [
         key: Some("GROQ_API_KEY"),
         lacks: &[Endpoint::Completions, Endpoint::Embeddings],
         responses: true,
+        continuation: Continuation::Message,
         note: "Refuses `logprobs`, `top_logprobs`, `logit_bias`, `messages[].name` and `n` above 1.",
         source: "console.groq.com/docs/openai",
         ..HOSTED
@@ -203,6 +211,7 @@ pub static PRESETS: [Preset; 17] = [
         address: "https://openrouter.ai/api/v1",
         key: Some("OPENROUTER_API_KEY"),
         responses: true,
+        continuation: Continuation::Message,
         note: "Which parameters work depends on the model.",
         source: "openrouter.ai/docs/api-reference/overview",
         ..HOSTED
@@ -228,6 +237,7 @@ pub static PRESETS: [Preset; 17] = [
     // an answer that its limit ended says `completed` (seen at build b11549).
     Preset {
         responses: false,
+        continuation: Continuation::Message,
         ..local(
             "llama-cpp",
             "llama.cpp",
@@ -250,22 +260,28 @@ pub static PRESETS: [Preset; 17] = [
             "llama-cpp-python.readthedocs.io/en/latest/server",
         )
     },
-    local(
-        "vllm",
-        "vLLM",
-        "Qwen/Qwen3-8B",
-        "http://127.0.0.1:8000/v1",
-        "Serves one task: a generating model has no embeddings.",
-        "docs.vllm.ai/en/stable/serving/openai_compatible_server",
-    ),
-    local(
-        "sglang",
-        "SGLang",
-        "Qwen/Qwen3-8B",
-        "http://127.0.0.1:30000/v1",
-        "",
-        "docs.sglang.ai/basic_usage/openai_api",
-    ),
+    Preset {
+        continuation: Continuation::FinalMessage,
+        ..local(
+            "vllm",
+            "vLLM",
+            "Qwen/Qwen3-8B",
+            "http://127.0.0.1:8000/v1",
+            "Serves one task: a generating model has no embeddings.",
+            "docs.vllm.ai/en/stable/serving/openai_compatible_server",
+        )
+    },
+    Preset {
+        continuation: Continuation::FinalMessage,
+        ..local(
+            "sglang",
+            "SGLang",
+            "Qwen/Qwen3-8B",
+            "http://127.0.0.1:30000/v1",
+            "",
+            "docs.sglang.ai/basic_usage/openai_api",
+        )
+    },
     Preset {
         lacks: &[Endpoint::Embeddings],
         responses: false,
@@ -288,6 +304,15 @@ pub static PRESETS: [Preset; 17] = [
     ),
 ];
 
+fn continuation(continuation: Continuation) -> String {
+    match continuation {
+        Continuation::Never => "no".to_owned(),
+        Continuation::Message | Continuation::FinalMessage | Continuation::Prefix => {
+            format!("`{}`", continuation.name())
+        }
+    }
+}
+
 /// The text of `docs/providers.md`.
 pub fn markdown() -> String {
     let mut text = String::from(INTRODUCTION);
@@ -296,13 +321,14 @@ pub fn markdown() -> String {
         let served = |endpoint| if preset.lacks.contains(&endpoint) { "no" } else { "yes" };
         let _ = writeln!(
             text,
-            "| `{}` | {} | `{}` | {key} | {} | {} | {} | {} | [source](https://{}) |",
+            "| `{}` | {} | `{}` | {key} | {} | {} | {} | {} | {} | [source](https://{}) |",
             preset.name,
             preset.title,
             preset.address,
             served(Endpoint::Completions),
             served(Endpoint::Embeddings),
             if preset.responses { "yes" } else { "translated" },
+            continuation(preset.continuation),
             preset.note,
             preset.source
         );
@@ -338,8 +364,11 @@ else. A request for an endpoint that the service does not have is refused withou
 All serve chat completions. Clients may ask any of them for chat completions, for Responses, or in Anthropic's dialect; \
 `responses` of a provider says otherwise whether it has Responses.
 
-| preset | service | address | key | completions | embeddings | responses | note | |
-|---|---|---|---|---|---|---|---|---|
+\"Goes on\" is how a chat's answer that another deployment began is gone on with where a route has `resume`; completions \
+are gone on with anywhere.
+
+| preset | service | address | key | completions | embeddings | responses | goes on | note | |
+|---|---|---|---|---|---|---|---|---|---|
 ";
 
 const TRANSLATION: &str = "

@@ -227,6 +227,12 @@ pub(super) struct RawProvider {
     /// out. What was left out is named in the answer's header `x-witgate-dropped`.
     #[schemars(extend("default" = "refuse-demands"))]
     pub(super) on_loss: Option<RawOnLoss>,
+    /// How its models go on with an answer that another deployment began, where a route has `resume`.
+    /// `assistant-message`: they go on with a last message of the assistant's (llama.cpp, older models of Anthropic's);
+    /// `continue-final-message`: if the request says so in the field of that name (vLLM, SGLang); `prefix`: if the
+    /// message says `prefix: true` (Mistral); `none`: they would begin anew. Without it: the preset's; else
+    /// `assistant-message` for `anthropic`, and `none` for others. Completions are gone on with anywhere.
+    pub(super) continuation: Option<RawContinuation>,
     /// For making a connection, TLS included.
     #[schemars(extend("default" = "5s"))]
     pub(super) connect_timeout: Option<DurationText>,
@@ -300,6 +306,16 @@ pub(super) enum RawOnLoss {
     Drop,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Continuation", inline)]
+pub(super) enum RawContinuation {
+    None,
+    AssistantMessage,
+    ContinueFinalMessage,
+    Prefix,
+}
+
 /// How a provider of the dialect `demo` behaves.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -355,6 +371,8 @@ pub(super) struct RawDeployment {
     /// Largest answer in tokens.
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub(super) max_output_tokens: Option<u64>,
+    /// Instead of the provider's `continuation`.
+    pub(super) continuation: Option<RawContinuation>,
 }
 
 /// Prices in USD for a million tokens.
@@ -411,6 +429,13 @@ pub(super) struct RawRoute {
     /// the tokens of the first. `false` also switches hedging off: for upstreams that act, or bill by the call.
     #[schemars(extend("default" = true))]
     pub(super) idempotent: Option<bool>,
+    /// Whether a stream that breaks after the client has begun to read it is gone on with, where the policies name a
+    /// deployment for that: the text so far is sent along, and the client reads one answer. Only deployments that can go
+    /// on are offered (`continuation`). Not for answers with tools, a format, several choices, log probabilities, audio
+    /// or reasoning; the header `x-witgate-resume` says so. What was sent is kept in memory, up to 1MiB of text and the
+    /// request's body.
+    #[schemars(extend("default" = false))]
+    pub(super) resume: Option<bool>,
     /// Instead of the provider's `first_token_timeout`. Without it: the route's `first_byte_timeout`, else the
     /// provider's.
     pub(super) first_token_timeout: Option<DurationText>,

@@ -9,46 +9,51 @@ use serde_json::value::RawValue;
 use crate::openai::json::Kind;
 
 /// An object's members, in their order.
-pub(super) struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
     /// `None` when the text is not an object.
-    pub(super) fn parse(text: &'a str) -> Option<Self> {
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 
     /// `None` when the value is not an object.
-    pub(super) fn of(value: &'a RawValue) -> Option<Self> {
+    pub(crate) fn of(value: &'a RawValue) -> Option<Self> {
         Self::parse(value.get())
     }
 
     /// Every member that is not null.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.0.iter().filter(|(_, value)| kind(value) != Kind::Null).map(|(key, value)| (&**key, *value))
     }
 
+    /// Every member, those that are null too.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(key, value)| (&**key, *value))
+    }
+
     /// The last one of this name, unless it is null.
-    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().rfind(|(key, _)| key == name).map(|(_, value)| *value).filter(|value| kind(value) != Kind::Null)
     }
 
     /// The member of this name as a text.
-    pub(super) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+    pub(crate) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         self.get(name).and_then(text)
     }
 
     /// The member of this name as an object; empty when there is none.
-    pub(super) fn object(&self, name: &str) -> Self {
+    pub(crate) fn object(&self, name: &str) -> Self {
         self.get(name).and_then(Self::of).unwrap_or(Self(Vec::new()))
     }
 
     /// The member of this name as a list; empty when there is none.
-    pub(super) fn list(&self, name: &str) -> Vec<&'a RawValue> {
+    pub(crate) fn list(&self, name: &str) -> Vec<&'a RawValue> {
         self.get(name).and_then(list).unwrap_or_default()
     }
 
     /// The member of this name as a whole number.
-    pub(super) fn count(&self, name: &str) -> Option<u64> {
+    pub(crate) fn count(&self, name: &str) -> Option<u64> {
         self.get(name).and_then(|value| value.get().parse().ok())
     }
 }
@@ -79,7 +84,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// What a value is.
-pub(super) fn kind(value: &RawValue) -> Kind {
+pub(crate) fn kind(value: &RawValue) -> Kind {
     match value.get().as_bytes().first() {
         Some(b'"') => Kind::String,
         Some(b'{') => Kind::Object,
@@ -91,17 +96,17 @@ pub(super) fn kind(value: &RawValue) -> Kind {
 }
 
 /// A string's text.
-pub(super) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
+pub(crate) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     serde_json::from_str::<Key<'_>>(value.get()).ok().map(|Key(text)| text)
 }
 
 /// A list's elements.
-pub(super) fn list(value: &RawValue) -> Option<Vec<&RawValue>> {
+pub(crate) fn list(value: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(value.get()).ok()
 }
 
 /// Whether a value is there only for form: an empty string, list or object, `false` or zero.
-pub(super) fn is_neutral(value: &RawValue) -> bool {
+pub(crate) fn is_neutral(value: &RawValue) -> bool {
     let plain = value.get();
     match kind(value) {
         Kind::Null => true,
@@ -113,44 +118,44 @@ pub(super) fn is_neutral(value: &RawValue) -> bool {
 }
 
 /// A text as JSON.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     // A text alone cannot fail to serialise.
     serde_json::to_string(text).unwrap_or_default()
 }
 
 /// An object that is being written.
-pub(super) struct Object(String);
+pub(crate) struct Object(String);
 
 impl Object {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self("{".to_owned())
     }
 
     /// An object of this `type`.
-    pub(super) fn of_type(name: &str) -> Self {
+    pub(crate) fn of_type(name: &str) -> Self {
         Self::new().text("type", name)
     }
 
     #[must_use]
-    pub(super) fn text(self, key: &str, value: &str) -> Self {
+    pub(crate) fn text(self, key: &str, value: &str) -> Self {
         self.raw(key, &quoted(value))
     }
 
     /// A number or a truth value.
     #[must_use]
-    pub(super) fn plain(self, key: &str, value: impl fmt::Display) -> Self {
+    pub(crate) fn plain(self, key: &str, value: impl fmt::Display) -> Self {
         self.raw(key, &value.to_string())
     }
 
     /// A value that is JSON already.
     #[must_use]
-    pub(super) fn raw(mut self, key: &str, json: &str) -> Self {
+    pub(crate) fn raw(mut self, key: &str, json: &str) -> Self {
         self.put(key, json);
         self
     }
 
     /// As [`Object::raw`], in place.
-    pub(super) fn put(&mut self, key: &str, json: &str) {
+    pub(crate) fn put(&mut self, key: &str, json: &str) {
         if self.0.len() > 1 {
             self.0.push(',');
         }
@@ -159,18 +164,18 @@ impl Object {
         self.0.push_str(json);
     }
 
-    pub(super) fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         self.0.push('}');
         self.0
     }
 
     /// As [`Object::finish`], of one that is kept.
-    pub(super) fn closed(&self) -> String {
+    pub(crate) fn closed(&self) -> String {
         format!("{}}}", self.0)
     }
 }
 
 /// A list of values that are JSON already.
-pub(super) fn array(items: &[String]) -> String {
+pub(crate) fn array(items: &[String]) -> String {
     format!("[{}]", items.join(","))
 }

@@ -13,7 +13,7 @@ mod chat;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod fixtures;
-mod json;
+pub(crate) mod json;
 mod loss;
 pub mod responses;
 
@@ -45,7 +45,7 @@ pub trait StreamTranslator: Send {
 }
 
 /// Writes one event's data.
-fn write_data(out: &mut Vec<u8>, json: &str) {
+pub(crate) fn write_data(out: &mut Vec<u8>, json: &str) {
     for piece in ["data: ", json, "\n\n"] {
         out.extend_from_slice(piece.as_bytes());
     }

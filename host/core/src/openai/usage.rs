@@ -16,6 +16,20 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// That of two answers together; what neither says stays unknown.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let sum = |one: Option<u32>, other: Option<u32>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.saturating_add(other)),
+            (one, other) => one.or(other),
+        };
+        Self {
+            prompt_tokens: sum(self.prompt_tokens, other.prompt_tokens),
+            completion_tokens: sum(self.completion_tokens, other.completion_tokens),
+            cached_tokens: sum(self.cached_tokens, other.cached_tokens),
+        }
+    }
+
     /// What is not said here is as it was `before`.
     #[must_use]
     pub(super) fn over(self, before: Self) -> Self {

@@ -146,6 +146,11 @@ impl RouteMetrics {
         self.bounded[bound as usize].inc();
     }
 
+    /// A stream broke on a route that goes on with them. Looked up each time: it is rare.
+    pub fn stream_broke(&self, result: &'static str) {
+        self.families.broken.with_label_values(&[&*self.route, result]).inc();
+    }
+
     /// A request ended.
     pub fn ended(&self, purpose: Purpose, outcome: RequestOutcome, elapsed: Duration) {
         let total = || self.families.total.with_label_values(&[&*self.route, purpose.label(), outcome.label()]);

@@ -53,6 +53,7 @@ struct Requests {
     first_token: HistogramVec,
     repeated: IntCounterVec,
     bounded: IntCounterVec,
+    broken: IntCounterVec,
 }
 
 /// How deployments are.
@@ -127,6 +128,14 @@ impl Metrics {
                  hedges (hedge-budget) is used up, or the request may have been carried out on a route that is not \
                  idempotent (not-idempotent), or its body is not held and has gone to an upstream (spent).",
                 &["route", "reason"],
+            ),
+            broken: make.counters(
+                "witgate_broken_streams_total",
+                "Streams that broke after the client had begun to read them, on routes with `resume`, by what became of \
+                 them: resumed; the policies named nobody (declined), nobody can go on (no-deployment), a bound of the \
+                 host (bounded), those that were asked failed (failed); or what keeps the answer from being gone on with \
+                 (tools, format, choices, logprobs, audio, reasoning, prefilled, prompt, content, too-long, complete).",
+                &["route", "result"],
             ),
         };
         let health = Health {

@@ -146,6 +146,15 @@ fn what_is_sent_again_or_not_is_counted_by_route() {
     route.repeated(Repetition::Failover);
     route.repeated(Repetition::Hedge);
     route.bounded(Bound::NotIdempotent);
+    route.stream_broke("resumed");
+    route.stream_broke("tools");
+    assert_eq!(
+        lines(&metrics, "witgate_broken_streams_total"),
+        [
+            r#"witgate_broken_streams_total{result="resumed",route="chat"} 1"#,
+            r#"witgate_broken_streams_total{result="tools",route="chat"} 1"#,
+        ]
+    );
     assert_eq!(
         lines(&metrics, "witgate_retries"),
         [
@@ -255,6 +264,7 @@ fn series() -> BTreeSet<String> {
     let metrics = Metrics::new();
     metrics.route("r").ended(Purpose::Endpoint(Endpoint::Chat), RequestOutcome::Served, Duration::ZERO);
     metrics.route("r").first_token(Duration::ZERO);
+    metrics.route("r").stream_broke("resumed");
     metrics.deployment("d").record(&served());
     metrics.policy("p").called(Hook::Router, Duration::ZERO, None);
     metrics.policies(1, &[]);

@@ -18,6 +18,7 @@ use witgate_core::config::{Dialect, KeyHeader, Provider as Configured, Secret};
 use witgate_core::dialect::OnLoss;
 use witgate_core::dialect::OutputLimit;
 use witgate_core::openai::{Endpoint, peek};
+use witgate_core::resume::Continuation;
 use witgate_core::vocabulary::FailureKind;
 
 use super::provider::Provider;
@@ -42,6 +43,7 @@ fn provider(address: std::net::SocketAddr) -> Configured {
         responses: false,
         lacks: &[],
         on_loss: OnLoss::default(),
+        continuation: Continuation::Never,
         output_limit: OutputLimit::default(),
         usage_unasked: false,
         probe: None,
@@ -59,6 +61,7 @@ fn upstreams(configured: &Configured) -> Upstreams {
             model: Some(Model::new("theirs")),
             max_tokens: None,
             batcher: None,
+            continuation: Continuation::Never,
         }],
     }
 }
@@ -107,6 +110,8 @@ impl Ask {
             requested_model: &peek.model,
             answer_model: None,
             overlay: self.overlay.as_ref(),
+            so_far: None,
+            hold_errors: false,
             client_headers: &self.headers,
             instead: Times { first_byte: self.first_byte_timeout, first_token: self.first_byte_timeout, idle: None },
             at_most: Times::default(),

@@ -138,7 +138,11 @@ impl Site {
         )
     }
 
-    fn write(&self, name: &str, text: &str) -> anyhow::Result<String> {
+    /// Writes a file into the folder, and says where it is.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn write(&self, name: &str, text: &str) -> anyhow::Result<String> {
         let file = self.folder.join(name);
         fs::write(&file, text).with_context(|| format!("{} cannot be written", file.display()))?;
         Ok(file.display().to_string())

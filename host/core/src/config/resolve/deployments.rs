@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::gateway::count;
 use super::labels;
+use super::providers::continuation;
 use super::values::is_name;
 use crate::config::findings::{Findings, suggest};
 use crate::config::model::{ConfiguredDeployment, Provider};
@@ -50,7 +51,8 @@ pub(super) fn deployments(
             context_tokens: raw.context_tokens.and_then(|limit| u32::try_from(limit).ok()),
             max_output_tokens: raw.max_output_tokens.and_then(|limit| u32::try_from(limit).ok()),
         };
-        deployments.push(ConfiguredDeployment { deployment: Arc::new(deployment), provider });
+        let continuation = raw.continuation.map_or(providers[provider].continuation, continuation);
+        deployments.push(ConfiguredDeployment { deployment: Arc::new(deployment), provider, continuation });
     }
     deployments
 }

@@ -10,10 +10,11 @@ use crate::config::interpolate::Lookup;
 use crate::config::model::{Demo, Dialect, KeyHeader, Provider};
 use crate::config::presets::Preset;
 use crate::config::problem::KeyPath;
-use crate::config::raw::{RawDemo, RawDialect, RawOnLoss, RawPreset, RawProvider};
+use crate::config::raw::{RawContinuation, RawDemo, RawDialect, RawOnLoss, RawPreset, RawProvider};
 use crate::config::shapes::{Named, SecretSource, SecretText};
 use crate::dialect::{OnLoss, OutputLimit};
 use crate::live::MOST_KEYS;
+use crate::resume::Continuation;
 
 const OLLAMA: &str = "http://127.0.0.1:11434/v1";
 const ANTHROPIC: &str = "https://api.anthropic.com/v1";
@@ -79,6 +80,7 @@ fn provider(
             || base_url.as_deref().is_some_and(|url| url.starts_with("https://api.mistral.ai/")),
             |preset| preset.usage_unasked,
         ),
+        continuation: raw.continuation.map_or_else(|| usual_continuation(dialect, preset), continuation),
         output_limit: preset
             .map_or_else(|| output_limit(base_url.as_deref().unwrap_or_default()), |preset| preset.output_limit),
         base_url: base_url.unwrap_or_default(),
@@ -105,6 +107,20 @@ fn provider(
         ),
         demo: (dialect == Dialect::Demo).then(|| demo(raw.demo.unwrap_or_default(), &path.key("demo"), findings)),
     })
+}
+
+pub(super) fn continuation(raw: RawContinuation) -> Continuation {
+    match raw {
+        RawContinuation::None => Continuation::Never,
+        RawContinuation::AssistantMessage => Continuation::Message,
+        RawContinuation::ContinueFinalMessage => Continuation::FinalMessage,
+        RawContinuation::Prefix => Continuation::Prefix,
+    }
+}
+
+fn usual_continuation(dialect: Dialect, preset: Option<&Preset>) -> Continuation {
+    let usual = if dialect == Dialect::Anthropic { Continuation::Message } else { Continuation::Never };
+    preset.map_or(usual, |preset| preset.continuation)
 }
 
 /// OpenAI's own reasoning models refuse `max_tokens`; many others know nothing else.

@@ -120,6 +120,7 @@ fn route(
         rewrite_model: raw.rewrite_model.unwrap_or(false),
         timeout,
         idempotent: raw.idempotent.unwrap_or(true),
+        resume: raw.resume.unwrap_or(false),
         first_byte_timeout,
         first_token_timeout: first_token_timeout.or(first_byte_timeout),
         idle_timeout,

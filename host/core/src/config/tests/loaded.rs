@@ -277,3 +277,21 @@ fn embeddings_are_batched_where_a_server_is_one_s_own_and_where_the_configuratio
     assert!(!batched("{preset: openai, api_key: k}") && !batched("{dialect: openai, base_url: 'http://127.0.0.1/v1'}"));
     assert!(batched("{preset: openai, api_key: k, embedding_batch: {enabled: true}}"));
 }
+
+#[test]
+fn a_deployment_goes_on_as_it_says_else_as_its_provider_does() {
+    let text = r#"
+providers:
+  vllm: {preset: vllm}
+  mistral: {preset: mistral, api_key: mine}
+  claude: {dialect: anthropic}
+  plain: {dialect: openai, base_url: "http://here/v1"}
+  said: {dialect: openai, base_url: "http://there/v1", continuation: assistant-message}
+deployments: {m@vllm: {}, m@mistral: {}, m@claude: {}, m@plain: {}, m@said: {}, n@said: {continuation: none}}
+routes: {m: {deployments: "*", resume: true}, n: {deployments: m@vllm}}
+"#;
+    let config = load_text(text).map_err(|problems| show(&problems)).unwrap().config;
+    let how: Vec<_> = config.deployments.iter().map(|entry| entry.continuation.name()).collect();
+    assert_eq!(how, ["continue-final-message", "prefix", "assistant-message", "none", "assistant-message", "none"]);
+    assert_eq!(config.routes.iter().map(|route| route.resume).collect::<Vec<_>>(), [true, false]);
+}
