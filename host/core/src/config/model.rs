@@ -180,7 +180,7 @@ pub struct Provider {
     pub first_token_timeout: Duration,
     /// Longest silence within an answer. Default 60 s.
     pub idle_timeout: Duration,
-    /// Longest time within a stream in which only comments come. Default 5 min.
+    /// Longest time without a whole event, or without the rest of another answer, although bytes come. Default 5 min.
     pub keep_alive_timeout: Duration,
     /// How long an unused connection is kept. Default 4 s: llama.cpp closes at 5 s.
     pub pool_idle_timeout: Duration,
