@@ -90,10 +90,12 @@ pub(crate) async fn run(options: &Options, place: &Place, quick: bool) -> anyhow
     let about = format!(
         "Three scripted servers that answer in 5 ms, the default chain of policies, {rate} requests a second at random \
          moments. A server is well for {BEFORE:?}, fails for {FAULT:?} and is well again; all requests of that time \
-         count. A hung server is given up after 1s. `noticed` is from the fault's beginning to the end of the last second in which it got more than 5 % of all \
-         upstream requests, `back` from its end to the end of the first in which it got more than 15 % again; `opened` \
-         is how often its breaker opened: routers keep away from who fails before that. When all fail, requests are \
-         counted from {WINDOW:?} on, since those before the fault pay for retries that long. In the last table each server says 500 to {NOISE_THOUSANDTHS} in 1000 requests for {NOISE:?}."
+         count. A hung server is given up after 1s. `noticed` is from the fault's beginning to the end of the last \
+         second in which it got more than 5 % of all upstream requests, `back` from its end to the end of the first in \
+         which it got more than 15 % again; `opened` is how often its breaker opened: routers keep away from who fails \
+         before that. When all fail, requests are counted from {WINDOW:?} on, since those before the fault pay for \
+         retries that long. In the last table each server says 500 to {NOISE_THOUSANDTHS} in 1000 requests for \
+         {NOISE:?}."
     );
     Ok(Section { name: "failures", about, tables: vec![one, all, noise] })
 }
