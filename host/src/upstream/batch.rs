@@ -66,7 +66,8 @@ impl Batcher {
         let part = Part::of(call.body).filter(|part| self.takes(part.share()));
         let mut open = self.open.lock();
         let Some(part) = part else { return Entry::Alone(Run::begin(&self.running)) };
-        let kind = Kind { likeness: part.likeness().clone(), model: way.model.clone(), key: call.key };
+        let kind =
+            Kind { likeness: part.likeness().clone(), model: way.model.clone(), key: call.key, twice: call.twice };
         let mut member = Member::new(call, part);
         open.retain(|open| open.outcome.upgrade().is_some());
         for candidate in open.iter().filter(|open| open.batch.kind == kind) {
@@ -146,6 +147,8 @@ struct Kind {
     likeness: Likeness,
     model: ModelLiteral,
     key: usize,
+    /// Whether it may be sent once more where a connection breaks.
+    twice: bool,
 }
 
 #[derive(Default)]
@@ -293,11 +296,11 @@ impl Sending {
     }
 
     async fn send(&self, there: &[(usize, &Member)], seats: usize) -> Result<Outcome, AttemptFailure> {
-        let Kind { model, key, .. } = &self.batch.kind;
+        let Kind { model, key, twice, .. } = &self.batch.kind;
         let body = merge(model, there.iter().map(|(_, member)| (&member.body, &member.part)));
         let client_headers = common(there.iter().map(|(_, member)| &member.headers));
         let request = || self.service.request(Endpoint::Embeddings, *key, body.clone().into(), false, &client_headers);
-        let (head, source) = self.service.client.send(request, true).await?;
+        let (head, source) = self.service.client.send(request, *twice).await?;
         let deadline = there.iter().map(|(_, member)| member.deadline).max().unwrap_or_else(Instant::now);
         let flow = Flow::new(Source::Http(source), head.status.as_u16(), self.idle, deadline);
         if !head.status.is_success() {
