@@ -332,4 +332,4 @@ const MEMORY_KIB: u64 = 48 << 10;
 /// The look itself.
 const FILES: usize = 2;
 /// Idle threads for blocking work go after ten seconds.
-const THREADS: usize = 4;
+const THREADS: usize = 16;
