@@ -1,5 +1,7 @@
 //! What a failure leaves hope for, and who comes next.
 
+use witgate_sdk::order;
+
 /// What a failure says about trying again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -111,26 +113,16 @@ fn first(candidates: &Candidates, may: impl Fn(usize) -> bool) -> Option<usize> 
 
 impl Candidates<'_> {
     fn place(&self, row: usize) -> u32 {
-        self.places.get(self.targets[row] as usize).copied().unwrap_or(u32::MAX)
-    }
-
-    fn provider(&self, target: u32) -> Option<u32> {
-        self.providers.get(target as usize).copied()
+        order::place_of(self.places, self.targets[row])
     }
 
     /// Whether the failures leave any hope for this row.
     fn hopeful(&self, failures: &[Failure], row: usize) -> bool {
         failures.iter().all(|failure| match failure.kind {
             Kind::Elsewhere | Kind::Busy | Kind::Final => true,
-            Kind::OtherProvider => self.provider(failure.target) != self.provider(self.targets[row]),
-            Kind::LargerWindow => self.window[row] > self.window_of(failure.target),
+            Kind::OtherProvider => !order::same_provider(self.providers, failure.target, self.targets[row]),
+            Kind::LargerWindow => order::has_larger_window(self.window, self.targets, row, failure.target),
         })
-    }
-
-    /// 0 where it is not known: then any known window is taken to be larger.
-    fn window_of(&self, target: u32) -> f64 {
-        let row = self.targets.iter().position(|known| *known == target);
-        row.map_or(0.0, |row| self.window[row])
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a failure leaves hope for, and who comes next.
 
+use witgate_sdk::order;
+
 /// What a failure says about trying again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -165,7 +167,7 @@ impl Seen<'_> {
     }
 
     fn place(&self, row: usize) -> u32 {
-        self.standing.places.get(self.candidates.targets[row] as usize).copied().unwrap_or(u32::MAX)
+        order::place_of(self.standing.places, self.candidates.targets[row])
     }
 
     fn of(&self, row: usize) -> impl Iterator<Item = &Failure> {
@@ -185,19 +187,14 @@ impl Seen<'_> {
     /// Whether the failures leave any hope for this row.
     fn is_hopeful(&self, row: usize) -> bool {
         let target = self.candidates.targets[row];
-        let provider = |target: u32| self.standing.providers.get(target as usize);
+        let Candidates { targets, window, .. } = self.candidates;
         self.failures.iter().all(|failure| match failure.kind {
             Kind::Broken | Kind::Late | Kind::Busy | Kind::Limited | Kind::Final => true,
             Kind::Unfit => failure.target != target,
-            Kind::Refused => provider(failure.target) != provider(target),
-            Kind::TooLong => self.candidates.window[row] > self.window_of(failure.target),
+            Kind::Refused => !order::same_provider(self.standing.providers, failure.target, target),
+            Kind::TooLong => order::has_larger_window(window, targets, row, failure.target),
             Kind::Filtered => self.standing.after_filter.get(target as usize) == Some(&true),
         })
-    }
-
-    /// 0 where it is not known: then any known window is taken to be larger.
-    fn window_of(&self, target: u32) -> f64 {
-        self.row_of(target).map_or(0.0, |row| self.candidates.window[row])
     }
 
     /// The shortest pause after which somebody may do better, if it is short enough.

@@ -1,4 +1,5 @@
-//! An order over deployments, as the settings of several policies have it.
+//! An order over deployments, as the settings of several policies have it, and what tells deployments apart after a
+//! failure.
 
 use crate::Deployment;
 
@@ -22,6 +23,11 @@ pub fn places(setting: &str, order: &[String], deployments: &[Deployment]) -> Re
     Ok(deployments.iter().map(place).collect())
 }
 
+/// A deployment's place among those of [`places`]; after all others where it has none.
+pub fn place_of(places: &[u32], target: u32) -> u32 {
+    places.get(target as usize).copied().unwrap_or(u32::MAX)
+}
+
 fn means(entry: &str, deployment: &Deployment) -> bool {
     let labelled = |(key, value): (&str, &str)| deployment.labels.iter().any(|(k, v)| k == key && v == value);
     entry == deployment.id || entry.split_once('=').is_some_and(labelled)
@@ -40,6 +46,18 @@ pub fn providers(deployments: &[Deployment]) -> Vec<u32> {
         numbers.push(number as u32);
     }
     numbers
+}
+
+/// Whether two deployments are of one provider, by the numbers of [`providers`]: then a refused key is refused for both.
+pub fn same_provider(providers: &[u32], one: u32, other: u32) -> bool {
+    providers.get(one as usize) == providers.get(other as usize)
+}
+
+/// Whether a row has a larger context window than the deployment whose window was too small. Where that is not known
+/// (0), any that is known is taken to be larger. `windows` has a value for each of `targets`.
+pub fn has_larger_window(windows: &[f64], targets: &[u32], row: usize, too_small: u32) -> bool {
+    let failed = targets.iter().position(|target| *target == too_small);
+    windows[row] > failed.map_or(0.0, |row| windows[row])
 }
 
 #[cfg(test)]
@@ -76,5 +94,18 @@ mod tests {
     #[test]
     fn deployments_of_a_provider_share_its_number() {
         assert_eq!(providers(&deployments()), [0, 1, 0, 2]);
+        assert!(same_provider(&[0, 1, 0, 2], 0, 2) && !same_provider(&[0, 1, 0, 2], 0, 1));
+    }
+
+    #[test]
+    fn who_has_no_place_comes_last() {
+        assert_eq!([0, 1, 2].map(|target| place_of(&[1, 0], target)), [1, 0, u32::MAX]);
+    }
+
+    #[test]
+    fn a_window_is_larger_than_one_that_was_too_small_or_is_not_known() {
+        let larger = |row, too_small| has_larger_window(&[8e3, 0.0, 32e3], &[4, 5, 6], row, too_small);
+        assert_eq!([larger(0, 4), larger(1, 4), larger(2, 4)], [false, false, true]);
+        assert_eq!([larger(0, 5), larger(1, 5), larger(0, 9)], [true, false, true]);
     }
 }
