@@ -14,7 +14,9 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, Request};
 use witgate_core::config::Server;
+use witgate_core::dialect::Speech;
 use witgate_core::openai::{Endpoint, peek};
+use witgate_core::routes::{Resolved, RouteTable};
 
 use crate::admission::Held;
 use crate::api::body::{check_content_type, collect};
@@ -83,7 +85,7 @@ pub(super) async fn attend<T>(
 pub(super) async fn enter(visitor: Visitor, record: &mut RequestRecord) -> Result<Arrival, ApiError> {
     let Visitor { gateway, snapshot, endpoint, headers, body } = visitor;
     let caller = snapshot.keys.authenticate(&headers).map_err(ApiError::Auth)?;
-    check_content_type(&headers)?;
+    check_content_type(&headers, endpoint.speech())?;
     let encoding = Encoding::announced(&headers)?;
     let server = &snapshot.config.server;
     let patience = Patience::of(&headers)?;
@@ -94,8 +96,8 @@ pub(super) async fn enter(visitor: Visitor, record: &mut RequestRecord) -> Resul
     let body = read(&gateway, &headers, body, encoding, server, &mut held).await?;
     let peek = peek(&body, endpoint).map_err(ApiError::Request)?;
     record.asked(&caller, &peek.model);
-    let resolved =
-        snapshot.table.resolve(&peek.model).ok_or_else(|| ApiError::UnknownModel { model: peek.model.to_string() })?;
+    let resolved = resolve(&snapshot.table, &peek.model, endpoint.speech())
+        .ok_or_else(|| ApiError::UnknownModel { model: peek.model.to_string() })?;
     let route = resolved.route;
     record.routed(&snapshot, route);
     let (requested_model, candidates) = (resolved.model.into(), Arc::clone(resolved.deployments));
@@ -116,6 +118,14 @@ pub(super) async fn enter(visitor: Visitor, record: &mut RequestRecord) -> Resul
         priority,
         held,
     })
+}
+
+/// Where a name leads. A client of Ollama's may say the tag that a name without one stands for.
+pub(super) fn resolve<'a>(table: &'a RouteTable, model: &'a str, speech: Speech) -> Option<Resolved<'a>> {
+    let listed = |name: &str| table.models().iter().any(|known| **known == *name);
+    let plain =
+        model.strip_suffix(":latest").filter(|plain| speech == Speech::Ollama && listed(plain) && !listed(model));
+    table.resolve(plain.unwrap_or(model))
 }
 
 /// The body, unpacked; where there is no memory for it, that is counted.

@@ -1,5 +1,5 @@
-//! `POST /v1/chat/completions`, `/v1/completions`, `/v1/embeddings`, `/v1/messages` and `/v1/responses`: the life of a
-//! request, on one screen.
+//! `POST /v1/chat/completions`, `/v1/completions`, `/v1/embeddings`, `/v1/messages`, `/v1/responses`, and Ollama's
+//! `/api/chat`, `/api/generate` and `/api/embed`: the life of a request, on one screen.
 
 use std::sync::Arc;
 
@@ -42,6 +42,21 @@ pub async fn messages(state: State<Arc<Gateway>>, request: Request<Body>) -> Res
 /// `POST /v1/responses`
 pub async fn responses(state: State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
     infer(state, Endpoint::Responses, request).await
+}
+
+/// `POST /api/chat`
+pub async fn ollama_chat(state: State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
+    infer(state, Endpoint::OllamaChat, request).await
+}
+
+/// `POST /api/generate`
+pub async fn ollama_generate(state: State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
+    infer(state, Endpoint::OllamaGenerate, request).await
+}
+
+/// `POST /api/embed`
+pub async fn ollama_embed(state: State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
+    infer(state, Endpoint::OllamaEmbed, request).await
 }
 
 async fn infer(State(gateway): State<Arc<Gateway>>, endpoint: Endpoint, request: Request<Body>) -> Response<Body> {

@@ -21,7 +21,7 @@ use witgate_core::openai::Usage;
 use crate::admin;
 use crate::api::cors::Sharing;
 use crate::api::error::{ApiError, Label};
-use crate::api::{count_tokens, infer, models};
+use crate::api::{count_tokens, infer, models, ollama};
 use crate::gateway::Gateway;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access::AccessLine;
@@ -43,6 +43,17 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
             others = others.route(&format!("{base}/models{end}"), reads(models::list));
         }
         others = others.route(&format!("{base}/models/{{*id}}"), reads(models::retrieve));
+    }
+    for end in ["", "/"] {
+        inference = inference
+            .route(&format!("/api/chat{end}"), asks(infer::ollama_chat))
+            .route(&format!("/api/generate{end}"), asks(infer::ollama_generate))
+            .route(&format!("/api/embed{end}"), asks(infer::ollama_embed));
+        others = others
+            .route(&format!("/api/tags{end}"), reads(ollama::tags))
+            .route(&format!("/api/ps{end}"), reads(ollama::running))
+            .route(&format!("/api/show{end}"), does(ollama::show))
+            .route(&format!("/api/version{end}"), reads(ollama::version));
     }
     let others = others
         .route("/health", reads(admin::live))
@@ -87,7 +98,7 @@ fn reads<H: Handler<T, Arc<Gateway>>, T: 'static>(handler: H) -> MethodRouter<Ar
 fn other_method(snapshot: &Snapshot, request: &Request, allowed: &'static str) -> Response {
     if request.method() != Method::OPTIONS {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        return ApiError::WrongMethod { method, path, allowed }.into_response();
+        return ollama::refuse(ApiError::WrongMethod { method, path, allowed }, request.uri().path());
     }
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -100,7 +111,7 @@ fn other_method(snapshot: &Snapshot, request: &Request, allowed: &'static str) -
 
 async fn unknown_path(request: Request) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    ApiError::UnknownPath { method, path }.into_response()
+    ollama::refuse(ApiError::UnknownPath { method, path }, request.uri().path())
 }
 
 async fn attended(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {

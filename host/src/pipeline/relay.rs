@@ -15,7 +15,9 @@ use futures_util::Stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Frame;
+use witgate_core::dialect::Speech;
 use witgate_core::dialect::anthropic::downstream;
+use witgate_core::dialect::ollama::downstream as ollama;
 use witgate_core::openai::{Endpoint, ErrorBody, Tally, Usage, usage};
 use witgate_core::vocabulary::FailureKind;
 
@@ -55,7 +57,7 @@ pub fn respond(
         Reply::Stream(StreamReply { status, mut headers, events }) => {
             attempt.first_token(status.as_u16());
             request.first_token();
-            headers.insert(CONTENT_TYPE, EVENT_STREAM);
+            headers.insert(CONTENT_TYPE, stream_type(request.endpoint()));
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             // nginx and others would hold events back.
             headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
@@ -70,7 +72,7 @@ pub fn respond(
 pub fn replay(hit: &Hit, mut request: RequestRecord) -> Response<Body> {
     request.replayed(hit);
     let mut headers = hit.entry.headers.clone();
-    if headers.get(CONTENT_TYPE) == Some(&EVENT_STREAM) {
+    if [&EVENT_STREAM, &LINES].iter().any(|streamed| headers.get(CONTENT_TYPE) == Some(*streamed)) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
     response(StatusCode::OK, headers, &request, Body::from(hit.entry.body.clone()))
@@ -367,10 +369,17 @@ fn told(failure: &AttemptFailure) -> ErrorBody {
 /// The gateway ends while nobody answers.
 fn last_word(endpoint: Endpoint) -> Bytes {
     let error = ApiError::ShuttingDown.body();
-    if endpoint.is_anthropic() {
-        downstream::error_event(&downstream::error(&error.into(), None))
-    } else {
-        error.to_event()
+    match endpoint.speech() {
+        Speech::OpenAi => error.to_event(),
+        Speech::Anthropic => downstream::error_event(&downstream::error(&error.into(), None)),
+        Speech::Ollama => ollama::error_line(&ollama::error(&error.into())),
+    }
+}
+
+fn stream_type(endpoint: Endpoint) -> HeaderValue {
+    match endpoint.speech() {
+        Speech::OpenAi | Speech::Anthropic => EVENT_STREAM,
+        Speech::Ollama => LINES,
     }
 }
 
@@ -380,4 +389,5 @@ fn stream_usage(tally: &Tally) -> Usage {
     Usage { completion_tokens: told.completion_tokens.or(Some(tally.content_events())), ..told }
 }
 
+const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");

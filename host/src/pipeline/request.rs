@@ -282,6 +282,9 @@ const fn path(endpoint: Endpoint) -> &'static str {
         Endpoint::Messages => "/v1/messages",
         Endpoint::CountTokens => "/v1/messages/count_tokens",
         Endpoint::Responses => "/v1/responses",
+        Endpoint::OllamaChat => "/api/chat",
+        Endpoint::OllamaGenerate => "/api/generate",
+        Endpoint::OllamaEmbed => "/api/embed",
     }
 }
 

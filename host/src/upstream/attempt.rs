@@ -44,7 +44,7 @@ impl Upstreams {
         if !head.status.is_success() {
             return Err(refused(provider.manners.dialect, &head, flow, &passage).await);
         }
-        if !call.peek.stream || is_other_than_events(&head.headers) {
+        if !call.peek.stream || is_no_stream(&head.headers, &passage) {
             // A server may send blanks while its model thinks; it may not do so for ever.
             let reply = whole(&call, &head, flow, &passage);
             let Ok(reply) = tokio::time::timeout(patience.keep_alive, reply).await else {
@@ -199,11 +199,12 @@ async fn send(
     service.client.send(request, call.twice).await
 }
 
-/// Whether the answer says that it is something else than events. Some servers do not say what a stream is.
-fn is_other_than_events(headers: &HeaderMap) -> bool {
+/// Whether the answer says that it is something else than a stream. Some servers do not say what a stream is.
+fn is_no_stream(headers: &HeaderMap, passage: &Passage) -> bool {
+    let streamed: &[u8] = if passage.streams_lines() { b"application/x-ndjson" } else { b"text/event-stream" };
     headers.get(CONTENT_TYPE).is_some_and(|value| {
         let media_type = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-        !media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+        !media_type.trim_ascii().eq_ignore_ascii_case(streamed)
     })
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, Uri};
 use serde::Deserialize;
-use witgate_core::config::{Dialect, Provider as Configured};
+use witgate_core::config::Provider as Configured;
+use witgate_core::dialect::Speech;
 
 use super::connect::{ConnectorError, chain, tls_config};
 use super::provider::{self, ProviderError};
@@ -47,7 +48,7 @@ pub enum DiscoverError {
 /// Whatever kept the list from being read within `timeout`.
 pub async fn discover(base_url: &str, timeout: Duration) -> Result<Vec<String>, DiscoverError> {
     let base: Uri = base_url.parse().map_err(ProviderError::from)?;
-    ask(&base, HeaderMap::new(), timeout).await
+    ask(&base, "/models", HeaderMap::new(), timeout).await
 }
 
 /// The models of a configured provider, asked for with its key and headers.
@@ -60,18 +61,22 @@ pub async fn models_of(configured: &Configured, timeout: Duration) -> Result<Vec
     // reqwest says where it goes, and there is no body.
     headers.remove(HOST);
     headers.remove(CONTENT_TYPE);
-    ask(&base, headers, timeout).await
+    let path = match configured.speech() {
+        Speech::OpenAi | Speech::Anthropic => "/models",
+        Speech::Ollama => "/api/tags",
+    };
+    ask(&base, path, headers, timeout).await
 }
 
 /// The base address with what makes the list whole: Anthropic gives twenty models unless it is asked for more.
 fn asked_for_all(configured: &Configured) -> String {
-    match configured.dialect {
-        Dialect::Anthropic => format!("{}?limit=1000", configured.base_url),
-        Dialect::OpenAi | Dialect::Ollama | Dialect::Demo => configured.base_url.clone(),
+    match configured.speech() {
+        Speech::Anthropic => format!("{}?limit=1000", configured.base_url),
+        Speech::OpenAi | Speech::Ollama => configured.base_url.clone(),
     }
 }
 
-async fn ask(base: &Uri, headers: HeaderMap, timeout: Duration) -> Result<Vec<String>, DiscoverError> {
+async fn ask(base: &Uri, path: &str, headers: HeaderMap, timeout: Duration) -> Result<Vec<String>, DiscoverError> {
     let (Some(scheme @ ("http" | "https")), Some(authority)) = (base.scheme_str(), base.authority()) else {
         return Err(ProviderError::from(ConnectorError::NotHttp(base.clone())).into());
     };
@@ -86,7 +91,7 @@ async fn ask(base: &Uri, headers: HeaderMap, timeout: Duration) -> Result<Vec<St
         .timeout(timeout)
         .build()
         .map_err(failed)?;
-    let path = provider::path(base, "/models");
+    let path = provider::path(base, path);
     let mut answer =
         client.get(format!("{scheme}://{authority}{path}")).headers(headers).send().await.map_err(failed)?;
     if !answer.status().is_success() {
@@ -99,8 +104,12 @@ async fn ask(base: &Uri, headers: HeaderMap, timeout: Duration) -> Result<Vec<St
             return Err(DiscoverError::TooLong);
         }
     }
-    let list: List = serde_json::from_slice(&text)?;
-    Ok(list.data.into_iter().map(|model| model.id).collect())
+    let list = if path.ends_with("/api/tags") {
+        serde_json::from_slice::<Tags>(&text)?.models
+    } else {
+        serde_json::from_slice::<List>(&text)?.data
+    };
+    Ok(list.into_iter().map(|model| model.id).collect())
 }
 
 #[derive(Deserialize)]
@@ -108,8 +117,15 @@ struct List {
     data: Vec<Model>,
 }
 
+/// Ollama's.
+#[derive(Deserialize)]
+struct Tags {
+    models: Vec<Model>,
+}
+
 #[derive(Deserialize)]
 struct Model {
+    #[serde(alias = "name")]
     id: String,
 }
 

@@ -56,7 +56,7 @@ impl Patience {
 
 /// What answers.
 pub(super) enum Backend {
-    /// A service that speaks OpenAI's dialect, as Ollama does too on the path that is configured, or Anthropic's.
+    /// A service that is called over the network.
     Http(Box<Service>),
     /// The built-in one.
     Demo(Demo),
@@ -109,6 +109,7 @@ impl Provider {
         };
         let manners = Manners {
             dialect: configured.dialect,
+            speech: configured.speech(),
             on_loss: configured.on_loss,
             output_limit: configured.output_limit,
             responses: configured.responses,

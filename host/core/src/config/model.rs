@@ -12,7 +12,7 @@ use crate::admission::Priority;
 use crate::breaker::BreakerRules;
 use crate::config::{Secret, Supply};
 use crate::deployment::Deployment;
-use crate::dialect::{OnLoss, OutputLimit};
+use crate::dialect::{OnLoss, OutputLimit, Speech};
 use crate::openai::Endpoint;
 use crate::resume::Continuation;
 
@@ -201,6 +201,18 @@ pub struct Provider {
     pub demo: Option<Demo>,
 }
 
+impl Provider {
+    /// Whose shapes are sent to it.
+    pub fn speech(&self) -> Speech {
+        match self.dialect {
+            Dialect::OpenAi | Dialect::Demo => Speech::OpenAi,
+            Dialect::Anthropic => Speech::Anthropic,
+            Dialect::Ollama if self.base_url.ends_with("/v1") => Speech::OpenAi,
+            Dialect::Ollama => Speech::Ollama,
+        }
+    }
+}
+
 /// How a provider is asked whether it is well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
@@ -232,7 +244,7 @@ pub struct Retries {
 pub enum Dialect {
     /// OpenAI and everything compatible: vLLM, llama.cpp, llama-cpp-python, LM Studio, ...
     OpenAi,
-    /// Ollama's OpenAI-compatible `/v1`.
+    /// Ollama: by its own API, or by its OpenAI-compatible `/v1` where the address ends so.
     Ollama,
     /// Anthropic's Messages.
     Anthropic,

@@ -191,14 +191,14 @@ pub(super) enum RawPriority {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Provider")]
 pub(super) struct RawProvider {
-    /// Its API's shape: `openai` for OpenAI and everything compatible (vLLM, llama.cpp, LM Studio, ...), `ollama`,
-    /// `anthropic` (Messages), or `demo`, which is built in and needs no network. Needed without a `preset`.
+    /// Its API's shape: `openai` for OpenAI and everything compatible (vLLM, llama.cpp, LM Studio, ...), `ollama` (its
+    /// own API, or its `/v1` where `base_url` ends so), `anthropic` (Messages), or `demo`, which is built in and needs no network. Needed without a `preset`.
     pub(super) dialect: Option<RawDialect>,
     /// A service that is known by name: dialect, address, and the variable that the key is in. `docs/providers.md`
     /// lists them.
     pub(super) preset: Option<RawPreset>,
     /// With the path that the endpoints are under, usually `/v1`. Without it: the preset's. `openai` needs it; `ollama` without it:
-    /// `http://127.0.0.1:11434/v1`; `anthropic` without it: `https://api.anthropic.com/v1`.
+    /// `http://127.0.0.1:11434/v1` (without the `/v1`, Ollama's own API is spoken); `anthropic` without it: `https://api.anthropic.com/v1`.
     pub(super) base_url: Option<String>,
     /// Sent as `Authorization: Bearer`; by `anthropic` as `x-api-key`. Without it: the environment variable of the
     /// preset.

@@ -30,6 +30,8 @@ pub use rewrite::{ModelLiteral, RequestBody};
 pub use tally::{Seen, Tally};
 pub use usage::Usage;
 
+use crate::dialect::Speech;
+
 /// What the client wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
@@ -45,14 +47,29 @@ pub enum Endpoint {
     CountTokens,
     /// `POST /v1/responses`
     Responses,
+    /// `POST /api/chat`: Ollama's dialect.
+    OllamaChat,
+    /// `POST /api/generate`: Ollama's dialect.
+    OllamaGenerate,
+    /// `POST /api/embed`: Ollama's dialect.
+    OllamaEmbed,
 }
 
 impl Endpoint {
     /// Every endpoint, in the order of [`Endpoint::index`].
-    pub const ALL: [Self; 6] =
-        [Self::Chat, Self::Completions, Self::Embeddings, Self::Messages, Self::CountTokens, Self::Responses];
+    pub const ALL: [Self; 9] = [
+        Self::Chat,
+        Self::Completions,
+        Self::Embeddings,
+        Self::Messages,
+        Self::CountTokens,
+        Self::Responses,
+        Self::OllamaChat,
+        Self::OllamaGenerate,
+        Self::OllamaEmbed,
+    ];
 
-    /// Below `/v1`.
+    /// Below the provider's address, which ends with `/v1` where it is not Ollama's own.
     pub const fn path(self) -> &'static str {
         match self {
             Self::Chat => "/chat/completions",
@@ -61,6 +78,9 @@ impl Endpoint {
             Self::Messages => "/messages",
             Self::CountTokens => "/messages/count_tokens",
             Self::Responses => "/responses",
+            Self::OllamaChat => "/api/chat",
+            Self::OllamaGenerate => "/api/generate",
+            Self::OllamaEmbed => "/api/embed",
         }
     }
 
@@ -73,31 +93,45 @@ impl Endpoint {
             Self::Messages => 3,
             Self::CountTokens => 4,
             Self::Responses => 5,
+            Self::OllamaChat => 6,
+            Self::OllamaGenerate => 7,
+            Self::OllamaEmbed => 8,
         }
     }
 
     /// The field that holds the prompt.
     pub const fn prompt_field(self) -> &'static str {
         match self {
-            Self::Chat | Self::Messages | Self::CountTokens => "messages",
-            Self::Completions => "prompt",
-            Self::Embeddings | Self::Responses => "input",
+            Self::Chat | Self::Messages | Self::CountTokens | Self::OllamaChat => "messages",
+            Self::Completions | Self::OllamaGenerate => "prompt",
+            Self::Embeddings | Self::OllamaEmbed | Self::Responses => "input",
         }
     }
 
     /// Whether an answer may be a stream.
     pub const fn streams(self) -> bool {
         match self {
-            Self::Chat | Self::Completions | Self::Messages | Self::Responses => true,
-            Self::Embeddings | Self::CountTokens => false,
+            Self::Chat
+            | Self::Completions
+            | Self::Messages
+            | Self::Responses
+            | Self::OllamaChat
+            | Self::OllamaGenerate => true,
+            Self::Embeddings | Self::CountTokens | Self::OllamaEmbed => false,
         }
     }
 
-    /// Whether the client speaks Anthropic's dialect: errors and events are then of its shape.
-    pub const fn is_anthropic(self) -> bool {
+    /// Whose dialect the client speaks: errors and events are then of its shape.
+    pub const fn speech(self) -> Speech {
         match self {
-            Self::Messages | Self::CountTokens => true,
-            Self::Chat | Self::Completions | Self::Embeddings | Self::Responses => false,
+            Self::Chat | Self::Completions | Self::Embeddings | Self::Responses => Speech::OpenAi,
+            Self::Messages | Self::CountTokens => Speech::Anthropic,
+            Self::OllamaChat | Self::OllamaGenerate | Self::OllamaEmbed => Speech::Ollama,
         }
+    }
+
+    /// Whether it is Anthropic's.
+    pub const fn is_anthropic(self) -> bool {
+        matches!(self.speech(), Speech::Anthropic)
     }
 }

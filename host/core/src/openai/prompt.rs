@@ -62,11 +62,13 @@ pub fn prompt_text(body: &[u8], peek: &Peek) -> String {
         let mut scanner = Scanner::new(prompt);
         // Syntax was checked by `peek`; what was read before an error is all there is to give.
         let _ = match peek.endpoint {
-            Endpoint::Chat | Endpoint::Messages | Endpoint::CountTokens => {
+            Endpoint::Chat | Endpoint::Messages | Endpoint::CountTokens | Endpoint::OllamaChat => {
                 content::messages(&mut scanner, &mut collect).map(drop)
             }
-            Endpoint::Completions | Endpoint::Embeddings => content::input(&mut scanner, &mut collect),
             Endpoint::Responses => content::items(&mut scanner, &mut collect).map(drop),
+            Endpoint::Completions | Endpoint::Embeddings | Endpoint::OllamaGenerate | Endpoint::OllamaEmbed => {
+                content::input(&mut scanner, &mut collect)
+            }
         };
     }
     collect.text

@@ -155,6 +155,9 @@ const fn endpoint_label(endpoint: Endpoint) -> &'static str {
         Endpoint::Messages => "messages",
         Endpoint::CountTokens => "count_tokens",
         Endpoint::Responses => "responses",
+        Endpoint::OllamaChat => "ollama_chat",
+        Endpoint::OllamaGenerate => "ollama_generate",
+        Endpoint::OllamaEmbed => "ollama_embed",
     }
 }
 

@@ -29,6 +29,27 @@ async fn a_configured_provider_is_asked_with_its_key() {
 }
 
 #[tokio::test]
+async fn ollama_is_asked_for_its_tags() {
+    let server = Server::start(|mut peer| async move {
+        let request = peer.request().await.unwrap();
+        assert!(request.starts_with("GET /api/tags HTTP/1.1\r\n"), "{request}");
+        // Ollama's docs/api.md, List Local Models, shortened
+        peer.send(&json(
+            "200 OK",
+            r#"{"models":[{"name":"deepseek-r1:latest","model":"deepseek-r1:latest","size":4683075271}]}"#,
+        ))
+        .await;
+    })
+    .await;
+    let own = Configured {
+        dialect: Dialect::Ollama,
+        base_url: format!("http://{}", server.address),
+        ..provider(server.address)
+    };
+    assert_eq!(models_of(&own, Duration::from_secs(1)).await.unwrap(), ["deepseek-r1:latest"]);
+}
+
+#[tokio::test]
 async fn what_is_no_list_is_told() {
     assert_eq!(found(json("401 Unauthorized", "{}")).await, Err("GET /v1/models gives status 401".to_owned()));
     let message = "the answer is not a list of models: missing field `data` at line 1 column 2";

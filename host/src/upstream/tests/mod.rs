@@ -5,6 +5,7 @@ mod anthropic;
 mod demo;
 mod discover;
 mod failures;
+mod ollama;
 mod server;
 mod streams;
 mod whole;

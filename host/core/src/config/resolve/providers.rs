@@ -271,6 +271,8 @@ fn address(
             None
         }
         (Dialect::OpenAi | Dialect::Ollama | Dialect::Anthropic, Some(url)) => match check_url(&url) {
+            // All of its own paths are under `/api`, so it is not part of the address.
+            Ok(url) if dialect == Dialect::Ollama => Some(url.strip_suffix("/api").unwrap_or(url).to_owned()),
             Ok(url) => {
                 if !url[url.find("://").map_or(0, |at| at + 3)..].contains('/') {
                     let message = "the address has no path, and the endpoints are usually under `/v1`";
