@@ -13,6 +13,7 @@ use witgate_wasm::{CellStore, Engine, EngineError, EngineOptions};
 use crate::api::paths;
 use crate::cache::{Cache, CacheError};
 use crate::config_files::ConfigFiles;
+use crate::facts;
 use crate::gateway::{Assembly, Gateway};
 use crate::names::ModelNames;
 use crate::pipeline::record::Observers;
@@ -33,6 +34,7 @@ pub struct App {
     server: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
     probing: JoinHandle<()>,
+    facts: JoinHandle<()>,
 }
 
 /// Why the gateway does not start.
@@ -136,7 +138,8 @@ impl App {
         ));
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&gateway)));
         let probing = tokio::spawn(probing::run(Arc::clone(&gateway)));
-        Ok(Self { address, gateway, shutdown, server, housekeeping, probing })
+        let facts = tokio::spawn(facts::run(Arc::clone(&gateway)));
+        Ok(Self { address, gateway, shutdown, server, housekeeping, probing, facts })
     }
 
     /// Where it listens; the port is the true one when the configuration says 0.
@@ -170,6 +173,7 @@ impl App {
         }
         self.housekeeping.abort();
         self.probing.abort();
+        self.facts.abort();
         // Requests that were cut hold the gateway for a moment longer.
         if tokio::time::timeout(STOP_PATIENCE, self.gateway.stop()).await.is_err() {
             tracing::warn!("the background work did not end in time");

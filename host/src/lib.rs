@@ -18,6 +18,7 @@ pub mod cli;
 pub mod clock;
 pub mod config_files;
 pub mod drain;
+pub mod facts;
 pub mod gateway;
 pub mod kept;
 pub mod names;

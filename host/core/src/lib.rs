@@ -5,6 +5,7 @@
 //! which they build on each other:
 //!
 //! - [`vocabulary`]: the names that a policy may use
+//! - [`facts`]: what model servers say of themselves
 //! - [`deployment`], [`live`], [`fleet`]: what may be chosen, and how it is doing
 //! - [`decision`], [`plan`], [`outcome`]: what a policy is asked, what it may answer, what is made of the answer, and
 //!   what came of it
@@ -24,6 +25,7 @@ pub mod config;
 pub mod decision;
 pub mod deployment;
 pub mod dialect;
+pub mod facts;
 pub mod failure;
 pub mod fleet;
 #[cfg(test)]

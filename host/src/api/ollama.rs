@@ -17,6 +17,7 @@ use witgate_core::openai::{RequestError, json::SyntaxError};
 
 use crate::api::error::ApiError;
 use crate::api::{doors, json_response};
+use crate::clock;
 use crate::gateway::Gateway;
 use crate::snapshot::Snapshot;
 
@@ -114,8 +115,11 @@ fn list(gateway: &Gateway, headers: &HeaderMap, wanted: impl Fn(&Snapshot, &str)
     json_response(&json!({"models": models}))
 }
 
-fn is_loaded(_snapshot: &Snapshot, _name: &str) -> bool {
-    true
+fn is_loaded(snapshot: &Snapshot, name: &str) -> bool {
+    let resolved = doors::resolve(&snapshot.table, name, Speech::Ollama);
+    let numbers = resolved.map(|resolved| resolved.deployments.iter()).into_iter().flatten();
+    let mut entries = numbers.filter_map(|number| snapshot.fleet.deployments().get(*number as usize));
+    entries.any(|entry| entry.live.reported(clock::monotonic()).loaded != Some(false))
 }
 
 impl<'a> Model<'a> {

@@ -15,6 +15,7 @@ mod connection;
 mod demo;
 mod discover;
 mod events;
+mod facts;
 mod failure;
 mod flow;
 mod headers;

@@ -22,6 +22,7 @@ mod hedge;
 mod limits;
 mod messages;
 mod models;
+mod ollama;
 mod operations;
 mod overload;
 mod policy;

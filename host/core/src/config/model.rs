@@ -197,6 +197,8 @@ pub struct Provider {
     pub output_limit: OutputLimit,
     /// How it is asked whether it is well; `None` = it is not.
     pub probe: Option<Probe>,
+    /// How it is asked what it says of itself; `None` = it is not.
+    pub facts: Option<Facts>,
     /// How the demo provider behaves; only for that dialect.
     pub demo: Option<Demo>,
 }
@@ -218,11 +220,24 @@ impl Provider {
 pub struct Probe {
     /// From the server's root. Default: by dialect.
     pub path: Option<String>,
+    /// From the server's root: what a preset knows to ask before what the dialect has.
+    pub first: Option<&'static str>,
     /// While a deployment is down. Default 3 s.
     pub interval: Duration,
     /// Silence after which it is asked. Default 30 s.
     pub idle: Duration,
     /// For the whole answer. Default 2 s.
+    pub timeout: Duration,
+}
+
+/// How a provider is asked what it says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// While it works. Default 2 s.
+    pub interval: Duration,
+    /// While it has nothing to do. Default 30 s.
+    pub idle: Duration,
+    /// For all answers together. Default 2 s.
     pub timeout: Duration,
 }
 

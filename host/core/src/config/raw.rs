@@ -9,7 +9,7 @@ pub(super) mod health;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use self::health::{RawBreaker, RawProbe, RawRetries};
+use self::health::{RawBreaker, RawFacts, RawProbe, RawRetries};
 use super::raw_supply::{RawPull, RawRegistry, RawSupply, RawVerify};
 use super::shapes::{CacheText, DurationText, Named, SecretText, SizeText, StageText, TextOrList};
 
@@ -248,6 +248,9 @@ pub(super) struct RawProvider {
     pub(super) pool_max_idle: Option<u64>,
     /// How it is asked whether it is well, while its deployments are down or idle. The dialect `demo` is not asked.
     pub(super) probe: Option<RawProbe>,
+    /// How it is asked what it says of itself: requests that wait or run, use of its cache, free slots (vLLM, SGLang,
+    /// llama.cpp), loaded models (Ollama). These are signals for policies, and metrics.
+    pub(super) facts: Option<RawFacts>,
     /// How a provider of the dialect `demo` behaves.
     pub(super) demo: Option<RawDemo>,
 }

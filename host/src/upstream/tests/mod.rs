@@ -4,6 +4,7 @@
 mod anthropic;
 mod demo;
 mod discover;
+mod facts;
 mod failures;
 mod ollama;
 mod server;
@@ -47,6 +48,7 @@ fn provider(address: std::net::SocketAddr) -> Configured {
         continuation: Continuation::Never,
         output_limit: OutputLimit::default(),
         probe: None,
+        facts: None,
         demo: None,
     }
 }

@@ -64,7 +64,10 @@ fn provider(
     let own_header = (key.is_some() || raw.api_keys.is_some()).then(|| key_header.name());
     let api_keys = keys(key, raw.api_keys, path, findings, lookup);
     let headers = headers(raw_headers, own_header, &path.key("headers"), findings, lookup);
-    let probe = health::probe(raw.probe.unwrap_or_default(), &path.key("probe"), findings);
+    let first = preset.and_then(|preset| preset.probe);
+    let probe = health::probe(raw.probe.unwrap_or_default(), first, &path.key("probe"), findings);
+    let address = base_url.as_deref().unwrap_or_default();
+    let facts = health::facts(raw.facts.unwrap_or_default(), dialect, address, &path.key("facts"), findings);
     let first_token = path.key("first_token_timeout");
     let first_token_timeout = duration(raw.first_token_timeout, &first_token, MILLISECOND..=DAY, findings);
     if dialect != Dialect::Demo && findings.written(&path.key("demo")) {
@@ -95,6 +98,7 @@ fn provider(
         pool_idle_timeout,
         pool_max_idle: raw.pool_max_idle.and_then(|count| usize::try_from(count).ok()).unwrap_or(256),
         probe: probe.filter(|_| dialect != Dialect::Demo),
+        facts,
         demo: (dialect == Dialect::Demo).then(|| demo(raw.demo.unwrap_or_default(), &path.key("demo"), findings)),
     })
 }
