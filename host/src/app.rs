@@ -25,6 +25,7 @@ use crate::server;
 use crate::snapshot::{Parts, Snapshot, StageProblem, prepare};
 use crate::supply::Supplies;
 use crate::telemetry::metrics::Metrics;
+use crate::watching;
 
 /// A gateway that serves.
 pub struct App {
@@ -35,6 +36,7 @@ pub struct App {
     housekeeping: JoinHandle<()>,
     probing: JoinHandle<()>,
     facts: JoinHandle<()>,
+    watching: JoinHandle<()>,
 }
 
 /// Why the gateway does not start.
@@ -103,6 +105,7 @@ impl App {
         snapshot.take_effect();
         let current = Arc::new(ArcSwap::from_pointee(snapshot));
         let published = Arc::new(Published::default());
+        let found = files.found();
         let mut work = Work {
             store,
             files,
@@ -139,7 +142,8 @@ impl App {
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&gateway)));
         let probing = tokio::spawn(probing::run(Arc::clone(&gateway)));
         let facts = tokio::spawn(facts::run(Arc::clone(&gateway)));
-        Ok(Self { address, gateway, shutdown, server, housekeeping, probing, facts })
+        let watching = tokio::spawn(watching::run(Arc::clone(&gateway), found));
+        Ok(Self { address, gateway, shutdown, server, housekeeping, probing, facts, watching })
     }
 
     /// Where it listens; the port is the true one when the configuration says 0.
@@ -174,6 +178,7 @@ impl App {
         self.housekeeping.abort();
         self.probing.abort();
         self.facts.abort();
+        self.watching.abort();
         // Requests that were cut hold the gateway for a moment longer.
         if tokio::time::timeout(STOP_PATIENCE, self.gateway.stop()).await.is_err() {
             tracing::warn!("the background work did not end in time");

@@ -28,6 +28,8 @@ pub mod reload;
 pub mod server;
 pub mod snapshot;
 pub mod supply;
+pub mod survey;
 pub mod telemetry;
 pub mod toolkit;
 pub mod upstream;
+pub mod watching;

@@ -17,9 +17,9 @@ def gauges(gateway, deployment):
             re.findall(rf'^witgate_upstream_(\w+){{deployment="{deployment}"}} (\S+)$', text, re.M)}
 
 
-def start(start_gateway, servers, **route):
+def start(start_gateway, servers, facts=FAST, **route):
     return start_gateway({
-        "providers": {name: server.provider(**FAST) for name, server in servers.items()},
+        "providers": {name: server.provider(**facts) for name, server in servers.items()},
         "deployments": {f"{server.alias}@{name}": {} for name, server in servers.items()},
         "routes": {"any": {"deployments": [f"{server.alias}@{name}" for name, server in servers.items()], **route}},
     })
@@ -69,7 +69,9 @@ def test_a_server_without_metrics_is_said_once(start_llama, start_gateway):
 def test_a_server_with_room_is_preferred(start_llama, start_gateway):
     full, free = (start_llama(llama.slow(), name, "--parallel", "1") for name in ("full", "free"))
     ready = [{"use": "least-loaded", "settings": {"prefer_ready": True}}]
-    gateway = start(start_gateway, {"full": full, "free": free}, policies=ready)
+    # A machine that is busy with other things takes its time to say that it is busy.
+    patient = {"facts": {"interval": "500ms", "idle": "500ms", "timeout": "20s"}}
+    gateway = start(start_gateway, {"full": full, "free": free}, patient, policies=ready)
     release = occupy(full, 1)
     eventually("it is seen to be full", lambda: gauges(gateway, "full@full").get("free_slots") == 0)
     chosen = set()

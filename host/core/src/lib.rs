@@ -17,6 +17,7 @@
 //! - [`resume`]: going on with a stream that broke
 //! - [`config`]: the configuration, from YAML to checked values
 //! - [`routes`]: from a model name to a route
+//! - [`survey`]: who answers at an address, and the configuration that is made of it
 
 pub mod admission;
 pub mod breaker;
@@ -38,4 +39,5 @@ pub mod plan;
 pub mod resume;
 pub mod routes;
 pub mod sse;
+pub mod survey;
 pub mod vocabulary;

@@ -199,6 +199,8 @@ pub struct Provider {
     pub probe: Option<Probe>,
     /// How it is asked what it says of itself; `None` = it is not.
     pub facts: Option<Facts>,
+    /// How often its list of models is asked for, to offer what is in it; `None` = never.
+    pub watch_models: Option<Duration>,
     /// How the demo provider behaves; only for that dialect.
     pub demo: Option<Demo>,
 }
@@ -364,6 +366,14 @@ impl ModelPattern {
         match self {
             Self::Exact(name) => Some(name),
             Self::Glob(_) => None,
+        }
+    }
+
+    /// Whether it takes this name.
+    pub fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Exact(own) => **own == *name,
+            Self::Glob(pattern) => crate::routes::glob::matches(pattern, name),
         }
     }
 

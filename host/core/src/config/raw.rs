@@ -251,6 +251,10 @@ pub(super) struct RawProvider {
     /// How it is asked what it says of itself: requests that wait or run, use of its cache, free slots (vLLM, SGLang,
     /// llama.cpp), loaded models (Ollama). These are signals for policies, and metrics.
     pub(super) facts: Option<RawFacts>,
+    /// How often its list of models is asked for, at least every second: a model that appears in it can be asked for by
+    /// its name without a restart, and one that vanishes is offered no more. Names that other routes match stay theirs.
+    /// Without it: never, unless `witgate serve --watch-models` says so for all servers at `http://` addresses.
+    pub(super) watch_models: Option<DurationText>,
     /// How a provider of the dialect `demo` behaves.
     pub(super) demo: Option<RawDemo>,
 }

@@ -229,10 +229,7 @@ impl Fields {
                 self.counts.messages = content::items(scanner, &mut self.counts)?;
                 self.counts.estimate.messages(self.counts.messages);
             }
-            (
-                Endpoint::Completions | Endpoint::Embeddings | Endpoint::Responses | Endpoint::OllamaEmbed,
-                _,
-            ) => {
+            (Endpoint::Completions | Endpoint::Embeddings | Endpoint::Responses | Endpoint::OllamaEmbed, _) => {
                 return Err(RequestError::WrongType { field, expected: "a string or an array", got });
             }
             (Endpoint::OllamaGenerate, _) => {

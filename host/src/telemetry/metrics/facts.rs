@@ -9,8 +9,10 @@ use super::Maker;
 
 /// One gauge for each thing that is said.
 pub(super) struct Facts {
-    gauges: [(GaugeVec, fn(Report) -> Option<f64>); 5],
+    gauges: [(GaugeVec, Said); 5],
 }
+
+type Said = fn(Report) -> Option<f64>;
 
 impl Facts {
     pub(super) fn new(make: &Maker<'_>) -> Self {

@@ -3,7 +3,7 @@
 
 use std::sync::Mutex;
 
-use witgate_core::config::Facts as Configured;
+use witgate_core::config::{Facts as Configured, Probe};
 use witgate_core::facts::Report;
 
 use super::server::{Server, json};
@@ -98,4 +98,18 @@ async fn a_silent_server_tells_nothing_and_holds_nobody_up() {
     let asked = Instant::now();
     assert_eq!(telling(&server, Dialect::OpenAi).facts(0, "p").await, []);
     assert!(asked.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn a_preset_s_probe_is_asked_first_and_the_dialect_s_where_it_is_not_known() {
+    let second = Duration::from_secs(1);
+    let probe = Probe { path: None, first: Some("/slots"), interval: second, idle: second, timeout: second };
+    let asking =
+        |server: &Server| upstreams(&super::Configured { probe: Some(probe.clone()), ..provider(server.address) });
+    let (server, asked) = having(&[("/slots", SLOTS), ("/health", "{}")]).await;
+    assert_eq!(asking(&server).probe(0).await, Some(Probed::Good));
+    assert_eq!(*asked.lock().unwrap(), ["/slots"]);
+    let (server, asked) = having(&[("/health", "{}")]).await;
+    assert_eq!(asking(&server).probe(0).await, Some(Probed::Good));
+    assert_eq!(*asked.lock().unwrap(), ["/slots", "/health"]);
 }

@@ -49,6 +49,7 @@ fn provider(address: std::net::SocketAddr) -> Configured {
         output_limit: OutputLimit::default(),
         probe: None,
         facts: None,
+        watch_models: None,
         demo: None,
     }
 }

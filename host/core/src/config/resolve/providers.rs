@@ -68,6 +68,8 @@ fn provider(
     let probe = health::probe(raw.probe.unwrap_or_default(), first, &path.key("probe"), findings);
     let address = base_url.as_deref().unwrap_or_default();
     let facts = health::facts(raw.facts.unwrap_or_default(), dialect, address, &path.key("facts"), findings);
+    let watch = path.key("watch_models");
+    let watch_models = duration(raw.watch_models, &watch, Duration::from_secs(1)..=DAY, findings);
     let first_token = path.key("first_token_timeout");
     let first_token_timeout = duration(raw.first_token_timeout, &first_token, MILLISECOND..=DAY, findings);
     if dialect != Dialect::Demo && findings.written(&path.key("demo")) {
@@ -99,6 +101,7 @@ fn provider(
         pool_max_idle: raw.pool_max_idle.and_then(|count| usize::try_from(count).ok()).unwrap_or(256),
         probe: probe.filter(|_| dialect != Dialect::Demo),
         facts,
+        watch_models: watch_models.filter(|_| dialect != Dialect::Demo),
         demo: (dialect == Dialect::Demo).then(|| demo(raw.demo.unwrap_or_default(), &path.key("demo"), findings)),
     })
 }

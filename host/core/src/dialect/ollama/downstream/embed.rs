@@ -20,14 +20,10 @@ pub fn embed_request(body: &str, target: &Target<'_>) -> Result<Translated, Refu
         match key {
             "model" => {}
             "input" => out.put(key, value.get()),
-            "truncate" | "options" | "keep_alive" => {
-                if !is_neutral(value) {
-                    losses.hint(key)?;
-                }
-            }
+            _ if is_neutral(value) => {}
+            "truncate" | "options" | "keep_alive" => losses.hint(key)?,
             // `dimensions`, and whatever the provider may know: it judges.
-            _ if !is_neutral(value) => out.put(key, value.get()),
-            _ => {}
+            _ => out.put(key, value.get()),
         }
     }
     Ok(Translated { body: out.text("encoding_format", "float").finish(), dropped: losses.into_dropped() })

@@ -77,14 +77,10 @@ impl<'a> Draft<'a> {
             "tools" => self.tools(value)?,
             "format" => self.format(value)?,
             "think" => self.think(value)?,
-            _ if HINTS.contains(&key) => {
-                if !is_neutral(value) {
-                    self.losses.hint(key)?;
-                }
-            }
+            _ if is_neutral(value) => {}
+            _ if HINTS.contains(&key) => self.losses.hint(key)?,
             // `logprobs`, `top_logprobs`, and whatever the provider may know: it judges.
-            _ if !is_neutral(value) => self.rest.put(key, value.get()),
-            _ => {}
+            _ => self.rest.put(key, value.get()),
         }
         Ok(())
     }
