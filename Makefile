@@ -88,7 +88,7 @@ bench: guests-extra ## Measure decisions, throughput, added latency and swaps, b
 	target/release/witgate-bench all $(ARGS)
 
 .PHONY: test-all
-test-all: lint test cargo-component ## Everything that can be checked on this machine: lint, test, slow tests, a quick round of bench
+test-all: lint test cargo-component llama-cpp-python ## Everything that can be checked on this machine: lint, test, slow tests, a quick round of bench
 	cargo nextest run --workspace --locked --run-ignored only \
 	  -E 'package(witgate-languages) and test(/million|cargo_component/)'
 	$(MAKE) chaos DURATION=180
@@ -107,6 +107,16 @@ cargo-component: ## Build the example policy in Rust by cargo component as well
 	CARGO_TARGET_DIR=$(CURDIR)/$(guests)/component PATH=$(CURDIR)/target/cargo-component/bin:$$PATH cargo component build \
 	  --locked --release --target wasm32-unknown-unknown --manifest-path examples/policies/rust/Cargo.toml
 	cp $(guests)/component/wasm32-unknown-unknown/release/least_busy_rust.wasm $(guests)/rust-component.wasm
+
+# Its wheel is compiled, which takes ten minutes, so only test-all does.
+.PHONY: llama-cpp-python
+llama-cpp-python: ## Hold the real server of llama-cpp-python to its contract
+	@$(setup) checks clients
+	[ -x target/llama-cpp-python/bin/python ] || python3 -m venv target/llama-cpp-python
+	target/llama-cpp-python/bin/pip install --quiet --disable-pip-version-check 'llama-cpp-python[server]==0.3.36'
+	$(build)
+	WITGATE_BIN=$(CURDIR)/target/debug/witgate WITGATE_LLAMA_CPP_PYTHON=$(CURDIR)/target/llama-cpp-python/bin/python \
+	  pytest tests/clients -k 'contract and llama-cpp-python' $(ARGS)
 
 .PHONY: policies
 policies: ## Build the shipped policies alone

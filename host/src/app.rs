@@ -8,12 +8,13 @@ use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use witgate_core::config::{Config, Loaded};
-use witgate_wasm::{CellStore, Engine, EngineError, EngineOptions};
+use witgate_wasm::{CellStore, Compiling, Engine, EngineError, EngineOptions};
 
 use crate::api::paths;
 use crate::cache::{Cache, CacheError};
 use crate::config_files::ConfigFiles;
 use crate::facts;
+use crate::fleet_cells::FleetCells;
 use crate::gateway::{Assembly, Gateway};
 use crate::names::ModelNames;
 use crate::pipeline::record::Observers;
@@ -37,6 +38,8 @@ pub struct App {
     probing: JoinHandle<()>,
     facts: JoinHandle<()>,
     watching: JoinHandle<()>,
+    /// With what ends it.
+    fleet_cells: Option<(JoinHandle<()>, CancellationToken)>,
 }
 
 /// Why the gateway does not start.
@@ -83,7 +86,7 @@ impl App {
         check_exposure(&config, config.server.listen)?;
         let metrics = Arc::new(Metrics::new());
         let parts = Arc::new(Parts {
-            cells: Arc::new(CellStore::default()),
+            cells: Arc::new(cells(&config)),
             models: Arc::new(ModelNames::default()),
             metrics: Arc::clone(&metrics),
         });
@@ -94,6 +97,10 @@ impl App {
         })
         .await??;
         let cache = Cache::new(&config.cache, &metrics)?;
+        let fleet_cells = config.cache.redis.as_ref().map(|redis| {
+            FleetCells::new(redis, Arc::clone(&parts.cells), Arc::clone(&metrics)).map_err(CacheError::url)
+        });
+        let fleet_cells = fleet_cells.transpose()?;
         // Late: where the port is shared, the kernel sends connections from now on.
         let listener = server::Listener::open(&config.server)?;
         let address = listener.address()?;
@@ -143,7 +150,11 @@ impl App {
         let probing = tokio::spawn(probing::run(Arc::clone(&gateway)));
         let facts = tokio::spawn(facts::run(Arc::clone(&gateway)));
         let watching = tokio::spawn(watching::run(Arc::clone(&gateway), found));
-        Ok(Self { address, gateway, shutdown, server, housekeeping, probing, facts, watching })
+        let fleet_cells = fleet_cells.map(|cells| {
+            let stop = CancellationToken::new();
+            (tokio::spawn(cells.run(stop.clone())), stop)
+        });
+        Ok(Self { address, gateway, shutdown, server, housekeeping, probing, facts, watching, fleet_cells })
     }
 
     /// Where it listens; the port is the true one when the configuration says 0.
@@ -179,6 +190,13 @@ impl App {
         self.probing.abort();
         self.facts.abort();
         self.watching.abort();
+        if let Some((exchange, stop)) = self.fleet_cells {
+            // What the last requests changed is told, if that is possible at once.
+            stop.cancel();
+            if tokio::time::timeout(STOP_PATIENCE, exchange).await.is_err() {
+                tracing::warn!("the last cells of the fleet were not told in time");
+            }
+        }
         // Requests that were cut hold the gateway for a moment longer.
         if tokio::time::timeout(STOP_PATIENCE, self.gateway.stop()).await.is_err() {
             tracing::warn!("the background work did not end in time");
@@ -195,16 +213,22 @@ pub fn check_exposure(config: &Config, listen: SocketAddr) -> Result<(), StartEr
     if open && !listen.ip().is_loopback() { Err(StartError::Unprotected { listen }) } else { Ok(()) }
 }
 
-/// An engine for the policies of `config`.
+/// An engine for the policies of `config`; it compiles aside where requests are served.
 ///
 /// # Errors
 /// When the engine cannot run on this machine.
-pub fn engine(config: &Config, meter: Option<Arc<Metrics>>) -> Result<Engine, EngineError> {
+pub fn engine(config: &Config, meter: Option<Arc<Metrics>>, compiling: Compiling) -> Result<Engine, EngineError> {
     Engine::new(EngineOptions {
         code_cache: config.policies.code_cache.clone(),
         workers: workers(config),
         meter: meter.map(|metrics| metrics as _),
+        compiling,
     })
+}
+
+/// Where policies keep their numbers; what they share with other gateways goes through the shared tier of the cache.
+pub fn cells(config: &Config) -> CellStore {
+    if config.cache.redis.is_some() { CellStore::shared() } else { CellStore::default() }
 }
 
 /// Worker threads of the runtime.
@@ -218,7 +242,7 @@ fn load_policies(
     parts: &Parts,
     supplies: Supplies,
 ) -> Result<(PolicyStore, Snapshot), StartError> {
-    let engine = engine(config, Some(Arc::clone(&parts.metrics)))?;
+    let engine = engine(config, Some(Arc::clone(&parts.metrics)), Compiling::Aside)?;
     let mut store = PolicyStore::new(engine, config.policies.directory.clone()).with_supplies(supplies);
     if let Some(folder) = &config.policies.revisions {
         store = store.with_revisions(Revisions::open(folder, &config.policies.directory));

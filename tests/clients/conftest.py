@@ -6,6 +6,8 @@ import llama
 import pytest
 from gateway import Gateway
 
+pytest_plugins = ["contract.plugin"]
+
 ALPHA = "Alpha server speaking now"
 BRAVO = "Bravo machine answers instead"
 

@@ -4,7 +4,7 @@
 Without --store it builds into target/conformance and compares; toolchains differ from machine to machine, so a
 difference says nothing about the stored file, which stays as it is. With --store it writes the file, its size and its
 digest: only for one that is new, never for one that belongs to a released contract. Needs the tools that `make
-guests-extra` installs.
+guests-extra` installs, and target/debug/witgate.
 """
 
 import gzip
@@ -26,7 +26,7 @@ def build(entry):
     name = entry["file"].removesuffix(".gz")
     out = BUILT / name
     BUILT.mkdir(parents=True, exist_ok=True)
-    tools = [ROOT / "target" / "toolchains" / "bin", ROOT / "target" / "venv" / "bin",
+    tools = [ROOT / "target" / "debug", ROOT / "target" / "toolchains" / "bin", ROOT / "target" / "venv" / "bin",
              ROOT / "target" / "npm" / "node_modules" / ".bin"]
     guests = ROOT / "target" / "guests-extra"
     environment = {**os.environ, "PATH": ":".join([*map(str, tools), os.environ["PATH"]]),

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use std::{env, fs};
 
 /// Each is the crate `tests/fixtures/<name>`, the package `witgate-fixture-<name>`.
-const FIXTURES: [&str; 10] = [
+const FIXTURES: [&str; 11] = [
     "describe-loop",
+    "fleet",
     "misbehave",
     "no-hook",
     "observer",

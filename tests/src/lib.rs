@@ -16,7 +16,7 @@ mod wire;
 use std::path::Path;
 use std::time::Duration;
 
-pub use client::{Answer, EventStream, Request};
+pub use client::{Answer, Begun, EventStream, Request};
 pub use fault::Fault;
 pub use gateway::{CHAT, Folder, Gateway, gateway};
 pub use reply::{DONE, Reply, chat_body, chat_events, error_body, upstream};

@@ -16,14 +16,12 @@ impl Redis {
     /// Starts a server that keeps nothing on disk, and waits until it listens.
     pub async fn start() -> Self {
         let address = free_address();
-        let port = address.port().to_string();
-        let child = Command::new("redis-server")
-            .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed (Debian's package of that name)");
-        eventually("Redis listens", async || TcpStream::connect(address).is_ok()).await;
-        Self { address, child }
+        Self { address, child: run(address).await }
+    }
+
+    /// Starts it again where it was, with nothing in it.
+    pub async fn restart(&mut self) {
+        self.child = run(self.address).await;
     }
 
     /// For the configuration.
@@ -44,6 +42,17 @@ impl Drop for Redis {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+async fn run(address: SocketAddr) -> Child {
+    let port = address.port().to_string();
+    let child = Command::new("redis-server")
+        .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server is installed (Debian's package of that name)");
+    eventually("Redis listens", async || TcpStream::connect(address).is_ok()).await;
+    child
 }
 
 /// An address at which nobody listens.

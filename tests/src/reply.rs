@@ -34,6 +34,8 @@ enum Case {
     Path(String),
     /// Those that ask for a stream.
     Streamed,
+    /// Those that hold this text.
+    Body(String),
 }
 
 /// Before the head.
@@ -73,6 +75,8 @@ pub(crate) enum Body {
     Unframed(Vec<u8>),
     /// Instead of an answer.
     Raw(Vec<u8>),
+    /// An embedding for each input: how long it is.
+    Embeddings,
 }
 
 /// A fake upstream: describe what it answers, then [`start`](Reply::start) it.
@@ -122,6 +126,13 @@ impl Reply {
     #[must_use]
     pub fn chat(mut self, text: &str) -> Self {
         self.body = Body::Chat(text.to_owned());
+        self
+    }
+
+    /// An embedding for each input: its length, and its place among the inputs of the request.
+    #[must_use]
+    pub fn embeddings(mut self) -> Self {
+        self.body = Body::Embeddings;
         self
     }
 
@@ -254,6 +265,12 @@ impl Reply {
         self.case(Case::Streamed, reply)
     }
 
+    /// Requests whose body holds this text get this instead.
+    #[must_use]
+    pub fn to_body(self, text: &str, reply: Self) -> Self {
+        self.case(Case::Body(text.to_owned()), reply)
+    }
+
     fn case(mut self, case: Case, reply: Self) -> Self {
         self.cases.push((case, reply));
         self
@@ -271,6 +288,7 @@ impl Reply {
             Case::Key(key) => head.header("authorization").and_then(|value| value.strip_prefix("Bearer ")) == Some(key),
             Case::Path(path) => head.path() == path,
             Case::Streamed => wants_stream(body),
+            Case::Body(text) => String::from_utf8_lossy(body).contains(text),
         };
         self.cases.iter().find(|(case, _)| applies(case)).map_or(self, |(_, reply)| reply)
     }
@@ -290,6 +308,7 @@ impl Reply {
             Body::Events(events) => Script::Events(events.clone()),
             Body::Unframed(bytes) => Script::Unframed(bytes.clone()),
             Body::Raw(bytes) => Script::Raw(bytes.clone()),
+            Body::Embeddings => Script::Whole(embeddings_body(request).into_bytes()),
         }
     }
 }
@@ -324,6 +343,20 @@ pub const DONE: &str = "data: [DONE]\n\n";
 /// An error in OpenAI's shape.
 pub fn error_body(message: &str) -> String {
     json!({"error": {"message": message, "type": "server_error", "param": null, "code": null}}).to_string()
+}
+
+fn embeddings_body(request: &[u8]) -> String {
+    let request: Value = serde_json::from_slice(request).expect("the upstream was sent JSON");
+    let texts = match &request["input"] {
+        Value::Array(texts) => texts.clone(),
+        text => vec![text.clone()],
+    };
+    let length = |text: &Value| text.as_str().map_or(0, str::len);
+    let embedding = |(index, text): (usize, &Value)| json!({"object": "embedding", "index": index, "embedding": [length(text), index]});
+    let data: Vec<Value> = texts.iter().enumerate().map(embedding).collect();
+    let tokens: usize = texts.iter().map(length).sum();
+    let usage = json!({"prompt_tokens": tokens, "total_tokens": tokens});
+    json!({"object": "list", "model": "real", "data": data, "usage": usage}).to_string()
 }
 
 fn chunk(delta: &Value, finish: Option<&str>) -> String {

@@ -1,8 +1,9 @@
 // What a Witgate policy in C++ needs: a setup to fill in, decisions with columns, and the words of an answer.
 //
-// A policy is a class with a constant `about`, a constructor that takes a `Setup` and a member `route`;
-// WITGATE_REGISTER, once in one source file, exports it. The gateway frees what is returned and leaves to us what it
-// passes in: both are dealt with here. There are no exceptions; what cannot go on returns `error`.
+// A policy is a class with a constant `about`, a constructor that takes a `Setup`, and a member for each hook of its
+// world: `route`, `after_failure`, `keep`, `score` or `observe`. WITGATE_REGISTER, once in one source file, exports it.
+// The gateway frees what is returned and leaves to us what it passes in: both are dealt with here. There are no
+// exceptions; what cannot go on returns `error`.
 #ifndef WITGATE_HPP
 #define WITGATE_HPP
 
@@ -14,14 +15,24 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "policy.h" // made from the contract, see build.sh
 
+// The hooks that the world exports, and the capabilities that it imports; the build says so with -DWITGATE_FILTER,
+// -DWITGATE_PROMPT and so on.
+#if !defined WITGATE_ROUTER && !defined WITGATE_FALLBACK && !defined WITGATE_FILTER && !defined WITGATE_SCORER && \
+    !defined WITGATE_OBSERVER
+#define WITGATE_ROUTER
+#endif
+
 namespace witgate {
 
 using Attempt = witgate_policy_types_attempt_t;
+using FailedAttempt = witgate_policy_types_failed_attempt_t;
 using Request = witgate_policy_types_request_t;
+using Verdict = witgate_policy_types_verdict_t;
 
 // What a policy says about itself. Without a schema it has no settings.
 struct About {
@@ -31,6 +42,11 @@ struct About {
 
 inline std::string_view view(const policy_string_t &text) {
   return {reinterpret_cast<const char *>(text.ptr), text.len};
+}
+
+// For a call into the gateway, which only reads it.
+inline policy_string_t borrow(std::string_view text) {
+  return {reinterpret_cast<uint8_t *>(const_cast<char *>(text.data())), text.size()};
 }
 
 // A deployment of the catalogue. Valid during construction of the policy.
@@ -56,7 +72,7 @@ public:
   explicit Setup(const exports_witgate_policy_lifecycle_catalogue_t &catalogue) : catalogue(catalogue) {}
 
   // Names of what to be fed, and texts that answers name by their places.
-  std::vector<std::string> signals, facts, reasons, overlays;
+  std::vector<std::string> signals, facts, outcomes, reasons, overlays;
   // A text here refuses the configuration.
   std::optional<std::string> refusal;
 
@@ -101,32 +117,70 @@ private:
   const std::span<const double> signals;
 };
 
-// A verdict, or an error that is declared to the gateway.
-using Answer = exports_witgate_policy_router_result_verdict_string_t;
+// What became of some attempts, as columns. Valid during the call.
+class Outcomes {
+public:
+  // How many there are; never 0.
+  const size_t rows;
 
-// Texts and lists that are returned belong to the gateway, which frees them with `free`.
-inline policy_string_t copy(std::string_view text) {
-  policy_string_t copied{nullptr, text.size()};
-  if (text.empty()) return copied;
-  copied.ptr = static_cast<uint8_t *>(std::malloc(text.size()));
-  std::copy(text.begin(), text.end(), copied.ptr);
+  Outcomes(size_t rows, const double *columns) : rows(rows), columns(columns) {}
+
+  // One value for each outcome, of the subscribed field at this place.
+  std::span<const double> column(size_t place) const { return {columns + place * rows, rows}; }
+
+private:
+  const double *columns;
+};
+
+// Why a policy cannot decide: the gateway logs the text and decides by itself.
+struct Error {
+  std::string text;
+};
+
+inline Error error(std::string_view text) { return {std::string(text)}; }
+
+// An answer, or an error that is declared to the gateway; either is returned as it is.
+template <typename Value> class Result {
+public:
+  Result(Value value) : content(std::move(value)) {}
+  Result(Error error) : content(std::move(error)) {}
+
+  const Value *value() const { return std::get_if<Value>(&content); }
+  const Error *problem() const { return std::get_if<Error>(&content); }
+
+private:
+  std::variant<Value, Error> content;
+};
+
+using Answer = Result<Verdict>;              // of `route` and `after_failure`
+using Kept = Result<std::vector<uint32_t>>;  // of `keep`: the candidates to keep
+using Scores = Result<std::vector<double>>;  // of `score`: from 0 to 1 for each candidate
+using Learned = std::optional<Error>;        // of `observe`: usually `{}`
+
+// Texts and lists that are returned belong to the gateway, which frees them with `free`; it frees no empty list.
+template <typename Item> Item *copy_items(std::span<const Item> items) {
+  if (items.empty()) return nullptr;
+  auto *copied = static_cast<Item *>(std::malloc(items.size_bytes()));
+  std::copy(items.begin(), items.end(), copied);
   return copied;
+}
+
+inline policy_string_t copy(std::string_view text) {
+  return {copy_items(std::span(reinterpret_cast<const uint8_t *>(text.data()), text.size())), text.size()};
 }
 
 inline policy_list_string_t copy(const std::vector<std::string> &texts) {
-  policy_list_string_t copied{nullptr, texts.size()};
-  if (texts.empty()) return copied;
-  copied.ptr = static_cast<policy_string_t *>(std::malloc(texts.size() * sizeof *copied.ptr));
-  std::transform(texts.begin(), texts.end(), copied.ptr, [](const std::string &text) { return copy(text); });
-  return copied;
+  std::vector<policy_string_t> copies;
+  for (const std::string &text : texts) copies.push_back(copy(text));
+  return {copy_items(std::span<const policy_string_t>(copies)), copies.size()};
 }
 
 // This deployment, at once.
-inline Answer pick(uint32_t target) {
-  Answer answer{};
-  answer.val.ok.tag = WITGATE_POLICY_TYPES_VERDICT_PICK;
-  answer.val.ok.val.pick = target;
-  return answer;
+inline Verdict pick(uint32_t target) {
+  Verdict verdict{};
+  verdict.tag = WITGATE_POLICY_TYPES_VERDICT_PICK;
+  verdict.val.pick = target;
+  return verdict;
 }
 
 // A try when the plan starts.
@@ -137,40 +191,77 @@ inline Attempt on_failure(uint32_t target) {
   return {.target = target, .start = WITGATE_POLICY_TYPES_START_RULE_ON_FAILURE};
 }
 
-// These attempts.
-inline Answer follow(std::span<const Attempt> attempts, uint32_t reason = 0, uint32_t tag = 0) {
-  Answer answer{};
-  answer.val.ok.tag = WITGATE_POLICY_TYPES_VERDICT_FOLLOW;
-  auto &plan = answer.val.ok.val.follow;
-  plan = {{nullptr, attempts.size()}, reason, tag};
-  if (attempts.empty()) return answer;
-  plan.attempts.ptr = static_cast<Attempt *>(std::malloc(attempts.size_bytes()));
-  std::copy(attempts.begin(), attempts.end(), plan.attempts.ptr);
-  return answer;
+// A try when the one before it has been silent for so long, or has failed.
+inline Attempt hedge(uint32_t target, double delay_ms) {
+  return {.target = target, .start = WITGATE_POLICY_TYPES_START_RULE_HEDGE, .delay_ms = delay_ms};
+}
+
+// These attempts, which are copied.
+inline Verdict follow(std::span<const Attempt> attempts, uint32_t reason = 0, uint32_t tag = 0) {
+  Verdict verdict{};
+  verdict.tag = WITGATE_POLICY_TYPES_VERDICT_FOLLOW;
+  verdict.val.follow = {{copy_items(attempts), attempts.size()}, reason, tag};
+  return verdict;
 }
 
 // No: answer the client with this status.
-inline Answer reject(uint32_t status, double retry_after_ms = 0, uint32_t reason = 0) {
-  Answer answer{};
-  answer.val.ok.tag = WITGATE_POLICY_TYPES_VERDICT_REJECT;
-  answer.val.ok.val.reject = {status, retry_after_ms, reason};
-  return answer;
+inline Verdict reject(uint32_t status, double retry_after_ms = 0, uint32_t reason = 0) {
+  Verdict verdict{};
+  verdict.tag = WITGATE_POLICY_TYPES_VERDICT_REJECT;
+  verdict.val.reject = {status, retry_after_ms, reason};
+  return verdict;
 }
 
 // No opinion.
-inline Answer abstain() {
-  Answer answer{};
-  answer.val.ok.tag = WITGATE_POLICY_TYPES_VERDICT_ABSTAIN;
-  return answer;
+inline Verdict abstain() {
+  Verdict verdict{};
+  verdict.tag = WITGATE_POLICY_TYPES_VERDICT_ABSTAIN;
+  return verdict;
 }
 
-// The policy cannot decide: the gateway logs the text and decides by itself.
-inline Answer error(std::string_view text) {
-  Answer answer{};
-  answer.is_err = true;
-  answer.val.err = copy(text);
-  return answer;
+// Numbers that all instances of the policy in this gateway share, and that outlive them; 0 at first.
+class Table {
+public:
+  // Call it in the constructor: opening the same name again gives the same table. When it cannot be had, the setup is
+  // refused.
+  Table(Setup &setup, std::string_view name, uint32_t width) {
+    policy_string_t passed = borrow(name), problem;
+    if (witgate_policy_cells_open(&passed, width, WITGATE_POLICY_CELLS_SCOPE_PROCESS,
+                                  WITGATE_POLICY_CELLS_MERGE_NEWEST, &number, &problem))
+      return;
+    setup.refusal = view(problem);
+    policy_string_free(&problem);
+  }
+  double load(uint32_t index) const { return witgate_policy_cells_load(number, index); }
+  void store(uint32_t index, double value) { witgate_policy_cells_store(number, index, value); }
+  // Adds and gives the new value, in one step.
+  double add(uint32_t index, double delta) { return witgate_policy_cells_add(number, index, delta); }
+
+private:
+  uint32_t number = 0;
+};
+
+#ifdef WITGATE_HEADERS
+// The request header's first value.
+inline std::optional<std::string> header(std::string_view name) {
+  policy_string_t passed = borrow(name), value;
+  if (!witgate_policy_headers_value(&passed, &value)) return std::nullopt;
+  std::string copied(view(value));
+  policy_string_free(&value);
+  return copied;
 }
+#endif
+
+#ifdef WITGATE_PROMPT
+// The prompt's text from its byte `start` on.
+inline std::string prompt(uint32_t start, uint32_t max_bytes) {
+  policy_string_t text;
+  witgate_policy_prompt_text(start, max_bytes, &text);
+  std::string copied(view(text));
+  policy_string_free(&text);
+  return copied;
+}
+#endif
 
 inline double Setup::number(std::string_view key, double fallback) const {
   // The gateway has parsed and checked the text: it is an object. Strings are skipped whole, nested values by depth.
@@ -207,28 +298,103 @@ bool configure(exports_witgate_policy_lifecycle_catalogue_t *catalogue,
     *refusal = copy(*setup.refusal);
     return false;
   }
-  *wanted = {copy(setup.signals), copy(setup.facts), {nullptr, 0}, copy(setup.reasons), copy(setup.overlays)};
+  *wanted = {copy(setup.signals), copy(setup.facts), copy(setup.outcomes), copy(setup.reasons), copy(setup.overlays)};
   return true;
 }
 
-template <typename Policy>
-bool route(exports_witgate_policy_router_request_t *request, policy_list_u32_t *candidates, policy_list_f64_t *signals,
-           policy_list_f64_t *facts, exports_witgate_policy_router_verdict_t *verdict, policy_string_t *problem) {
-  const Decision decision(*request, {candidates->ptr, candidates->len}, {signals->ptr, signals->len},
-                          {facts->ptr, facts->len});
-  const Answer answer = policy<Policy>->route(decision);
-  policy_list_u32_free(candidates);
-  policy_list_f64_free(signals);
-  policy_list_f64_free(facts);
-  if (answer.is_err) {
-    *problem = answer.val.err;
-  } else {
-    *verdict = answer.val.ok;
+// What the gateway passes in, freed when the call is over.
+struct Arguments {
+  Request *request;
+  policy_list_u32_t *candidates;
+  policy_list_f64_t *signals, *facts;
+
+  ~Arguments() {
+    policy_list_u32_free(candidates);
+    policy_list_f64_free(signals);
+    policy_list_f64_free(facts);
   }
-  return !answer.is_err;
+  Decision decision() const {
+    return {*request, {candidates->ptr, candidates->len}, {signals->ptr, signals->len}, {facts->ptr, facts->len}};
+  }
+};
+
+inline bool answer(const Result<Verdict> &result, Verdict *verdict, policy_string_t *problem) {
+  if (const Error *error = result.problem()) return *problem = copy(error->text), false;
+  return *verdict = *result.value(), true;
+}
+
+template <typename List, typename Item>
+bool answer(const Result<std::vector<Item>> &result, List *list, policy_string_t *problem) {
+  if (const Error *error = result.problem()) return *problem = copy(error->text), false;
+  const std::span<const Item> items = *result.value();
+  return *list = {copy_items(items), items.size()}, true;
 }
 
 } // namespace witgate
+
+// The exports of each hook, which call the policy.
+#define WITGATE_ARGUMENTS policy_list_u32_t *candidates, policy_list_f64_t *signals, policy_list_f64_t *facts
+
+#ifdef WITGATE_ROUTER
+#define WITGATE_EXPORT_ROUTER(Policy)                                                                                  \
+  bool exports_witgate_policy_router_route(witgate::Request *request, WITGATE_ARGUMENTS, witgate::Verdict *verdict,    \
+                                           policy_string_t *problem) {                                                 \
+    const witgate::Arguments arguments{request, candidates, signals, facts};                                           \
+    return witgate::answer(witgate::policy<Policy>->route(arguments.decision()), verdict, problem);                    \
+  }
+#else
+#define WITGATE_EXPORT_ROUTER(Policy)
+#endif
+
+#ifdef WITGATE_FALLBACK
+#define WITGATE_EXPORT_FALLBACK(Policy)                                                                                \
+  bool exports_witgate_policy_fallback_after_failure(witgate::Request *request,                                        \
+                                                     exports_witgate_policy_fallback_list_failed_attempt_t *failures,  \
+                                                     WITGATE_ARGUMENTS, witgate::Verdict *verdict,                     \
+                                                     policy_string_t *problem) {                                       \
+    const witgate::Arguments arguments{request, candidates, signals, facts};                                           \
+    const std::span<const witgate::FailedAttempt> failed(failures->ptr, failures->len);                                \
+    const witgate::Answer answer = witgate::policy<Policy>->after_failure(arguments.decision(), failed);               \
+    exports_witgate_policy_fallback_list_failed_attempt_free(failures);                                                \
+    return witgate::answer(answer, verdict, problem);                                                                  \
+  }
+#else
+#define WITGATE_EXPORT_FALLBACK(Policy)
+#endif
+
+#ifdef WITGATE_FILTER
+#define WITGATE_EXPORT_FILTER(Policy)                                                                                  \
+  bool exports_witgate_policy_filter_keep(witgate::Request *request, WITGATE_ARGUMENTS, policy_list_u32_t *kept,       \
+                                          policy_string_t *problem) {                                                  \
+    const witgate::Arguments arguments{request, candidates, signals, facts};                                           \
+    return witgate::answer(witgate::Kept(witgate::policy<Policy>->keep(arguments.decision())), kept, problem);         \
+  }
+#else
+#define WITGATE_EXPORT_FILTER(Policy)
+#endif
+
+#ifdef WITGATE_SCORER
+#define WITGATE_EXPORT_SCORER(Policy)                                                                                  \
+  bool exports_witgate_policy_scorer_score(witgate::Request *request, WITGATE_ARGUMENTS, policy_list_f64_t *scores,    \
+                                           policy_string_t *problem) {                                                 \
+    const witgate::Arguments arguments{request, candidates, signals, facts};                                           \
+    return witgate::answer(witgate::Scores(witgate::policy<Policy>->score(arguments.decision())), scores, problem);    \
+  }
+#else
+#define WITGATE_EXPORT_SCORER(Policy)
+#endif
+
+#ifdef WITGATE_OBSERVER
+#define WITGATE_EXPORT_OBSERVER(Policy)                                                                                \
+  bool exports_witgate_policy_observer_observe(uint32_t rows, policy_list_f64_t *columns, policy_string_t *problem) {  \
+    const witgate::Learned learned = witgate::policy<Policy>->observe(witgate::Outcomes(rows, columns->ptr));          \
+    policy_list_f64_free(columns);                                                                                     \
+    if (learned) *problem = witgate::copy(learned->text);                                                              \
+    return !learned;                                                                                                   \
+  }
+#else
+#define WITGATE_EXPORT_OBSERVER(Policy)
+#endif
 
 // Exports a policy.
 #define WITGATE_REGISTER(Policy)                                                                                       \
@@ -241,12 +407,11 @@ bool route(exports_witgate_policy_router_request_t *request, policy_list_u32_t *
                                                   policy_string_t *refusal) {                                          \
     return witgate::configure<Policy>(catalogue, wanted, refusal);                                                     \
   }                                                                                                                    \
-  bool exports_witgate_policy_router_route(exports_witgate_policy_router_request_t *request,                           \
-                                           policy_list_u32_t *candidates, policy_list_f64_t *signals,                  \
-                                           policy_list_f64_t *facts, exports_witgate_policy_router_verdict_t *verdict, \
-                                           policy_string_t *problem) {                                                 \
-    return witgate::route<Policy>(request, candidates, signals, facts, verdict, problem);                              \
-  }                                                                                                                    \
+  WITGATE_EXPORT_ROUTER(Policy)                                                                                        \
+  WITGATE_EXPORT_FALLBACK(Policy)                                                                                      \
+  WITGATE_EXPORT_FILTER(Policy)                                                                                        \
+  WITGATE_EXPORT_SCORER(Policy)                                                                                        \
+  WITGATE_EXPORT_OBSERVER(Policy)                                                                                      \
   }
 
 #endif

@@ -11,7 +11,7 @@ module=${out%.wasm}-bindings
 bindings go ../../../wit policy "$module"
 rm -rf "$module/policy"
 mkdir -p "$module/policy"
-cp -r go.mod witgate export_* "$module/"
+cp -r go.mod pkg witgate export_* "$module/"
 find "$policy" -maxdepth 1 -type f \( -name '*.go' -o -name '*.json' \) -exec cp {} "$module/policy/" \;
 (cd "$module" && GOOS=wasip1 GOARCH=wasm GOFLAGS=-mod=mod GOTOOLCHAIN=local GOPROXY=off \
   go build -buildmode=c-shared -ldflags="-s -w -checklinkname=0" -o "$out" .)

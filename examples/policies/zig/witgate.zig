@@ -25,6 +25,31 @@ pub const Decision = struct {
     }
 };
 
+/// One attempt of this request that failed.
+pub const FailedAttempt = extern struct {
+    /// The deployment that was tried.
+    target: u32,
+    /// A place in the catalogue's list of failures.
+    kind: u32,
+    /// HTTP status of the upstream; 0 when there was none.
+    status: u32,
+    retry_after_ms: f64,
+    elapsed_ms: f64,
+    tokens_sent: u32,
+};
+
+/// What became of some attempts, as columns. Valid during the call.
+pub const Outcomes = struct {
+    /// How many there are; never 0.
+    rows: usize,
+    columns: []const f64,
+
+    /// One value for each outcome, of the subscribed field at this place.
+    pub fn column(self: Outcomes, place: usize) []const f64 {
+        return self.columns[place * self.rows ..][0..self.rows];
+    }
+};
+
 pub const Start = enum(u8) { at_once, on_failure, hedge };
 
 pub const Attempt = struct {
@@ -83,11 +108,71 @@ pub const Policy = struct {
     settings_schema: []const u8 = "{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}",
     signals: []const []const u8 = &.{},
     facts: []const []const u8 = &.{},
+    outcomes: []const []const u8 = &.{},
     reasons: []const []const u8 = &.{},
     overlays: []const []const u8 = &.{},
     /// Called once in each instance, before any decision; an error refuses the configuration.
     configure: ?*const fn (Setup) Error!void = null,
-    route: *const fn (Decision) Error!Verdict,
+    /// The hooks; those that the policy's world exports.
+    route: ?*const fn (Decision) Error!Verdict = null,
+    after_failure: ?*const fn (Decision, []const FailedAttempt) Error!Verdict = null,
+    /// The candidates to keep.
+    keep: ?*const fn (Decision) Error![]const u32 = null,
+    /// A number from 0 to 1 for each candidate.
+    score: ?*const fn (Decision) Error![]const f64 = null,
+    observe: ?*const fn (Outcomes) Error!void = null,
+};
+
+/// Numbers that all instances of the policy in this gateway share, and that outlive them; 0 at first.
+pub const Table = struct {
+    number: u32,
+
+    /// Call it in `configure`: opening the same name again gives the same table.
+    pub fn open(name: []const u8, width: usize) Error!Table {
+        const process = 0;
+        const newest = 2;
+        var answer: extern struct { tag: u8, body: extern union { number: u32, problem: String } } = undefined;
+        imports.open(name.ptr, name.len, width, process, newest, &answer);
+        if (answer.tag != 0) return fail("{s}", .{answer.body.problem.items()});
+        return .{ .number = answer.body.number };
+    }
+
+    pub fn load(self: Table, index: u32) f64 {
+        return imports.load(self.number, index);
+    }
+
+    pub fn store(self: Table, index: u32, value: f64) void {
+        imports.store(self.number, index, value);
+    }
+
+    /// Adds and gives the new value, in one step.
+    pub fn add(self: Table, index: u32, delta: f64) f64 {
+        return imports.add(self.number, index, delta);
+    }
+};
+
+/// The request header's first value. The world must import `headers`, and the configuration grant it.
+pub fn header(name: []const u8) ?[]const u8 {
+    var answer: extern struct { tag: u8, value: String } = undefined;
+    imports.value(name.ptr, name.len, &answer);
+    return if (answer.tag == 0) null else answer.value.items();
+}
+
+/// The prompt's text from its byte `start` on. The world must import `prompt`, and the configuration grant it.
+pub fn prompt(start: u32, max_bytes: u32) []const u8 {
+    var answer: String = undefined;
+    imports.text(start, max_bytes, &answer);
+    return answer.items();
+}
+
+/// What is used of it becomes an import of the module.
+const imports = struct {
+    extern "witgate:policy/cells@0.1.0" fn open(name: [*]const u8, len: usize, width: usize, scope: u32, merge: u32, answer: *anyopaque) void;
+    extern "witgate:policy/cells@0.1.0" fn load(table: u32, index: u32) f64;
+    extern "witgate:policy/cells@0.1.0" fn store(table: u32, index: u32, value: f64) void;
+    extern "witgate:policy/cells@0.1.0" fn add(table: u32, index: u32, delta: f64) f64;
+    extern "witgate:policy/headers@0.1.0" fn value(name: [*]const u8, len: usize, answer: *anyopaque) void;
+    extern "witgate:policy/prompt@0.1.0" fn text(start: u32, max_bytes: u32, answer: *anyopaque) void;
 };
 
 /// For what lasts until the answer is read.
@@ -103,19 +188,21 @@ pub fn fail(comptime format: []const u8, arguments: anytype) Error {
 
 /// Makes the policy of this file the component's. Once, at the top level, under `comptime`.
 pub fn register(comptime policy: Policy) void {
-    const contract = "witgate:policy/";
-    const version = "@0.1.0#";
     const functions = Exports(policy);
-    inline for (.{
-        .{ &functions.describe, "lifecycle", "describe" },
-        .{ &functions.configure, "lifecycle", "configure" },
-        .{ &functions.route, "router", "route" },
-    }) |entry| {
-        const name = contract ++ entry[1] ++ version ++ entry[2];
-        @export(entry[0], .{ .name = name });
-        @export(&done, .{ .name = "cabi_post_" ++ name });
-    }
+    publish(&functions.describe, "lifecycle", "describe");
+    publish(&functions.configure, "lifecycle", "configure");
+    if (policy.route != null) publish(&functions.route, "router", "route");
+    if (policy.after_failure != null) publish(&functions.afterFailure, "fallback", "after-failure");
+    if (policy.keep != null) publish(&functions.keep, "filter", "keep");
+    if (policy.score != null) publish(&functions.score, "scorer", "score");
+    if (policy.observe != null) publish(&functions.observe, "observer", "observe");
     @export(&realloc, .{ .name = "cabi_realloc" });
+}
+
+fn publish(comptime function: anytype, comptime interface: []const u8, comptime method: []const u8) void {
+    const name = "witgate:policy/" ++ interface ++ "@0.1.0#" ++ method;
+    @export(function, .{ .name = name });
+    @export(&done, .{ .name = "cabi_post_" ++ name });
 }
 
 /// A list as it crosses.
@@ -165,24 +252,27 @@ const Info = extern struct { name: String, version: String, summary: String, sch
 const Subscribed = extern struct {
     tag: u8 = 0,
     body: extern union {
-        wanted: extern struct { signals: List(String), facts: List(String), outcomes: List(String) = .{}, reasons: List(String), overlays: List(String) },
+        wanted: extern struct { signals: List(String), facts: List(String), outcomes: List(String), reasons: List(String), overlays: List(String) },
         refusal: String,
     },
 };
+/// A `result` whose content is a list, or nothing.
+const Listed = extern struct {
+    tag: u8 = 0,
+    body: extern union { list: extern struct { at: u32 = 0, len: u32 = 0 }, problem: String } = .{ .list = .{} },
+};
 const RawAttempt = extern struct { target: u32, start: u8, delay_ms: f64, timeout_ms: f64, overlaid: u8, overlay: u32 };
+const RawVerdict = extern struct {
+    tag: u8,
+    body: extern union {
+        target: u32,
+        plan: extern struct { attempts: List(RawAttempt), reason: u32, tag: u32 },
+        rejection: extern struct { status: u32, retry_after_ms: f64, reason: u32 },
+    },
+};
 const Decided = extern struct {
     tag: u8 = 0,
-    body: extern union {
-        verdict: extern struct {
-            tag: u8,
-            body: extern union {
-                target: u32,
-                plan: extern struct { attempts: List(RawAttempt), reason: u32, tag: u32 },
-                rejection: extern struct { status: u32, retry_after_ms: f64, reason: u32 },
-            },
-        },
-        problem: String,
-    },
+    body: extern union { verdict: RawVerdict, problem: String },
 };
 
 fn Exports(comptime policy: Policy) type {
@@ -190,6 +280,7 @@ fn Exports(comptime policy: Policy) type {
         var info: Info = undefined;
         var subscribed: Subscribed = undefined;
         var decided: Decided = undefined;
+        var listed: Listed = undefined;
 
         fn describe() callconv(.c) *const Info {
             info = .{
@@ -218,38 +309,78 @@ fn Exports(comptime policy: Policy) type {
             return .{ .body = .{ .wanted = .{
                 .signals = try strings(policy.signals),
                 .facts = try strings(policy.facts),
+                .outcomes = try strings(policy.outcomes),
                 .reasons = try strings(policy.reasons),
                 .overlays = try strings(policy.overlays),
             } } };
         }
 
         fn route(decision: u32, attempt: u32, seed: u32, now_ms: f64, a: u32, a_len: u32, b: u32, b_len: u32, c: u32, c_len: u32) callconv(.c) *const Decided {
-            decided = decide(.{
-                .request = .{ .decision = decision, .attempt = attempt, .seed = seed, .now_ms = now_ms },
-                .candidates = (List(u32){ .at = a, .len = a_len }).items(),
-                .signals = (List(f64){ .at = b, .len = b_len }).items(),
-                .facts = (List(f64){ .at = c, .len = c_len }).items(),
-            }) catch |problem| .{ .tag = 1, .body = .{ .problem = text(problem) } };
+            const asked = question(decision, attempt, seed, now_ms, a, a_len, b, b_len, c, c_len);
+            decided = verdictOf(policy.route.?(asked));
             return &decided;
         }
 
-        fn decide(decision: Decision) Error!Decided {
-            return .{ .body = .{ .verdict = switch (try policy.route(decision)) {
-                .pick => |target| .{ .tag = 0, .body = .{ .target = target } },
-                .follow => |plan| .{ .tag = 1, .body = .{ .plan = .{
-                    .attempts = try attempts(plan.attempts),
-                    .reason = plan.reason,
-                    .tag = plan.tag,
-                } } },
-                .reject => |rejection| .{ .tag = 2, .body = .{ .rejection = .{
-                    .status = rejection.status,
-                    .retry_after_ms = rejection.retry_after_ms,
-                    .reason = rejection.reason,
-                } } },
-                .abstain => .{ .tag = 3, .body = .{ .target = 0 } },
-            } } };
+        fn afterFailure(decision: u32, attempt: u32, seed: u32, now_ms: f64, failed: u32, failed_len: u32, a: u32, a_len: u32, b: u32, b_len: u32, c: u32, c_len: u32) callconv(.c) *const Decided {
+            const asked = question(decision, attempt, seed, now_ms, a, a_len, b, b_len, c, c_len);
+            const failures = (List(FailedAttempt){ .at = failed, .len = failed_len }).items();
+            decided = verdictOf(policy.after_failure.?(asked, failures));
+            return &decided;
+        }
+
+        fn keep(decision: u32, attempt: u32, seed: u32, now_ms: f64, a: u32, a_len: u32, b: u32, b_len: u32, c: u32, c_len: u32) callconv(.c) *const Listed {
+            listed = listOf(u32, policy.keep.?(question(decision, attempt, seed, now_ms, a, a_len, b, b_len, c, c_len)));
+            return &listed;
+        }
+
+        fn score(decision: u32, attempt: u32, seed: u32, now_ms: f64, a: u32, a_len: u32, b: u32, b_len: u32, c: u32, c_len: u32) callconv(.c) *const Listed {
+            listed = listOf(f64, policy.score.?(question(decision, attempt, seed, now_ms, a, a_len, b, b_len, c, c_len)));
+            return &listed;
+        }
+
+        fn observe(rows: u32, a: u32, a_len: u32) callconv(.c) *const Listed {
+            const outcomes: Outcomes = .{ .rows = rows, .columns = (List(f64){ .at = a, .len = a_len }).items() };
+            listed = if (policy.observe.?(outcomes)) .{} else |problem| .{ .tag = 1, .body = .{ .problem = text(problem) } };
+            return &listed;
         }
     };
+}
+
+fn question(decision: u32, attempt: u32, seed: u32, now_ms: f64, a: u32, a_len: u32, b: u32, b_len: u32, c: u32, c_len: u32) Decision {
+    return .{
+        .request = .{ .decision = decision, .attempt = attempt, .seed = seed, .now_ms = now_ms },
+        .candidates = (List(u32){ .at = a, .len = a_len }).items(),
+        .signals = (List(f64){ .at = b, .len = b_len }).items(),
+        .facts = (List(f64){ .at = c, .len = c_len }).items(),
+    };
+}
+
+fn verdictOf(answer: Error!Verdict) Decided {
+    const verdict = lower(answer) catch |problem| return .{ .tag = 1, .body = .{ .problem = text(problem) } };
+    return .{ .body = .{ .verdict = verdict } };
+}
+
+fn lower(answer: Error!Verdict) Error!RawVerdict {
+    return switch (try answer) {
+        .pick => |target| .{ .tag = 0, .body = .{ .target = target } },
+        .follow => |plan| .{ .tag = 1, .body = .{ .plan = .{
+            .attempts = try attempts(plan.attempts),
+            .reason = plan.reason,
+            .tag = plan.tag,
+        } } },
+        .reject => |rejection| .{ .tag = 2, .body = .{ .rejection = .{
+            .status = rejection.status,
+            .retry_after_ms = rejection.retry_after_ms,
+            .reason = rejection.reason,
+        } } },
+        .abstain => .{ .tag = 3, .body = .{ .target = 0 } },
+    };
+}
+
+fn listOf(comptime T: type, answer: Error![]const T) Listed {
+    const items = answer catch |problem| return .{ .tag = 1, .body = .{ .problem = text(problem) } };
+    const list: List(T) = .of(items);
+    return .{ .body = .{ .list = .{ .at = list.at, .len = list.len } } };
 }
 
 fn attempts(given: []const Attempt) Error!List(RawAttempt) {

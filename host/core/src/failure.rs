@@ -82,6 +82,10 @@ impl Refusal<'_> {
                 _ => FailureKind::ModelNotFound,
             },
             408 | 425 => FailureKind::Overloaded,
+            // TGI: the generation failed.
+            424 => kind_of(meaning).unwrap_or(FailureKind::ServerError),
+            // Groq: no capacity is left in its flexible tier.
+            498 => kind_of(meaning).unwrap_or(FailureKind::Overloaded),
             413 => FailureKind::ContextLength,
             429 => match meaning {
                 Some(Meaning::QuotaExhausted) => FailureKind::QuotaExhausted,
@@ -94,7 +98,7 @@ impl Refusal<'_> {
                     kind_of(meaning).unwrap_or(FailureKind::ServerError)
                 }
             },
-            400..=498 => kind_of(meaning).unwrap_or(FailureKind::BadRequest),
+            400..=497 => kind_of(meaning).unwrap_or(FailureKind::BadRequest),
             500 => kind_of(meaning).unwrap_or(FailureKind::ServerError),
             503 | 529 => FailureKind::Overloaded,
             // A proxy's word about a server that it could not reach; only a server that says that it is busy is one.

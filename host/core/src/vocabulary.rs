@@ -101,7 +101,7 @@ vocabulary! {
         PromptTokens = "prompt-tokens", "tokens", 0.0, "Estimated length of the prompt.";
         MaxOutputTokens = "max-output-tokens", "tokens", 0.0, "What the client set as `max_tokens` or `max_completion_tokens`; 0 when not set.";
         Streaming = "streaming", "0 or 1", 0.0, "1 when the client wants a stream.";
-        Endpoint = "endpoint", "0 to 8", 0.0, "0 chat completions, 1 completions, 2 embeddings, 3 messages, 4 counting the tokens of messages, 5 responses; of Ollama's 6 chat, 7 generate, 8 embed.";
+        Endpoint = "endpoint", "0 to 16", 0.0, "0 chat completions, 1 completions, 2 embeddings, 3 messages, 4 counting the tokens of messages, 5 responses, 6 rerank, 7 moderations, 8 images, 9 image edits, 10 image variations, 11 speech, 12 transcriptions, 13 translations; of Ollama's 14 chat, 15 generate, 16 embed.";
         Tenant = "tenant", "interned id", 0.0, "Who asks; `names.tenant` gives the text. 0 is the anonymous tenant.";
         Route = "route", "index", 0.0, "The route's place in the catalogue.";
         Model = "model", "interned id", 0.0, "The model name that the client sent; `names.model` gives the text.";

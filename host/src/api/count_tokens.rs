@@ -23,11 +23,12 @@ use crate::pipeline::context::Context;
 use crate::pipeline::decide;
 use crate::pipeline::request::RequestRecord;
 use crate::snapshot::Snapshot;
+use crate::telemetry::metrics::Purpose;
 use crate::upstream::{AnswerBody, Call, Reply};
 
 /// `POST /v1/messages/count_tokens`
 pub async fn count_tokens(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
-    doors::attend(gateway, Endpoint::CountTokens, request, count, respond).await
+    doors::attend(gateway, Purpose::Endpoint(Endpoint::CountTokens), request, count, respond).await
 }
 
 fn respond(Count { body, by }: Count, mut record: RequestRecord) -> Response<Body> {
@@ -54,7 +55,7 @@ impl Count {
 }
 
 async fn count(visitor: Visitor, record: &mut RequestRecord) -> Result<Count, ApiError> {
-    let mut arrival = doors::enter(visitor, record).await?;
+    let mut arrival = doors::enter(visitor, Endpoint::CountTokens, record).await?;
     let tokens = arrival.peek.prompt_tokens;
     arrival.candidates =
         arrival.candidates.iter().copied().filter(|number| counts(&arrival.snapshot, *number)).collect();
@@ -81,6 +82,8 @@ async fn ask(context: &Context) -> Result<Option<Count>, ApiError> {
         deployment,
         key: context.snapshot.fleet.deployments()[deployment].live.next_key(clock::monotonic()),
         body: &context.body,
+        form: None,
+        again: false,
         peek: &context.peek,
         requested_model: &context.requested_model,
         answer_model: None,

@@ -10,53 +10,59 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
 use futures_util::FutureExt as _;
+use http::request::Parts;
 use http::{HeaderMap, Request};
-use witgate_core::config::Server;
+use witgate_core::admission::Priority;
 use witgate_core::dialect::Speech;
-use witgate_core::openai::{Endpoint, peek};
+use witgate_core::openai::Endpoint;
 use witgate_core::routes::{Resolved, RouteTable};
 
 use crate::admission::Held;
-use crate::api::body::{check_content_type, collect};
+use crate::api::auth::Caller;
 use crate::api::cors::Sharing;
-use crate::api::encoding::Encoding;
-use crate::api::error::{ApiError, Busy};
+use crate::api::error::ApiError;
 use crate::api::overload;
 use crate::api::patience::Patience;
+use crate::api::receive::{Announced, Received};
 use crate::gateway::Gateway;
 use crate::pipeline::context::Arrival;
 use crate::pipeline::request::RequestRecord;
 use crate::snapshot::Snapshot;
+use crate::telemetry::metrics::Purpose;
 use crate::telemetry::request_id::RequestId;
 
 /// A request before the inner doors, with the snapshot that it keeps to its end.
 pub(super) struct Visitor {
-    gateway: Arc<Gateway>,
-    snapshot: Arc<Snapshot>,
-    endpoint: Endpoint,
-    headers: HeaderMap,
-    body: Body,
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) head: Parts,
+    pub(super) body: Body,
+}
+
+/// A request that may run.
+pub(super) struct Admitted {
+    pub(super) patience: Patience,
+    pub(super) priority: Priority,
 }
 
 /// Lets a request in: `answer` finds what to say, `respond` says it, and what goes wrong is told in the endpoint's own
 /// shape. Either way the response bears the request's id and receipt, and is shared with browsers as configured.
 pub(super) async fn attend<T>(
     gateway: Arc<Gateway>,
-    endpoint: Endpoint,
+    purpose: Purpose,
     request: Request<Body>,
     answer: impl AsyncFnOnce(Visitor, &mut RequestRecord) -> Result<T, ApiError>,
     respond: impl FnOnce(T, RequestRecord) -> Response<Body>,
 ) -> Response<Body> {
     let id = RequestId::of(&request);
-    let (parts, body) = request.into_parts();
+    let (head, body) = request.into_parts();
     let snapshot = gateway.snapshot();
-    let sharing = Sharing::of(snapshot.config.server.cors.as_ref(), &parts.headers);
-    let mut record = RequestRecord::begin(&gateway, endpoint, id);
+    let sharing = Sharing::of(snapshot.config.server.cors.as_ref(), &head.headers);
+    let mut record = RequestRecord::begin(&gateway, purpose, &head, id);
     let drain = Arc::clone(gateway.drain());
     let answer = {
-        let visitor = Visitor { gateway, snapshot, endpoint, headers: parts.headers, body };
+        let visitor = Visitor { gateway, snapshot, head, body };
         let answer = pin!(AssertUnwindSafe(answer(visitor, &mut record)).catch_unwind());
         match drain.unless_over(answer).await {
             Some(answer) => answer.unwrap_or(Err(ApiError::Internal)),
@@ -67,7 +73,10 @@ pub(super) async fn attend<T>(
         Ok(answer) => respond(answer, record),
         Err(error) => {
             record.failed(&error);
-            let mut response = error.respond_to(endpoint);
+            let mut response = match purpose {
+                Purpose::Endpoint(endpoint) => error.respond_to(endpoint),
+                Purpose::Passthrough => error.into_response(),
+            };
             record.write_headers(response.headers_mut());
             response
         }
@@ -82,19 +91,23 @@ pub(super) async fn attend<T>(
 ///
 /// # Errors
 /// When a door stays shut.
-pub(super) async fn enter(visitor: Visitor, record: &mut RequestRecord) -> Result<Arrival, ApiError> {
-    let Visitor { gateway, snapshot, endpoint, headers, body } = visitor;
+pub(super) async fn enter(
+    visitor: Visitor,
+    endpoint: Endpoint,
+    record: &mut RequestRecord,
+) -> Result<Arrival, ApiError> {
+    let Visitor { gateway, snapshot, head: Parts { headers, .. }, body } = visitor;
     let caller = snapshot.keys.authenticate(&headers).map_err(ApiError::Auth)?;
-    check_content_type(&headers, endpoint.speech())?;
-    let encoding = Encoding::announced(&headers)?;
+    let announced = Announced::of(endpoint, &headers)?;
+    let Admitted { patience, priority } = admit(&gateway, &snapshot, &headers, &caller, record).await?;
     let server = &snapshot.config.server;
-    let patience = Patience::of(&headers)?;
-    let priority = overload::priority(&headers, caller.priority)?;
-    // Before the body: what waits takes no memory.
-    record.admitted(overload::enter(&gateway, server, priority, record.started()).await?);
     let mut held = Held::new(&gateway.bodies, server.body_memory);
-    let body = read(&gateway, &headers, body, encoding, server, &mut held).await?;
-    let peek = peek(&body, endpoint).map_err(ApiError::Request)?;
+    let Received { body, form, peek } =
+        announced.receive(&headers, body, server, &mut held).await.inspect_err(|error| {
+            if error.is_for_want_of_memory() {
+                gateway.overload.no_memory();
+            }
+        })?;
     record.asked(&caller, &peek.model);
     let resolved = resolve(&snapshot.table, &peek.model, endpoint.speech())
         .ok_or_else(|| ApiError::UnknownModel { model: peek.model.to_string() })?;
@@ -112,6 +125,7 @@ pub(super) async fn enter(visitor: Visitor, record: &mut RequestRecord) -> Resul
         headers,
         snapshot,
         body,
+        form,
         peek,
         caller,
         patience,
@@ -128,24 +142,20 @@ pub(super) fn resolve<'a>(table: &'a RouteTable, model: &'a str, speech: Speech)
     table.resolve(plain.unwrap_or(model))
 }
 
-/// The body, unpacked; where there is no memory for it, that is counted.
-async fn read(
+/// Waits for the right to run. Before the body is read: what waits takes no memory.
+///
+/// # Errors
+/// When there is no room, or a header says what it cannot.
+pub(super) async fn admit(
     gateway: &Gateway,
+    snapshot: &Snapshot,
     headers: &HeaderMap,
-    body: Body,
-    encoding: Option<Encoding>,
-    server: &Server,
-    held: &mut Held,
-) -> Result<Bytes, ApiError> {
-    let whole = async {
-        let body = collect(headers, body, server.body_limit, server.read_timeout, held).await?;
-        let Some(encoding) = encoding else { return Ok(body) };
-        let body = encoding.undo(body, server.body_limit).await?;
-        if held.take(body.len()) { Ok(body) } else { Err(ApiError::Busy(Busy::Memory)) }
-    };
-    whole.await.inspect_err(|error| {
-        if matches!(error, ApiError::Busy(Busy::Memory)) {
-            gateway.overload.no_memory();
-        }
-    })
+    caller: &Caller,
+    record: &mut RequestRecord,
+) -> Result<Admitted, ApiError> {
+    let patience = Patience::of(headers)?;
+    let priority = overload::priority(headers, caller.priority)?;
+    let server = &snapshot.config.server;
+    record.admitted(overload::enter(gateway, server, priority, record.started()).await?);
+    Ok(Admitted { patience, priority })
 }

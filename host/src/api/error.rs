@@ -20,6 +20,7 @@ use witgate_core::vocabulary::FailureKind;
 use crate::admission::{Away, Turned};
 use crate::api::auth::AuthError;
 use crate::api::encoding;
+use crate::upload::Fault;
 use crate::upstream::AttemptFailure;
 
 /// Everything that a client can be told instead of an answer.
@@ -48,6 +49,11 @@ pub enum ApiError {
         /// As sent; `None` when nothing was.
         sent: Option<String>,
     },
+    /// The body is not announced as a form.
+    NotAForm {
+        /// As sent; `None` when nothing was.
+        sent: Option<String>,
+    },
     /// The body is announced as packed in a way that is not read.
     ContentEncoding {
         /// As sent.
@@ -71,6 +77,8 @@ pub enum ApiError {
     BrokenBody,
     /// The body is wrong.
     Request(RequestError),
+    /// A body that is passed on as it comes is wrong, or does not come.
+    Upload(Fault),
     /// No route takes this name.
     UnknownModel {
         /// As sent.
@@ -95,6 +103,13 @@ pub enum ApiError {
         /// Where last.
         deployment: std::sync::Arc<str>,
         /// How the last one failed.
+        failure: Box<AttemptFailure>,
+    },
+    /// A provider that a path is passed through to gave no answer.
+    Passthrough {
+        /// Which.
+        provider: std::sync::Arc<str>,
+        /// Why not.
         failure: Box<AttemptFailure>,
     },
     /// What the operator asked for cannot be done, or not by this caller.
@@ -141,7 +156,10 @@ impl ApiError {
             Self::Auth(_) => StatusCode::UNAUTHORIZED,
             Self::UnknownPath { .. } | Self::UnknownModel { .. } => StatusCode::NOT_FOUND,
             Self::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ContentType { .. } | Self::ContentEncoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::ContentType { .. } | Self::NotAForm { .. } | Self::ContentEncoding { .. } => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
+            Self::Upload(fault) => fault.status(),
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::NotEncodedSo { .. }
@@ -151,7 +169,7 @@ impl ApiError {
             | Self::KeptElsewhere { .. } => StatusCode::BAD_REQUEST,
             Self::Rejected(rejection) => StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::FORBIDDEN),
             Self::PolicyFailed { .. } | Self::ShuttingDown | Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Upstream { failure, .. } => upstream_status(failure),
+            Self::Upstream { failure, .. } | Self::Passthrough { failure, .. } => upstream_status(failure),
             Self::Admin { status, .. } => *status,
             Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -164,7 +182,8 @@ impl ApiError {
             Self::Auth(_) => "auth",
             Self::UnknownPath { .. } => "unknown-path",
             Self::WrongMethod { .. } => "wrong-method",
-            Self::ContentType { .. } => "content-type",
+            Self::ContentType { .. } | Self::NotAForm { .. } => "content-type",
+            Self::Upload(fault) => fault.label(),
             Self::ContentEncoding { .. } | Self::NotEncodedSo { .. } => "content-encoding",
             Self::TooLarge { .. } => "too-large",
             Self::SlowBody => "slow-body",
@@ -173,7 +192,7 @@ impl ApiError {
             Self::UnknownModel { .. } => "unknown-model",
             Self::Rejected(_) => "rejected",
             Self::PolicyFailed { .. } => "policy",
-            Self::Upstream { failure, .. } => failure.kind.name(),
+            Self::Upstream { failure, .. } | Self::Passthrough { failure, .. } => failure.kind.name(),
             Self::Admin { .. } => "admin",
             Self::Deadline => "deadline",
             Self::ShuttingDown => "shutting-down",
@@ -265,6 +284,9 @@ impl ApiError {
             Self::Upstream { failure, .. } => headers.extend(failure.headers.as_deref().cloned().unwrap_or_default()),
             Self::UnknownPath { .. }
             | Self::ContentType { .. }
+            | Self::NotAForm { .. }
+            | Self::Upload(_)
+            | Self::Passthrough { .. }
             | Self::NotEncodedSo { .. }
             | Self::TooLarge { .. }
             | Self::SlowBody
@@ -294,8 +316,9 @@ impl ApiError {
             }
             Self::UnknownPath { method, path } => ErrorBody::invalid(format!(
                 "Unknown path: {method} {path}. This gateway serves /v1/chat/completions, /v1/completions, \
-                 /v1/embeddings, /v1/responses, /v1/messages, /v1/messages/count_tokens and \
-                 /v1/models."
+                 /v1/embeddings, /v1/responses, /v1/rerank, /v1/moderations, /v1/images/*, /v1/audio/*, \
+                 /v1/messages, /v1/messages/count_tokens and /v1/models; others only where `passthrough` names a \
+                 provider."
             ))
             .with_code("unknown_url"),
             Self::WrongMethod { method, path, allowed } => {
@@ -311,6 +334,15 @@ impl ApiError {
                 ErrorBody::invalid("No content type. Send the header `Content-Type: application/json`.")
                     .with_code("unsupported_content_type")
             }
+            Self::NotAForm { sent } => {
+                let wrong = match sent {
+                    Some(sent) => format!("Unsupported content type: '{sent}'."),
+                    None => "No content type.".to_owned(),
+                };
+                ErrorBody::invalid(format!("{wrong} Send a form, with `Content-Type: multipart/form-data`."))
+                    .with_code("unsupported_content_type")
+            }
+            Self::Upload(fault) => fault.body(),
             Self::ContentEncoding { sent } => ErrorBody::invalid(format!(
                 "Unsupported content encoding: '{sent}'. Send the body as it is, or packed in one of these ways: {}.",
                 encoding::TAKEN
@@ -344,6 +376,10 @@ impl ApiError {
             }
             Self::PolicyFailed { message } => ErrorBody::server(message.clone()).with_code("policy_failed"),
             Self::Upstream { attempts, deployment, failure } => upstream_body(*attempts, deployment, failure),
+            Self::Passthrough { provider, failure } => {
+                let message = format!("The provider `{provider}` did not answer: {}", in_public(failure));
+                ErrorBody::new(message, kind_of(self.status())).with_code(failure.kind.name())
+            }
             Self::Admin { message, code, .. } => ErrorBody::invalid(message.clone()).with_code(*code),
             Self::Deadline => {
                 ErrorBody::server("The time for this request was over before a deployment could be tried.")
@@ -363,9 +399,14 @@ impl ApiError {
         }
     }
 
+    /// Whether it is only that all bodies together take too much memory.
+    pub fn is_for_want_of_memory(&self) -> bool {
+        matches!(self, Self::Busy(Busy::Memory) | Self::Upload(Fault::NoMemory))
+    }
+
     /// A client error is the upstream's to explain: its own words, byte for byte.
     fn relayed(&self) -> Option<Bytes> {
-        let Self::Upstream { failure, .. } = self else { return None };
+        let (Self::Upstream { failure, .. } | Self::Passthrough { failure, .. }) = self else { return None };
         failure.body.clone()
     }
 
@@ -375,11 +416,14 @@ impl ApiError {
             Self::Upstream { failure, .. } => failure.retry_after,
             Self::ShuttingDown => Some(ANOTHER_GATEWAY),
             Self::Busy(Busy::Queue(turned)) => Some(turned.retry_after),
-            Self::Busy(Busy::Memory) => Some(NEXT_BODY),
+            Self::Busy(Busy::Memory) | Self::Upload(Fault::NoMemory) => Some(NEXT_BODY),
             Self::Auth(_)
             | Self::UnknownPath { .. }
             | Self::WrongMethod { .. }
             | Self::ContentType { .. }
+            | Self::NotAForm { .. }
+            | Self::Upload(_)
+            | Self::Passthrough { .. }
             | Self::ContentEncoding { .. }
             | Self::NotEncodedSo { .. }
             | Self::TooLarge { .. }
@@ -433,12 +477,16 @@ fn upstream_status(failure: &AttemptFailure) -> StatusCode {
 
 fn upstream_body(attempts: usize, deployment: &str, failure: &AttemptFailure) -> ErrorBody {
     let tried = if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
-    // Where nobody upstream has said anything, our own words may hold addresses, which are for the log. Times do not.
-    let is_time = matches!(failure.kind, FailureKind::FirstByteTimeout | FailureKind::Deadline);
-    let why = if failure.status == 0 && !is_time { failure.kind.summary() } else { &failure.message };
+    let why = in_public(failure);
     let message = format!("No deployment could answer ({tried}); the last one, `{deployment}`: {why}");
     let status = upstream_status(failure);
     ErrorBody::new(message, kind_of(status)).with_code(failure.kind.name())
+}
+
+/// Where nobody upstream has said anything, our own words may hold addresses, which are for the log. Times do not.
+fn in_public(failure: &AttemptFailure) -> &str {
+    let is_time = matches!(failure.kind, FailureKind::FirstByteTimeout | FailureKind::Deadline);
+    if failure.status == 0 && !is_time { failure.kind.summary() } else { &failure.message }
 }
 
 fn why(busy: Busy) -> &'static str {

@@ -1,5 +1,4 @@
-//! `POST /v1/chat/completions`, `/v1/completions`, `/v1/embeddings`, `/v1/messages`, `/v1/responses`, and Ollama's
-//! `/api/chat`, `/api/generate` and `/api/embed`: the life of a request, on one screen.
+//! Every endpoint at which a model is asked: the life of a request, on one screen.
 
 use std::sync::Arc;
 
@@ -18,49 +17,12 @@ use crate::pipeline::execute::{self, Answered};
 use crate::pipeline::relay;
 use crate::pipeline::request::RequestRecord;
 use crate::pipeline::resume::Resume;
+use crate::telemetry::metrics::Purpose;
 
-/// `POST /v1/chat/completions`
-pub async fn chat(state: State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
-    infer(state, Endpoint::Chat, request).await
-}
-
-/// `POST /v1/completions`
-pub async fn completions(state: State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
-    infer(state, Endpoint::Completions, request).await
-}
-
-/// `POST /v1/embeddings`
-pub async fn embeddings(state: State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
-    infer(state, Endpoint::Embeddings, request).await
-}
-
-/// `POST /v1/messages`
-pub async fn messages(state: State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
-    infer(state, Endpoint::Messages, request).await
-}
-
-/// `POST /v1/responses`
-pub async fn responses(state: State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
-    infer(state, Endpoint::Responses, request).await
-}
-
-/// `POST /api/chat`
-pub async fn ollama_chat(state: State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
-    infer(state, Endpoint::OllamaChat, request).await
-}
-
-/// `POST /api/generate`
-pub async fn ollama_generate(state: State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
-    infer(state, Endpoint::OllamaGenerate, request).await
-}
-
-/// `POST /api/embed`
-pub async fn ollama_embed(state: State<Arc<Gateway>>, request: Request<Body>) -> Response<Body> {
-    infer(state, Endpoint::OllamaEmbed, request).await
-}
-
-async fn infer(State(gateway): State<Arc<Gateway>>, endpoint: Endpoint, request: Request<Body>) -> Response<Body> {
-    doors::attend(gateway, endpoint, request, answer, |found, record| match found {
+/// Answers a request for an endpoint.
+pub async fn infer(State(gateway): State<Arc<Gateway>>, endpoint: Endpoint, request: Request<Body>) -> Response<Body> {
+    let answer = async |visitor, record: &mut RequestRecord| answer(visitor, endpoint, record).await;
+    doors::attend(gateway, Purpose::Endpoint(endpoint), request, answer, |found, record| match found {
         Found::Kept(hit) => relay::replay(&hit, record),
         Found::Answered { answered, slot, resume } => relay::respond(*answered, record, slot, resume),
     })
@@ -81,14 +43,15 @@ enum Found {
     },
 }
 
-async fn answer(visitor: Visitor, record: &mut RequestRecord) -> Result<Found, ApiError> {
-    let mut arrival = doors::enter(visitor, record).await?;
+async fn answer(visitor: Visitor, endpoint: Endpoint, record: &mut RequestRecord) -> Result<Found, ApiError> {
+    let mut arrival = doors::enter(visitor, endpoint, record).await?;
     keep_to_the_previous(&mut arrival)?;
     let context = Context::new(arrival);
     // Under each name that it may be given, an answer is another.
     let named = context.route().rewrite_model.then(|| format!("{}\n{}", context.requested_model, context.peek.model));
     let question = Question {
-        scope: context.route().cache.as_ref(),
+        // What may be anything is not kept: it is large, or made anew each time.
+        scope: context.route().cache.as_ref().filter(|_| !context.peek.endpoint.answers_anything()),
         tenant: &context.caller.tenant_name,
         endpoint: context.peek.endpoint,
         model: named.as_deref().unwrap_or(&context.requested_model),

@@ -19,8 +19,10 @@ pub mod infer;
 pub mod models;
 pub mod ollama;
 pub mod overload;
+pub mod passthrough;
 pub mod paths;
 pub mod patience;
+mod receive;
 
 /// A value as JSON.
 pub fn json_response(value: &impl Serialize) -> Response<Body> {

@@ -16,12 +16,13 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode};
-use witgate_core::openai::Usage;
+use witgate_core::dialect::Speech;
+use witgate_core::openai::{Endpoint, Usage};
 
 use crate::admin;
 use crate::api::cors::Sharing;
 use crate::api::error::{ApiError, Label};
-use crate::api::{count_tokens, infer, models, ollama};
+use crate::api::{count_tokens, infer, models, ollama, passthrough};
 use crate::gateway::Gateway;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access::AccessLine;
@@ -33,22 +34,27 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
     let mut others = Router::new();
     for base in ["", "/v1"] {
         for end in ["", "/"] {
-            inference = inference
-                .route(&format!("{base}/chat/completions{end}"), asks(infer::chat))
-                .route(&format!("{base}/completions{end}"), asks(infer::completions))
-                .route(&format!("{base}/embeddings{end}"), asks(infer::embeddings))
-                .route(&format!("{base}/messages{end}"), asks(infer::messages))
-                .route(&format!("{base}/responses{end}"), asks(infer::responses))
-                .route(&format!("{base}/messages/count_tokens{end}"), asks(count_tokens::count_tokens));
+            // Ollama has its own beginning.
+            let below = |endpoint: &Endpoint| base.is_empty() || endpoint.speech() != Speech::Ollama;
+            for endpoint in Endpoint::ALL.into_iter().filter(below) {
+                let path = format!("{base}{}{end}", endpoint.path());
+                inference = inference.route(
+                    &path,
+                    match endpoint {
+                        Endpoint::CountTokens => asks(count_tokens::count_tokens),
+                        _ => asks(move |state, request| infer::infer(state, endpoint, request)),
+                    },
+                );
+            }
             others = others.route(&format!("{base}/models{end}"), reads(models::list));
         }
         others = others.route(&format!("{base}/models/{{*id}}"), reads(models::retrieve));
     }
+    // Where Cohere has it today, and where llama.cpp has it too.
+    for path in ["/v2/rerank", "/v1/reranking", "/reranking"] {
+        inference = inference.route(path, asks(|state, request| infer::infer(state, Endpoint::Rerank, request)));
+    }
     for end in ["", "/"] {
-        inference = inference
-            .route(&format!("/api/chat{end}"), asks(infer::ollama_chat))
-            .route(&format!("/api/generate{end}"), asks(infer::ollama_generate))
-            .route(&format!("/api/embed{end}"), asks(infer::ollama_embed));
         others = others
             .route(&format!("/api/tags{end}"), reads(ollama::tags))
             .route(&format!("/api/ps{end}"), reads(ollama::running))
@@ -67,9 +73,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/admin/policies/{name}/unload", does(admin::change::unload))
         .route("/admin/policies/{name}/load", does(admin::change::load))
         .route("/admin/reload", does(admin::change::reload))
-        .fallback(unknown_path)
         .layer(from_fn_with_state(Arc::clone(&gateway), attended));
-    inference.merge(others).with_state(gateway)
+    inference.merge(others).fallback(elsewhere).with_state(gateway)
 }
 
 /// A path that inference is asked at.
@@ -109,9 +114,18 @@ fn other_method(snapshot: &Snapshot, request: &Request, allowed: &'static str) -
     response
 }
 
-async fn unknown_path(request: Request) -> Response {
+/// A path that nothing is served at: passed through where the configuration says so, else unknown.
+async fn elsewhere(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let visit = Visit::begin(&gateway, &request);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    ollama::refuse(ApiError::UnknownPath { method, path }, request.uri().path())
+    match passthrough::provider_for(&visit.snapshot.config, &path) {
+        None => visit.end(ollama::refuse(ApiError::UnknownPath { method, path }, request.uri().path())),
+        // A browser asks the gateway, and the provider knows nothing of whom the gateway shares with.
+        Some(_) if method == Method::OPTIONS => {
+            visit.end(other_method(&visit.snapshot, &request, passthrough::METHODS))
+        }
+        Some(_) => passthrough::pass_through(gateway, request).await,
+    }
 }
 
 async fn attended(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {

@@ -101,7 +101,7 @@ pub enum CacheError {
 }
 
 impl CacheError {
-    fn url(error: ::redis::RedisError) -> Self {
+    pub(crate) fn url(error: ::redis::RedisError) -> Self {
         Self::Url { problem: error.to_string() }
     }
 }

@@ -97,8 +97,8 @@ fn ended_well(endpoint: Endpoint, body: &[u8]) -> bool {
     let (key, good) = match endpoint {
         Endpoint::Messages | Endpoint::CountTokens => (STOP_REASON, &GOOD_STOPS[..]),
         Endpoint::Responses => (STATUS, &GOOD_STATUS[..]),
-        Endpoint::Chat | Endpoint::Completions | Endpoint::Embeddings => (FINISH_REASON, &GOOD_REASONS[..]),
         Endpoint::OllamaChat | Endpoint::OllamaGenerate | Endpoint::OllamaEmbed => (DONE_REASON, &GOOD_ENDS[..]),
+        _ => (FINISH_REASON, &GOOD_REASONS[..]),
     };
     let mut ended = !endpoint.streams();
     for place in memmem::find_iter(body, key) {

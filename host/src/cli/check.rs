@@ -14,7 +14,7 @@ use crate::reload::store::PolicyStore;
 use crate::snapshot::{Parts, prepare};
 use crate::supply::Supplies;
 use crate::telemetry::metrics::Metrics;
-use witgate_wasm::CellStore;
+use witgate_wasm::Compiling;
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let mut files = match find(args.config.config.clone()) {
@@ -64,12 +64,12 @@ fn policy_problems(loaded: &mut Loaded) -> anyhow::Result<Vec<Problem>> {
     }
     let config = Arc::new(config);
     let parts = Parts {
-        cells: Arc::new(CellStore::default()),
+        cells: Arc::new(app::cells(&config)),
         models: Arc::new(ModelNames::default()),
         metrics: Arc::new(Metrics::new()),
     };
-    let mut store =
-        PolicyStore::new(app::engine(&config, None)?, config.policies.directory.clone()).with_supplies(supplies);
+    let mut store = PolicyStore::new(app::engine(&config, None, Compiling::AtOnce)?, config.policies.directory.clone())
+        .with_supplies(supplies);
     let refused = store.look(false)?.refused;
     let mut problems: Vec<Problem> = refused
         .into_iter()

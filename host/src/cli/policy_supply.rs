@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use witgate_core::config::{Access, Credentials, OciReference, PolicySupply, Pull, Secret, SigningKey, Supply};
-use witgate_wasm::{Engine, EngineOptions};
+use witgate_wasm::{Compiling, Engine, EngineOptions};
 
 use super::say;
 use crate::supply::artifact::About;
@@ -103,7 +103,7 @@ pub(super) fn push(args: PushArgs) -> anyhow::Result<ExitCode> {
     } else {
         None
     };
-    let engine = Engine::new(EngineOptions { code_cache: None, workers: 1, meter: None })?;
+    let engine = Engine::new(EngineOptions { compiling: Compiling::AtOnce, workers: 1, ..EngineOptions::default() })?;
     let component = engine.load(&file.file_name().unwrap_or_default().to_string_lossy(), &bytes)?;
     let access = args.access.resolve();
     let signed = if signature.is_some() { "with its signature" } else { "without a signature" };

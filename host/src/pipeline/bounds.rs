@@ -30,11 +30,13 @@ pub enum Bound {
     HedgeBudget,
     /// An upstream may have carried the request out, and the route is not idempotent.
     NotIdempotent,
+    /// A body that is not held has gone, at least in part, to the first upstream.
+    Spent,
 }
 
 impl Bound {
     /// All of them, for metrics.
-    pub const ALL: [Self; 3] = [Self::Budget, Self::HedgeBudget, Self::NotIdempotent];
+    pub const ALL: [Self; 4] = [Self::Budget, Self::HedgeBudget, Self::NotIdempotent, Self::Spent];
 
     /// The label of `witgate_retries_refused_total`.
     pub const fn label(self) -> &'static str {
@@ -42,6 +44,7 @@ impl Bound {
             Self::Budget => "budget",
             Self::HedgeBudget => "hedge-budget",
             Self::NotIdempotent => "not-idempotent",
+            Self::Spent => "spent",
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::clock;
 use crate::gateway::Gateway;
 use crate::snapshot::{RouteState, Snapshot};
 use crate::telemetry::request_id::RequestId;
+use crate::upload::{FormBody, Upload};
 
 /// One request, read and routed.
 pub struct Context {
@@ -35,8 +36,10 @@ pub struct Context {
     pub bound: bool,
     /// The client's headers.
     pub headers: HeaderMap,
-    /// The client's body, as it came.
+    /// The client's body, as it came; of a form, as far as it was read.
     pub body: Bytes,
+    /// The rest of it, where it is a form.
+    pub form: Option<FormBody>,
     /// What was read out of it.
     pub peek: Peek,
     /// Who asks.
@@ -81,6 +84,8 @@ pub struct Arrival {
     /// See [`Context`].
     pub body: Bytes,
     /// See [`Context`].
+    pub form: Option<FormBody>,
+    /// See [`Context`].
     pub peek: Peek,
     /// See [`Context`].
     pub caller: Caller,
@@ -108,6 +113,7 @@ impl Context {
             bound,
             headers,
             body,
+            form,
             peek,
             caller,
             id,
@@ -123,7 +129,8 @@ impl Context {
             affinity: affinity(&headers, &peek),
             streaming: peek.stream,
         };
-        let facts = facts(&asked, &peek, body.len());
+        let rest = form.as_ref().and_then(|form| form.rest.as_ref()?.length()).unwrap_or(0);
+        let facts = facts(&asked, &peek, body.len() as u64 + rest);
         let (begin_by, deadline) = patience.ends(started, snapshot.routes[route].timeout);
         let decision = gateway.next_decision();
         Self {
@@ -135,6 +142,7 @@ impl Context {
             bound,
             headers,
             body,
+            form,
             peek,
             caller,
             id,
@@ -153,6 +161,16 @@ impl Context {
     /// The request's route.
     pub fn route(&self) -> &RouteState {
         &self.snapshot.routes[self.route]
+    }
+
+    /// Whether a part of the body has gone to an upstream that nothing can bring back.
+    pub fn is_spent(&self) -> bool {
+        self.rest().is_some_and(Upload::has_begun)
+    }
+
+    /// What of the body is not in memory.
+    pub fn rest(&self) -> Option<&Upload> {
+        self.form.as_ref()?.rest.as_ref()
     }
 
     /// A deployment's id.
@@ -237,7 +255,7 @@ impl Content for RequestContent {
     }
 }
 
-fn facts(asked: &Asked, peek: &Peek, body_bytes: usize) -> Facts {
+fn facts(asked: &Asked, peek: &Peek, body_bytes: u64) -> Facts {
     let mut facts = Facts::default();
     facts.set(Fact::PromptTokens, f64::from(peek.prompt_tokens));
     facts.set(Fact::MaxOutputTokens, f64::from(peek.max_output_tokens.unwrap_or(0)));

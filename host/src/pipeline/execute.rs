@@ -26,6 +26,7 @@ use super::slot;
 use crate::api::error::ApiError;
 use crate::clock;
 use crate::telemetry::metrics::Repetition;
+use crate::upload::Upload;
 use crate::upstream::{AttemptFailure, Call, Reply, Times};
 
 /// An attempt that answered.
@@ -273,7 +274,11 @@ impl<'a> Execution<'a> {
     fn may_send(&mut self, target: u32) -> bool {
         let route = self.context.route();
         let (fleet, now) = (&self.context.snapshot.fleet, clock::monotonic());
-        match bounds::may_repeat(&self.failures, target, route.idempotent, fleet, &route.budgets, now) {
+        let may_repeat = match self.context.is_spent() {
+            true => Err(Bound::Spent),
+            false => bounds::may_repeat(&self.failures, target, route.idempotent, fleet, &route.budgets, now),
+        };
+        match may_repeat {
             Ok(()) => {
                 if !self.failures.is_empty() {
                     route.metrics.repeated(self.repetition(target));
@@ -318,9 +323,11 @@ impl<'a> Execution<'a> {
             deployment: attempt.target as usize,
             key: record.key(),
             body: &context.body,
+            form: context.form.as_ref(),
             peek: &context.peek,
             requested_model: &context.requested_model,
             answer_model: route.rewrite_model.then_some(&*context.peek.model),
+            again: !self.failures.is_empty(),
             overlay: attempt.overlay.as_deref(),
             so_far: self.so_far,
             hold_errors: route.resume,
@@ -385,8 +392,11 @@ impl<'a> Execution<'a> {
     fn give_up(&mut self, by: By) -> Unanswered {
         let attempts = self.failures.len();
         let deployment = self.last_target();
-        let error = match self.last.take() {
-            Some(mut failure) => {
+        let wrong_body = self.context.rest().and_then(Upload::fault);
+        let error = match (self.last.take(), wrong_body) {
+            // Whatever the upstream made of it, the client sent it so.
+            (Some(_), Some(fault)) => ApiError::Upload(fault),
+            (Some(mut failure), None) => {
                 if matches!(failure.kind, FailureKind::RateLimited | FailureKind::Overloaded) {
                     failure.retry_after = self.come_back();
                 }
@@ -397,7 +407,7 @@ impl<'a> Execution<'a> {
                 }
             }
             // Only an executor that made no attempt gets here: the deadline had passed before the first.
-            None => ApiError::Deadline,
+            (None, _) => ApiError::Deadline,
         };
         Unanswered { error, by, attempts, deployment }
     }

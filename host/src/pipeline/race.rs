@@ -91,6 +91,10 @@ impl Execution<'_> {
             route.metrics.bounded(Bound::NotIdempotent);
             return None;
         }
+        if self.context.rest().is_some() {
+            route.metrics.bounded(Bound::Spent);
+            return None;
+        }
         // Never waits: where no place is free, a second request helps nobody.
         let slot = slot::take(self.context, hedge).await.ok()?;
         let in_flight = self.admit(hedge.target)?;

@@ -15,6 +15,8 @@ pub struct Receipt {
     pub by: Option<By>,
     /// Attempts made.
     pub attempts: usize,
+    /// Where a path was passed through to, without any decision.
+    pub provider: Option<Arc<str>>,
 }
 
 impl Receipt {
@@ -22,6 +24,9 @@ impl Receipt {
     pub fn write(&self, headers: &mut HeaderMap) {
         if let Some(deployment) = &self.deployment {
             headers.insert(DEPLOYMENT, value(deployment));
+        }
+        if let Some(provider) = &self.provider {
+            headers.insert(PROVIDER, value(provider));
         }
         let Some(By { policy, revision, reason }) = &self.by else { return };
         headers
@@ -47,6 +52,7 @@ pub(super) fn value(text: &str) -> HeaderValue {
 }
 
 const DEPLOYMENT: HeaderName = HeaderName::from_static("x-witgate-deployment");
+const PROVIDER: HeaderName = HeaderName::from_static("x-witgate-provider");
 const POLICY: HeaderName = HeaderName::from_static("x-witgate-policy");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-witgate-attempts");
 const REASON: HeaderName = HeaderName::from_static("x-witgate-reason");
@@ -68,7 +74,7 @@ mod tests {
     #[test]
     fn a_receipt_says_who_decided_what_and_why() {
         let by = By { policy: "fast".into(), revision: "0a1b".into(), reason: Some("least loaded".into()) };
-        let receipt = Receipt { deployment: Some("m@p".into()), by: Some(by), attempts: 2 };
+        let receipt = Receipt { deployment: Some("m@p".into()), by: Some(by), attempts: 2, provider: None };
         let told = [
             ("x-witgate-attempts", "2"),
             ("x-witgate-deployment", "m@p"),

@@ -18,7 +18,7 @@ use http_body::Frame;
 use witgate_core::dialect::Speech;
 use witgate_core::dialect::anthropic::downstream;
 use witgate_core::dialect::ollama::downstream as ollama;
-use witgate_core::openai::{Endpoint, ErrorBody, Tally, Usage, usage};
+use witgate_core::openai::{ErrorBody, Tally, Usage, usage};
 use witgate_core::vocabulary::FailureKind;
 
 use super::execute::{Answered, Unresumed};
@@ -57,7 +57,7 @@ pub fn respond(
         Reply::Stream(StreamReply { status, mut headers, events }) => {
             attempt.first_token(status.as_u16());
             request.first_token();
-            headers.insert(CONTENT_TYPE, stream_type(request.endpoint()));
+            headers.insert(CONTENT_TYPE, stream_type(request.speech()));
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             // nginx and others would hold events back.
             headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
@@ -307,12 +307,12 @@ impl http_body::Body for Relay {
         let frame = |piece| Poll::Ready(Some(Ok(Frame::data(piece))));
         loop {
             let Some(accounts) = &relay.accounts else { return Poll::Ready(None) };
-            let endpoint = accounts.request.endpoint();
+            let speech = accounts.request.speech();
             if accounts.request.is_over() {
                 relay.cut_off();
                 return Poll::Ready(Some(match &mut relay.source {
                     Source::Events(events) => Ok(Frame::data(events.error_event(ApiError::ShuttingDown.body().into()))),
-                    Source::Broken(_) => Ok(Frame::data(last_word(endpoint))),
+                    Source::Broken(_) => Ok(Frame::data(last_word(speech))),
                     Source::Long(_) => Err(AttemptFailure::shutting_down()),
                 }));
             }
@@ -367,17 +367,17 @@ fn told(failure: &AttemptFailure) -> ErrorBody {
 }
 
 /// The gateway ends while nobody answers.
-fn last_word(endpoint: Endpoint) -> Bytes {
+fn last_word(speech: Speech) -> Bytes {
     let error = ApiError::ShuttingDown.body();
-    match endpoint.speech() {
+    match speech {
         Speech::OpenAi => error.to_event(),
         Speech::Anthropic => downstream::error_event(&downstream::error(&error.into(), None)),
         Speech::Ollama => ollama::error_line(&ollama::error(&error.into())),
     }
 }
 
-fn stream_type(endpoint: Endpoint) -> HeaderValue {
-    match endpoint.speech() {
+fn stream_type(speech: Speech) -> HeaderValue {
+    match speech {
         Speech::OpenAi | Speech::Anthropic => EVENT_STREAM,
         Speech::Ollama => LINES,
     }

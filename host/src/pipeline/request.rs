@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::AGE;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use witgate_core::openai::{Endpoint, Usage};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use witgate_core::dialect::Speech;
+use witgate_core::openai::Usage;
 
 use super::execute::By;
 use super::receipt::Receipt;
@@ -18,14 +20,16 @@ use crate::cache::{Hit, Lookup};
 use crate::gateway::Gateway;
 use crate::snapshot::{RouteState, Snapshot};
 use crate::telemetry::access::AccessLine;
-use crate::telemetry::metrics::RequestOutcome;
+use crate::telemetry::metrics::{Purpose, RequestOutcome};
 use crate::telemetry::request_id::{self, RequestId};
 
 /// One request, until it ends or is dropped.
 pub struct RequestRecord {
     gateway: Arc<Gateway>,
     id: RequestId,
-    endpoint: Endpoint,
+    purpose: Purpose,
+    method: Method,
+    path: Box<str>,
     started: Instant,
     routed: Option<(Arc<Snapshot>, usize)>,
     caller: Option<Caller>,
@@ -58,11 +62,22 @@ struct Ended {
 
 impl RequestRecord {
     /// The request has come. Until something else is said, the client will have gone away.
-    pub fn begin(gateway: &Arc<Gateway>, endpoint: Endpoint, id: RequestId) -> Self {
+    pub fn begin(gateway: &Arc<Gateway>, purpose: Purpose, head: &Parts, id: RequestId) -> Self {
+        let path = match purpose {
+            // As documented, whatever of the accepted spellings the client used.
+            Purpose::Endpoint(endpoint) if endpoint.speech() == Speech::Ollama => endpoint.path().into(),
+            Purpose::Endpoint(endpoint) => format!("/v1{}", endpoint.path()).into(),
+            Purpose::Passthrough => {
+                let path = head.uri.path();
+                path[..path.floor_char_boundary(LONGEST_PATH)].into()
+            }
+        };
         Self {
             gateway: Arc::clone(gateway),
             id,
-            endpoint,
+            purpose,
+            method: head.method.clone(),
+            path,
             started: Instant::now(),
             routed: None,
             caller: None,
@@ -83,9 +98,17 @@ impl RequestRecord {
         &self.id
     }
 
-    /// What was asked for.
-    pub fn endpoint(&self) -> Endpoint {
-        self.endpoint
+    /// Whether the client speaks Anthropic's dialect.
+    pub fn is_anthropic(&self) -> bool {
+        self.speech() == Speech::Anthropic
+    }
+
+    /// Whose dialect the client speaks.
+    pub fn speech(&self) -> Speech {
+        match self.purpose {
+            Purpose::Endpoint(endpoint) => endpoint.speech(),
+            Purpose::Passthrough => Speech::OpenAi,
+        }
     }
 
     /// Whether the gateway ends now, and the answer with it.
@@ -128,7 +151,17 @@ impl RequestRecord {
     pub fn decided(&mut self, by: By, deployment: Option<u32>, attempts: usize) {
         let fleet = self.routed.as_ref().map(|(snapshot, _)| &snapshot.fleet);
         let entry = deployment.and_then(|number| fleet?.deployments().get(number as usize));
-        self.receipt = Receipt { deployment: entry.map(|entry| Arc::clone(&entry.spec.id)), by: Some(by), attempts };
+        self.receipt = Receipt {
+            deployment: entry.map(|entry| Arc::clone(&entry.spec.id)),
+            by: Some(by),
+            attempts,
+            provider: None,
+        };
+    }
+
+    /// Which provider a path is passed through to.
+    pub fn passed_to(&mut self, provider: &Arc<str>) {
+        self.receipt.provider = Some(Arc::clone(provider));
     }
 
     /// The first event or the whole answer has come.
@@ -201,7 +234,7 @@ impl RequestRecord {
     /// The request's id, the route receipt and what the cache said.
     pub fn write_headers(&self, headers: &mut HeaderMap) {
         headers.insert(request_id::HEADER, self.id.header_value());
-        if self.endpoint.is_anthropic() {
+        if self.is_anthropic() {
             headers.insert(ANTHROPIC_REQUEST_ID, self.id.header_value());
         }
         self.receipt.write(headers);
@@ -229,15 +262,15 @@ impl RequestRecord {
         let caller = self.caller.as_ref();
         AccessLine {
             id: &self.id,
-            method: "POST",
-            path: path(self.endpoint),
+            method: self.method.as_str(),
+            path: &self.path,
             status: self.ended.status,
             outcome: self.ended.outcome.label(),
             key: caller.map_or("", |caller| &caller.key_name),
             tenant: caller.map_or("", |caller| &caller.tenant_name),
             model: &self.model,
             route: self.route().map_or("", |route| &route.name),
-            deployment: self.receipt.deployment.as_deref().unwrap_or_default(),
+            deployment: self.receipt.deployment.as_deref().or(self.receipt.provider.as_deref()).unwrap_or_default(),
             policy: by.map_or("", |by| &by.policy),
             revision: by.map_or("", |by| &by.revision),
             attempts: self.receipt.attempts,
@@ -263,28 +296,13 @@ impl Drop for RequestRecord {
         let latency = self.started.elapsed();
         let Ended { outcome, .. } = self.ended;
         match self.route() {
-            Some(route) => route.metrics.ended(self.endpoint, outcome, latency),
-            None => self.gateway.unrouted.ended(self.endpoint, outcome, latency),
+            Some(route) => route.metrics.ended(self.purpose, outcome, latency),
+            None => self.gateway.unrouted.ended(self.purpose, outcome, latency),
         }
         let logged = self.routed.as_ref().is_none_or(|(snapshot, _)| snapshot.config.log.requests);
         if logged && AccessLine::wanted() {
             self.log(latency);
         }
-    }
-}
-
-/// As documented, whatever of the accepted spellings the client used.
-const fn path(endpoint: Endpoint) -> &'static str {
-    match endpoint {
-        Endpoint::Chat => "/v1/chat/completions",
-        Endpoint::Completions => "/v1/completions",
-        Endpoint::Embeddings => "/v1/embeddings",
-        Endpoint::Messages => "/v1/messages",
-        Endpoint::CountTokens => "/v1/messages/count_tokens",
-        Endpoint::Responses => "/v1/responses",
-        Endpoint::OllamaChat => "/api/chat",
-        Endpoint::OllamaGenerate => "/api/generate",
-        Endpoint::OllamaEmbed => "/api/embed",
     }
 }
 
@@ -295,3 +313,5 @@ const RESUMED: &str = "resumed";
 const CACHE: HeaderName = HeaderName::from_static("x-witgate-cache");
 /// nginx's number for a client that did not wait.
 const CLIENT_GONE: u16 = 499;
+/// Bytes of a path that are logged.
+const LONGEST_PATH: usize = 128;

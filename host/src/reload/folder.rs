@@ -314,6 +314,24 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_name_has_a_limit() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (longest, longer) = ("n".repeat(LONGEST_NAME), "n".repeat(LONGEST_NAME + 1));
+        for name in [&longest, &longer] {
+            fs::write(dir.path().join(format!("{name}.wasm")), b"x").expect("a file");
+        }
+        let changes = Folder::new(dir.path().to_owned()).look(false).expect("a look");
+        assert_eq!(names(&changes), [longest]);
+        assert_eq!(
+            changes.strange[0].to_string(),
+            format!(
+                "{longer}.wasm: a policy's name may have letters, digits, `-`, `_` and `.` only, and at most 64 of them; \
+                 rename the file"
+            )
+        );
+    }
+
     #[cfg(unix)]
     #[test]
     fn the_swap_of_a_config_map_is_a_change_and_a_loop_of_links_is_told() {

@@ -213,7 +213,11 @@ impl PolicyStore {
                 shelf.waiting = Some(offer).filter(|offer| offer.source == Source::Oci);
                 return Ok(None);
             }
-            let loaded = load(engine, &name, offer.bytes, offer.source).map_err(|error| error.to_string())?;
+            let source = offer.source;
+            let loaded = load(engine, &name, offer.bytes, source).map_err(|error| match source {
+                Source::File => format!("policy `{name}`: {name}.wasm is refused: {}", error.problem),
+                Source::Oci | Source::Shipped | Source::Kept => error.to_string(),
+            })?;
             Ok(Some(Loaded { provenance: Some(proven.into()), papers: offer.papers, ..loaded }))
         });
         match loaded {
@@ -321,6 +325,10 @@ impl PolicyStore {
             // The file's own problem, where there is one, is what the operator can mend.
             shelf.problem.get_or_insert(problem);
         } else if is_file || older {
+            let problem = match refused.source {
+                Source::File => format!("{name}.wasm is refused: {problem}"),
+                Source::Oci | Source::Shipped | Source::Kept => problem,
+            };
             (shelf.refused, shelf.problem) = (Some(refused), Some(problem));
         }
         older

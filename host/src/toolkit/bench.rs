@@ -12,7 +12,7 @@ use witgate_core::decision::Offer;
 use witgate_core::live::{InFlight, Millis};
 use witgate_core::outcome::{Asked, Outcome};
 use witgate_core::vocabulary::{Ending, FailureKind};
-use witgate_wasm::{Engine, EngineOptions, FailureCause, Hook, Hooks, Policy};
+use witgate_wasm::{Compiling, Engine, EngineOptions, FailureCause, Hook, Hooks, Policy};
 
 use super::draw::{Draw, Manner};
 use super::guest::Guest;
@@ -115,7 +115,7 @@ fn deployment(number: usize) -> Value {
 }
 
 fn engine(code_cache: Option<std::path::PathBuf>) -> anyhow::Result<Engine> {
-    Ok(Engine::new(EngineOptions { code_cache, workers: 1, meter: None })?)
+    Ok(Engine::new(EngineOptions { code_cache, compiling: Compiling::AtOnce, workers: 1, ..EngineOptions::default() })?)
 }
 
 fn measure(policy: &Arc<Policy>, scene: &Scene, hook: Hook, candidates: usize, time: Duration) -> anyhow::Result<Row> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde_json::Value;
-use witgate_wasm::{BindError, Binding, CellStore, Component, Engine, Policy};
+use witgate_wasm::{BindError, Binding, Compiling, Component, Engine, Policy};
 
 use super::scene::Scene;
 use crate::app;
@@ -27,7 +27,7 @@ impl Guest {
     /// # Errors
     /// When it cannot be read, or is no policy.
     pub fn load(file: &Path, scene: &Scene) -> anyhow::Result<Self> {
-        Self::load_with(app::engine(&scene.config, None)?, file)
+        Self::load_with(app::engine(&scene.config, None, Compiling::AtOnce)?, file)
     }
 
     /// The same, on an engine that is there.
@@ -51,7 +51,7 @@ impl Guest {
             rules: scene.config.policies.rules_for(self.component.name()).clone(),
             fleet: Arc::clone(&scene.fleet),
             names: Arc::clone(&scene.names) as _,
-            cells: Arc::new(CellStore::default()),
+            cells: Arc::new(app::cells(&scene.config)),
         };
         self.engine.bind(&self.component, binding)
     }

@@ -74,12 +74,17 @@ fn files(order: &Order) -> anyhow::Result<Vec<(PathBuf, String)>> {
         ("typescript", tools::TYPESCRIPT),
     ];
     values.extend(python.iter().map(|(name, text)| (*name, text.as_str())));
-    let parts: BTreeSet<&str> = hook_names(order).into_iter().chain(grant_names(order)).collect();
+    let language = [order.language.name()];
+    let parts: BTreeSet<&str> = hook_names(order).into_iter().chain(grant_names(order)).chain(language).collect();
     let filling = Filling { values: &values, parts };
     let mut files: Vec<(PathBuf, String)> = vec![(MANIFEST.into(), manifest)];
     let templates = COMMON.iter().chain(templates(order.language));
     files.extend(templates.map(|(path, template)| (PathBuf::from(path), filling.fill(template))));
     files.extend(helpers(order.language).iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())));
+    if order.language == Language::Go {
+        let exported = |(hook, _, _): &&(&str, &str, &str)| *hook == "lifecycle" || hook_names(order).contains(hook);
+        files.extend(GO_EXPORTS.iter().filter(exported).map(|(_, path, text)| (path.into(), (*text).to_owned())));
+    }
     if order.language.has_world() {
         files.push(("wit/world.wit".into(), world(order)));
         files.push(("wit/deps/witgate-policy/policy.wit".into(), CONTRACT.to_owned()));
@@ -215,6 +220,9 @@ const fn templates(language: Language) -> Files {
             ("tsconfig.json", include_str!("templates/typescript/tsconfig.json")),
         ],
         Language::C => &[("policy.c", include_str!("templates/c/policy.c.in"))],
+        Language::Cpp => &[("policy.cpp", include_str!("templates/cpp/policy.cpp.in"))],
+        Language::Zig => &[("policy.zig", include_str!("templates/zig/policy.zig.in"))],
+        Language::Go => &[("policy/policy.go", include_str!("templates/go/policy.go.in"))],
     }
 }
 
@@ -232,8 +240,57 @@ const fn helpers(language: Language) -> Files {
             ("witgate.c", include_str!("../../../examples/policies/c/witgate.c")),
             ("witgate.h", include_str!("../../../examples/policies/c/witgate.h")),
         ],
+        Language::Cpp => &[("witgate.hpp", include_str!("../../../examples/policies/cpp/witgate.hpp"))],
+        Language::Zig => &[("witgate.zig", include_str!("../../../examples/policies/zig/witgate.zig"))],
+        Language::Go => &[
+            ("go.mod", include_str!("../../../examples/policies/go/go.mod")),
+            ("witgate/witgate.go", include_str!("../../../examples/policies/go/witgate/witgate.go")),
+            ("pkg/go.mod", include_str!("../../../examples/policies/go/pkg/go.mod")),
+            ("pkg/LICENSE", include_str!("../../../examples/policies/go/pkg/LICENSE")),
+            ("pkg/README.md", include_str!("../../../examples/policies/go/pkg/README.md")),
+            ("pkg/wit/types/option.go", include_str!("../../../examples/policies/go/pkg/wit/types/option.go")),
+            ("pkg/wit/types/result.go", include_str!("../../../examples/policies/go/pkg/wit/types/result.go")),
+            ("pkg/wit/types/tuple.go", include_str!("../../../examples/policies/go/pkg/wit/types/tuple.go")),
+            ("pkg/wit/types/unit.go", include_str!("../../../examples/policies/go/pkg/wit/types/unit.go")),
+            ("pkg/wit/runtime/empty.s", include_str!("../../../examples/policies/go/pkg/wit/runtime/empty.s")),
+            ("pkg/wit/runtime/runtime.go", include_str!("../../../examples/policies/go/pkg/wit/runtime/runtime.go")),
+        ],
     }
 }
+
+/// The packages that connect the exports of a world with the policy, by the exported interface.
+const GO_EXPORTS: &[(&str, &str, &str)] = &[
+    (
+        "lifecycle",
+        "export_witgate_policy_lifecycle/lifecycle.go",
+        include_str!("../../../examples/policies/go/export_witgate_policy_lifecycle/lifecycle.go"),
+    ),
+    (
+        "router",
+        "export_witgate_policy_router/router.go",
+        include_str!("../../../examples/policies/go/export_witgate_policy_router/router.go"),
+    ),
+    (
+        "fallback",
+        "export_witgate_policy_fallback/fallback.go",
+        include_str!("../../../examples/policies/go/export_witgate_policy_fallback/fallback.go"),
+    ),
+    (
+        "filter",
+        "export_witgate_policy_filter/filter.go",
+        include_str!("../../../examples/policies/go/export_witgate_policy_filter/filter.go"),
+    ),
+    (
+        "scorer",
+        "export_witgate_policy_scorer/scorer.go",
+        include_str!("../../../examples/policies/go/export_witgate_policy_scorer/scorer.go"),
+    ),
+    (
+        "observer",
+        "export_witgate_policy_observer/observer.go",
+        include_str!("../../../examples/policies/go/export_witgate_policy_observer/observer.go"),
+    ),
+];
 
 /// Name of the generated world; C's bindings are named after it.
 pub const WORLD: &str = "policy";

@@ -22,11 +22,18 @@ pub enum Language {
     TypeScript,
     /// clang and wasi-libc.
     C,
+    /// The same, and libc++.
+    Cpp,
+    /// Zig's own compiler, without a C library.
+    Zig,
+    /// Stock Go, for WASI.
+    Go,
 }
 
 impl Language {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Rust, Self::Python, Self::JavaScript, Self::TypeScript, Self::C];
+    pub const ALL: [Self; 8] =
+        [Self::Rust, Self::C, Self::Cpp, Self::Zig, Self::Go, Self::JavaScript, Self::TypeScript, Self::Python];
 
     /// As it is written on the command line.
     pub const fn name(self) -> &'static str {
@@ -36,6 +43,9 @@ impl Language {
             Self::JavaScript => "javascript",
             Self::TypeScript => "typescript",
             Self::C => "c",
+            Self::Cpp => "cpp",
+            Self::Zig => "zig",
+            Self::Go => "go",
         }
     }
 
@@ -207,9 +217,9 @@ pub fn hooks(names: &[String]) -> anyhow::Result<Vec<Hook>> {
 pub const MANIFEST: &str = "witgate-policy.toml";
 const LONGEST_NAME: usize = 64;
 /// Packages, modules and keywords that a project of this name would get in the way of.
-const TAKEN: [&str; 20] = [
+const TAKEN: [&str; 22] = [
     "policy", "witgate", "test", "core", "std", "alloc", "build", "target", "match", "type", "async", "await", "class",
-    "def", "function", "import", "return", "static", "struct", "wit",
+    "def", "function", "import", "return", "static", "struct", "wit", "public", "private",
 ];
 
 #[cfg(test)]

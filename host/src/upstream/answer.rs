@@ -58,6 +58,34 @@ impl AnswerBody {
         Ok(Self::Long(Box::new(Long { flow, first: Some(first), scan, vectors: None, renamed: None, ended: false })))
     }
 
+    /// All of an answer, to be told apart.
+    pub(super) async fn whole(mut flow: Flow) -> Result<BytesMut, AttemptFailure> {
+        Self::read(&mut flow).await
+    }
+
+    async fn read(flow: &mut Flow) -> Result<BytesMut, AttemptFailure> {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = flow.next().await {
+            let chunk = chunk?;
+            if body.len() + chunk.len() > LARGEST_TRANSLATED {
+                let message = format!("the answer is larger than {LARGEST_TRANSLATED} bytes, and must be translated");
+                return Err(flow.failure(FailureKind::Malformed, message));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        check(&body, true, flow)?;
+        Ok(body)
+    }
+
+    /// Sound, or text, or events that only their client understands: nothing is held back, and the first bytes are
+    /// enough to know that there is an answer. It may be empty.
+    pub(super) async fn as_it_comes(mut flow: Flow) -> Result<Self, AttemptFailure> {
+        let Some(first) = flow.next().await.transpose()? else { return Ok(Self::Whole(Bytes::new())) };
+        let mut scan = UsageScan::default();
+        scan.push(&first);
+        Ok(Self::Long(Box::new(Long { flow, first: Some(first), scan, vectors: None, renamed: None, ended: false })))
+    }
+
     /// All of it, or as much as has come.
     pub(super) fn beginning(&self) -> &[u8] {
         match self {
@@ -80,16 +108,7 @@ impl AnswerBody {
         mut flow: Flow,
         translate: impl FnOnce(&[u8]) -> Result<Bytes, String>,
     ) -> Result<Self, AttemptFailure> {
-        let mut body = BytesMut::new();
-        while let Some(chunk) = flow.next().await {
-            let chunk = chunk?;
-            if body.len() + chunk.len() > LARGEST_TRANSLATED {
-                let message = format!("the answer is larger than {LARGEST_TRANSLATED} bytes, and must be translated");
-                return Err(flow.failure(FailureKind::Malformed, message));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        check(&body, true, &flow)?;
+        let body = Self::read(&mut flow).await?;
         let translated = translate(&body).map_err(|message| flow.failure(FailureKind::Malformed, message))?;
         Ok(Self::Whole(translated))
     }

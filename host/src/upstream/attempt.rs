@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, LOCATION};
+use http::header::{ACCEPT, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, response};
 use witgate_core::config::Dialect;
 use witgate_core::dialect::Translated;
@@ -13,6 +13,7 @@ use witgate_core::resume::continued;
 use witgate_core::vocabulary::FailureKind;
 
 use super::answer::AnswerBody;
+use super::batch::{Entry, Way};
 use super::connection::Body;
 use super::events::Events;
 use super::failure::AttemptFailure;
@@ -20,6 +21,7 @@ use super::flow::{DEADLINE, Flow, Source};
 use super::passage::Passage;
 use super::provider::{Backend, Provider, Service};
 use super::{Call, Deployment, Reply, StreamReply, Upstreams, WholeReply, headers, vectors};
+use crate::upload::{FormBody, Upload};
 
 impl Upstreams {
     /// Makes one attempt.
@@ -30,16 +32,29 @@ impl Upstreams {
         let deployment = &self.deployments[call.deployment];
         let provider = &self.providers[deployment.provider];
         let passage = Passage::find(call.peek.endpoint, provider.manners)?;
-        let (body, dropped) = request_body(&call, deployment, &passage)?;
         let patience = provider.patience.of(&call.instead, &call.at_most);
         let started = Instant::now();
+        let mut _run = None;
+        match enter(&call, deployment, provider, passage) {
+            Some(Entry::Together(seat)) => {
+                let answer = seat.answer(&call);
+                match in_time(answer, started, patience.first_byte, call.begin_by, None).await {
+                    Some(Some(answer)) => return answer,
+                    Some(None) => _run = Some(seat.alone()),
+                    None => return Err(silent(&call, patience.first_byte)),
+                }
+            }
+            Some(Entry::Alone(run)) => _run = Some(run),
+            None => {}
+        }
+        let (body, dropped) = request_body(&call, deployment, &passage)?;
         let by = |limit: Duration| call.begin_by.min(started + limit);
         let head = head(provider, body, &call, &passage);
-        let Ok(head) = tokio::time::timeout_at(by(patience.first_byte).into(), head).await else {
-            let message = format!("no answer began within {:?}", patience.first_byte);
-            return Err(late(&call, AttemptFailure::new(FailureKind::FirstByteTimeout, message)));
+        let rest = call.form.and_then(|form| form.rest.as_ref());
+        let Some(head) = in_time(head, started, patience.first_byte, call.begin_by, rest).await else {
+            return Err(silent(&call, patience.first_byte));
         };
-        let (head, source) = head?;
+        let (head, source) = head.map_err(|failure| unsent(failure, rest))?;
         let mut flow = Flow::new(source, head.status.as_u16(), patience.idle, call.deadline);
         if !head.status.is_success() {
             return Err(refused(provider.manners.dialect, &head, flow, &passage).await);
@@ -73,6 +88,50 @@ impl Upstreams {
     }
 }
 
+/// What `head` gives in time. While a client still sends its body, the time has not begun.
+pub(super) async fn in_time<T>(
+    head: impl Future<Output = T>,
+    started: Instant,
+    limit: Duration,
+    begin_by: Instant,
+    rest: Option<&Upload>,
+) -> Option<T> {
+    let mut head = std::pin::pin!(head);
+    let mut sent = started;
+    loop {
+        let end = begin_by.min(sent + limit);
+        if let Ok(head) = tokio::time::timeout_at(end.into(), &mut head).await {
+            return Some(head);
+        }
+        sent = rest.map(Upload::moved).filter(|moved| *moved > sent && end < begin_by)?;
+    }
+}
+
+/// What the client does not send breaks the upstream's connection, which is not the upstream's fault.
+pub(super) fn unsent(failure: AttemptFailure, rest: Option<&Upload>) -> AttemptFailure {
+    rest.and_then(Upload::fault).map_or(failure, |fault| AttemptFailure::of_upload(&fault))
+}
+
+/// Whether a request for embeddings goes with others; `None` for what never does.
+fn enter(call: &Call<'_>, deployment: &Deployment, provider: &Provider, passage: Passage) -> Option<Entry> {
+    let batcher = deployment.batcher.as_ref().filter(|_| call.peek.endpoint == Endpoint::Embeddings)?;
+    let Backend::Http(service) = &provider.backend else { return None };
+    if call.again || call.overlay.is_some() {
+        return None;
+    }
+    let model = match &deployment.model {
+        Some(model) => model.literal.clone(),
+        None => ModelLiteral::new(call.requested_model),
+    };
+    let idle = provider.patience.of(&call.instead, &call.at_most).idle;
+    Some(batcher.enter(call, Way { service, passage, model, idle }))
+}
+
+/// Nothing has come of an answer.
+fn silent(call: &Call<'_>, limit: Duration) -> AttemptFailure {
+    late(call, AttemptFailure::new(FailureKind::FirstByteTimeout, format!("no answer began within {limit:?}")))
+}
+
 /// What was not in time: the attempt, or the whole request.
 fn late(call: &Call<'_>, failure: AttemptFailure) -> AttemptFailure {
     if Instant::now() < call.begin_by {
@@ -87,6 +146,16 @@ fn request_body(
     deployment: &Deployment,
     passage: &Passage,
 ) -> Result<(RequestBody, Option<HeaderValue>), AttemptFailure> {
+    if let Some(FormBody { form, .. }) = call.form {
+        // An overlay lays JSON over JSON.
+        let named = deployment.model.as_ref().map(|model| &*model.name);
+        let renamed = named.or((*call.requested_model != *call.peek.model).then_some(call.requested_model));
+        let body = match renamed {
+            Some(name) => form.with_model(call.body, call.peek, name),
+            None => call.body.clone().into(),
+        };
+        return Ok((body, None));
+    }
     let rewritten = |body: &Bytes, peek: &Peek| {
         let name = deployment.model.as_ref().map_or(call.requested_model, |model| &model.name);
         if let Some(Translated { body, dropped }) = passage.request(body, name, deployment.max_tokens)? {
@@ -170,7 +239,10 @@ async fn whole(
     passage: &Passage,
 ) -> Result<Reply, AttemptFailure> {
     let streaming = call.peek.stream;
-    let body = if passage.is_same() || streaming {
+    let as_it_comes = call.peek.endpoint.answers_anything() && !is_json(&head.headers);
+    let body = if as_it_comes {
+        AnswerBody::as_it_comes(flow).await?
+    } else if passage.is_same() || streaming {
         AnswerBody::begin(flow).await?
     } else {
         AnswerBody::translated(flow, |body| passage.answer(body, call.body)).await?
@@ -183,8 +255,8 @@ async fn whole(
     let embeddings = call.peek.endpoint == Endpoint::Embeddings;
     let body = if embeddings { vectors::as_asked(body, call.body) } else { body };
     let body = match call.answer_model {
-        Some(name) => body.named(name),
-        None => body,
+        Some(name) if !as_it_comes => body.named(name),
+        Some(_) | None => body,
     };
     Ok(Reply::Whole(WholeReply { status: head.status, headers: headers::relayed(&head.headers), body }))
 }
@@ -195,21 +267,46 @@ async fn send(
     body: RequestBody,
     call: &Call<'_>,
 ) -> Result<(response::Parts, Body), AttemptFailure> {
-    let request = || service.request(endpoint, call.key, body.clone(), call.peek.stream, call.client_headers);
-    service.client.send(request, call.twice).await
+    let request = || {
+        let mut request = service.request(endpoint, call.key, body.clone(), call.peek.stream, call.client_headers);
+        let headers = request.headers_mut();
+        if endpoint.answers_anything() {
+            headers.insert(ACCEPT, call.client_headers.get(ACCEPT).cloned().unwrap_or(ANYTHING));
+        }
+        if let Some(form) = call.form {
+            headers.insert(CONTENT_TYPE, form.content_type.clone());
+        }
+        request
+    };
+    match call.form.and_then(|form| form.rest.clone()) {
+        Some(rest) => service.client.send_once(request().map(|body| body.before(rest))).await,
+        None => service.client.send(request, call.twice).await,
+    }
+}
+
+/// Whether the answer says that it is JSON.
+fn is_json(headers: &HeaderMap) -> bool {
+    media_type(headers).is_some_and(|media_type| media_type.eq_ignore_ascii_case(b"application/json"))
+}
+
+fn media_type(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(CONTENT_TYPE)?.as_bytes();
+    Some(value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii())
 }
 
 /// Whether the answer says that it is something else than a stream. Some servers do not say what a stream is.
 fn is_no_stream(headers: &HeaderMap, passage: &Passage) -> bool {
     let streamed: &[u8] = if passage.streams_lines() { b"application/x-ndjson" } else { b"text/event-stream" };
-    headers.get(CONTENT_TYPE).is_some_and(|value| {
-        let media_type = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-        !media_type.trim_ascii().eq_ignore_ascii_case(streamed)
-    })
+    media_type(headers).is_some_and(|media_type| !media_type.eq_ignore_ascii_case(streamed))
 }
 
 /// What the upstream says no with.
-async fn refused(dialect: Dialect, head: &response::Parts, mut flow: Flow, passage: &Passage) -> AttemptFailure {
+pub(super) async fn refused(
+    dialect: Dialect,
+    head: &response::Parts,
+    mut flow: Flow,
+    passage: &Passage,
+) -> AttemptFailure {
     let mut bytes = BytesMut::new();
     let read = async {
         while let Some(Ok(chunk)) = flow.next().await {
@@ -245,6 +342,7 @@ async fn refused(dialect: Dialect, head: &response::Parts, mut flow: Flow, passa
     AttemptFailure { kind, status: head.status.as_u16(), retry_after, message, body, headers }
 }
 
+const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 const DROPPED: HeaderName = HeaderName::from_static("x-witgate-dropped");
 /// For the rest of an error whose status is known already.
 const ERROR_PATIENCE: Duration = Duration::from_secs(2);

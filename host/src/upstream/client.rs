@@ -61,9 +61,14 @@ impl Client {
                 Err(_) => {}
             }
         }
+        self.send_once(request()).await
+    }
+
+    /// Sends a request that can be sent only once, so on a new connection.
+    pub(super) async fn send_once(&self, request: Request<Pieces>) -> Result<(response::Parts, Body), AttemptFailure> {
         let stream = self.connector.connect().await?;
         let mut connection = Box::new(Connection::handshake(stream).await.map_err(|error| broken(&error))?);
-        let answer = connection.send(request()).await.map_err(|error| broken(&error))?;
+        let answer = connection.send(request).await.map_err(|error| broken(&error))?;
         Ok(self.answered(answer, connection))
     }
 

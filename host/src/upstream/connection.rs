@@ -19,6 +19,7 @@ use witgate_core::openai::RequestBody;
 
 use super::connect::Stream;
 use super::pool::Pool;
+use crate::upload::{Fault, Upload};
 
 /// An open connection.
 pub(super) struct Connection {
@@ -125,37 +126,54 @@ impl Body {
     }
 }
 
-/// A request body in pieces, none of them copied.
+/// A request body in pieces, none of them copied; after them may come what the client has still to send.
 pub(super) struct Pieces {
     rest: <RequestBody as IntoIterator>::IntoIter,
     bytes: u64,
+    upload: Option<Upload>,
+}
+
+impl Pieces {
+    /// The same pieces, and after them this.
+    pub(super) fn before(self, upload: Upload) -> Self {
+        Self { upload: Some(upload), ..self }
+    }
 }
 
 impl From<RequestBody> for Pieces {
     fn from(body: RequestBody) -> Self {
-        Self { bytes: body.len() as u64, rest: body.into_iter() }
+        Self { bytes: body.len() as u64, rest: body.into_iter(), upload: None }
     }
 }
 
 impl http_body::Body for Pieces {
     type Data = Bytes;
-    type Error = std::convert::Infallible;
+    type Error = Fault;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-        let piece = self.rest.next();
-        self.bytes -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
-        Poll::Ready(piece.map(|piece| Ok(http_body::Frame::data(piece))))
+        if let Some(piece) = self.rest.next() {
+            self.bytes -= piece.len() as u64;
+            return Poll::Ready(Some(Ok(http_body::Frame::data(piece))));
+        }
+        let Some(upload) = &self.upload else { return Poll::Ready(None) };
+        upload.poll_next(cx).map(|piece| piece.map(|piece| piece.map(http_body::Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bytes == 0
+        self.bytes == 0 && self.upload.is_none()
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        http_body::SizeHint::with_exact(self.bytes)
+        match &self.upload {
+            None => http_body::SizeHint::with_exact(self.bytes),
+            // Asked once, before anything is sent.
+            Some(upload) => upload
+                .length()
+                .map_or_else(http_body::SizeHint::default, |rest| http_body::SizeHint::with_exact(self.bytes + rest)),
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use witgate_core::vocabulary::FailureKind;
 
+use crate::upload::Fault;
+
 /// A failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -38,6 +40,12 @@ impl AttemptFailure {
     /// The deployment carries out as many requests as it may.
     pub(crate) fn queue_full(retry_after: Duration, message: String) -> Self {
         Self { retry_after: Some(retry_after), ..Self::new(FailureKind::QueueFull, message) }
+    }
+
+    /// What the client sends is wrong, or does not come.
+    pub(super) fn of_upload(fault: &Fault) -> Self {
+        let failure = Self::new(FailureKind::BadRequest, fault.to_string()).with_status(fault.status().as_u16());
+        Self { body: Some(fault.body().to_json()), ..failure }
     }
 
     /// Not a failure of the attempt, but the end of an answer that cannot be told in-band.

@@ -27,6 +27,20 @@ pub(super) fn relayed(upstream: &HeaderMap) -> HeaderMap {
     kept
 }
 
+/// All of the upstream's headers but those of its own connection, and those that would speak for the gateway.
+pub(super) fn all_relayed(upstream: &HeaderMap) -> HeaderMap {
+    let named = upstream.get(header::CONNECTION).map(HeaderValue::as_bytes).unwrap_or_default();
+    let mut kept = HeaderMap::with_capacity(upstream.len());
+    for (name, value) in upstream {
+        let dropped =
+            DROPPED.contains(&name.as_str()) || DROPPED_WITH.iter().any(|with| name.as_str().starts_with(with));
+        if !dropped && !is_named(named, name) {
+            kept.append(name, value.clone());
+        }
+    }
+    kept
+}
+
 /// Those of them that go with an error: what the gateway says itself comes in its place.
 pub(super) fn relayed_with_error(upstream: &HeaderMap) -> Option<Box<HeaderMap>> {
     let mut kept = relayed(upstream);
@@ -56,8 +70,10 @@ fn may_leave(name: &HeaderName) -> bool {
 
 fn may_return(name: &HeaderName) -> bool {
     let name = name.as_str();
-    matches!(name, "content-type" | "content-language" | "retry-after" | "retry-after-ms" | "x-request-id")
-        || RETURNED.iter().any(|prefix| name.starts_with(prefix))
+    matches!(
+        name,
+        "content-type" | "content-disposition" | "content-language" | "retry-after" | "retry-after-ms" | "x-request-id"
+    ) || RETURNED.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Whether `Connection` names the header, which makes it the connection's.
@@ -67,8 +83,28 @@ fn is_named(connection: &[u8], name: &HeaderName) -> bool {
         .any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
 }
 
+/// Of the client's headers, those that say what its body is and what it takes: ours where we write or read it.
+pub(super) const OF_THE_BODY: [HeaderName; 4] =
+    [header::ACCEPT, header::ACCEPT_ENCODING, header::CONTENT_TYPE, header::CONTENT_ENCODING];
+const DROPPED: [&str; 13] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "set-cookie",
+    "alt-svc",
+    "strict-transport-security",
+    "server",
+];
+const DROPPED_WITH: [&str; 3] = ["access-control-", "x-witgate-", "cf-"];
 const KEPT_BACK: [&str; 4] = ["x-witgate-", "x-forwarded-", "sec-", "cf-"];
-const OURS: [&str; 5] = ["content-type", "content-language", "retry-after", "retry-after-ms", "x-request-id"];
+const OURS: [&str; 6] =
+    ["content-type", "content-disposition", "content-language", "retry-after", "retry-after-ms", "x-request-id"];
 const RETURNED: [&str; 3] = ["openai-", "x-ratelimit-", "anthropic-"];
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 
 mod answer;
 mod attempt;
+mod batch;
 mod client;
 mod connect;
 mod connection;
@@ -25,6 +26,7 @@ mod probe;
 mod provider;
 #[cfg(test)]
 mod tests;
+mod through;
 mod vectors;
 
 use std::sync::Arc;
@@ -48,8 +50,14 @@ pub use events::Events;
 pub use failure::AttemptFailure;
 use passage::Passage;
 pub use probe::Probed;
+pub use through::{Passed, Passing, Through};
+
 pub use provider::ProviderError;
 use provider::{Backend, Provider};
+
+use self::batch::Batcher;
+
+use crate::upload::FormBody;
 
 /// All deployments, ready to be called.
 pub struct Upstreams {
@@ -63,6 +71,8 @@ struct Deployment {
     model: Option<Model>,
     /// Its longest answer, if it is configured.
     max_tokens: Option<u32>,
+    /// Where small requests for embeddings wait for each other.
+    batcher: Option<Batcher>,
     continuation: Continuation,
 }
 
@@ -78,14 +88,18 @@ pub struct Call<'a> {
     pub deployment: usize,
     /// Which of the provider's keys to use.
     pub key: usize,
-    /// The client's body.
+    /// The client's body; of a form, as far as it was read.
     pub body: &'a Bytes,
+    /// The rest of it, where it is a form.
+    pub form: Option<&'a FormBody>,
     /// What was read out of it.
     pub peek: &'a Peek,
     /// The name that a deployment without one of its own is asked for.
     pub requested_model: &'a str,
     /// The name that the answer shall give the model; `None` leaves the upstream's.
     pub answer_model: Option<&'a str>,
+    /// Whether the request was sent before; then it is not sent with others.
+    pub again: bool,
     /// JSON merge patch over the body; anything but an object is passed over.
     pub overlay: Option<&'a Value>,
     /// What the client has of the answer already; the rest is asked for.
@@ -179,6 +193,7 @@ impl Upstreams {
                 UpstreamModel::AsRequested => None,
             },
             max_tokens: configured.deployment.max_output_tokens,
+            batcher: config.providers[configured.provider].embedding_batch.map(Batcher::new),
             continuation: configured.continuation,
         });
         Self {

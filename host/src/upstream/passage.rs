@@ -25,6 +25,7 @@ pub(super) struct Manners {
     pub(super) output_limit: OutputLimit,
     /// Whether it has the Responses API.
     pub(super) responses: bool,
+    pub(super) usage_unasked: bool,
     /// Endpoints that it does not have.
     pub(super) lacks: &'static [Endpoint],
 }
@@ -67,6 +68,15 @@ fn hub(asked: Endpoint) -> Option<(Option<From>, Endpoint)> {
         Endpoint::OllamaChat => Some((Some(From::OllamaChat), Endpoint::Chat)),
         Endpoint::OllamaGenerate => Some((Some(From::OllamaGenerate), Endpoint::Chat)),
         Endpoint::OllamaEmbed => Some((Some(From::OllamaEmbed), Endpoint::Embeddings)),
+        // Of OpenAI's dialect, and of no other.
+        Endpoint::Rerank
+        | Endpoint::Moderations
+        | Endpoint::Images
+        | Endpoint::ImageEdits
+        | Endpoint::ImageVariations
+        | Endpoint::Speech
+        | Endpoint::Transcriptions
+        | Endpoint::Translations => Some((None, asked)),
         Endpoint::CountTokens => None,
     }
 }
@@ -175,6 +185,13 @@ impl Passage {
         if manners.lacks.contains(&asked) {
             return Err(not_served(asked));
         }
+        // The built-in one has no more than this.
+        let demo_lacks = manners.dialect == Dialect::Demo
+            && !matches!(asked.speech(), Speech::Anthropic | Speech::Ollama)
+            && !matches!(asked, Endpoint::Chat | Endpoint::Completions | Endpoint::Embeddings | Endpoint::Responses);
+        if demo_lacks {
+            return Err(not_served(asked));
+        }
         let same = match asked {
             Endpoint::Responses => manners.speech == Speech::OpenAi && manners.responses,
             _ => asked.speech() == manners.speech,
@@ -185,6 +202,11 @@ impl Passage {
         let (from, hub) = hub(asked).ok_or_else(|| not_served(asked))?;
         let to = last_leg(hub, manners.speech).ok_or_else(|| not_served(asked))?;
         Ok(Self { asked, manners, from, to })
+    }
+
+    /// What the provider speaks.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.manners.dialect
     }
 
     /// What is asked of the provider.
@@ -212,11 +234,12 @@ impl Passage {
     }
 
     fn translated(&self, body: &str, model: &str, max_tokens: Option<u32>) -> Result<Option<Translated>, Refusal> {
-        let Manners { on_loss, output_limit, .. } = self.manners;
+        let Manners { on_loss, output_limit, usage_unasked, .. } = self.manners;
         let chat = match self.from {
             None => None,
             Some(From::Messages) => {
-                Some(from_messages::request(body, &from_messages::Target { model, output_limit, on_loss })?)
+                let target = from_messages::Target { model, output_limit, usage_unasked, on_loss };
+                Some(from_messages::request(body, &target)?)
             }
             Some(From::Responses) => {
                 let api = match self.to {
@@ -224,10 +247,11 @@ impl Passage {
                     Some(To::OllamaChat | To::OllamaGenerate | To::OllamaEmbed) => OLLAMA_API,
                     None => CHAT_API,
                 };
-                Some(from_responses::request(body, &from_responses::Target { model, api, output_limit, on_loss })?)
+                let target = from_responses::Target { model, api, output_limit, usage_unasked, on_loss };
+                Some(from_responses::request(body, &target)?)
             }
             Some(from @ (From::OllamaChat | From::OllamaGenerate | From::OllamaEmbed)) => {
-                let target = from_ollama::Target { model, output_limit, on_loss };
+                let target = from_ollama::Target { model, output_limit, usage_unasked, on_loss };
                 Some(match from {
                     From::OllamaGenerate => from_ollama::generate_request(body, &target)?,
                     From::OllamaEmbed => from_ollama::embed_request(body, &target)?,
@@ -276,7 +300,7 @@ impl Passage {
             Endpoint::Messages | Endpoint::CountTokens => MESSAGE_STOP,
             // It is complete only when its last event, or line, has come.
             Endpoint::Responses | Endpoint::OllamaChat | Endpoint::OllamaGenerate | Endpoint::OllamaEmbed => b"",
-            Endpoint::Chat | Endpoint::Completions | Endpoint::Embeddings => DONE,
+            _ => DONE,
         })
     }
 
@@ -316,7 +340,7 @@ impl Passage {
             Endpoint::OllamaChat | Endpoint::OllamaGenerate | Endpoint::OllamaEmbed => {
                 from_ollama::error_line(&from_ollama::error(&told))
             }
-            Endpoint::Chat | Endpoint::Completions | Endpoint::Embeddings => told.into_body("server_error").to_event(),
+            _ => told.into_body("server_error").to_event(),
         }
     }
 }

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::{StatusCode, Uri};
-use witgate_core::config::{Dialect, Probe as Configured};
+use witgate_core::config::{Dialect, Probe as Configured, probes};
 
 use super::Upstreams;
-use super::provider::{Backend, Service, path};
+use super::provider::{Backend, Service};
 
 /// What came of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,15 +47,8 @@ impl Probe {
         let root = base.path().trim_end_matches('/');
         let root = root.strip_suffix("/v1").unwrap_or(root);
         let first = configured.first.map(|path| format!("{root}{path}")).filter(|_| configured.path.is_none());
-        let texts = match (&configured.path, dialect) {
-            (Some(path), _) => vec![path.clone()],
-            (None, Dialect::Ollama) => vec![format!("{root}/api/tags")],
-            // vLLM, llama.cpp and many more have the first; its list of models a server may give although the model
-            // behind it is gone.
-            (None, Dialect::OpenAi | Dialect::Anthropic | Dialect::Demo) => {
-                vec![format!("{root}/health"), path(base, "/models")]
-            }
-        };
+        let texts =
+            configured.path.as_ref().map_or_else(|| probes::questions(dialect, base), |path| vec![path.clone()]);
         let questions = first.iter().chain(&texts).map(|text| text.parse()).collect::<Result<_, _>>()?;
         Ok(Self { questions, known: AtomicUsize::new(0), timeout: configured.timeout })
     }

@@ -58,7 +58,7 @@ impl Patience {
 /// What answers.
 pub(super) enum Backend {
     /// A service that is called over the network.
-    Http(Box<Service>),
+    Http(Arc<Service>),
     /// The built-in one.
     Demo(Demo),
     /// Nothing can: every attempt fails with this. The gateway's other providers go on.
@@ -68,8 +68,8 @@ pub(super) enum Backend {
 /// A service, and what is sent to it every time.
 pub(super) struct Service {
     pub(super) client: Arc<Client>,
-    /// One for each endpoint, in the order of [`Endpoint::index`].
-    uris: Vec<Uri>,
+    /// In the order of [`Endpoint::index`].
+    uris: Box<[Uri]>,
     headers: HeaderMap,
     /// Where a key goes.
     key_header: HeaderName,
@@ -102,7 +102,7 @@ impl Provider {
         let backend = match configured.dialect {
             Dialect::Demo => Backend::Demo(Demo::new(configured.demo.as_ref())),
             Dialect::OpenAi | Dialect::Ollama | Dialect::Anthropic => match Service::new(configured, before) {
-                Ok(service) => Backend::Http(Box::new(service)),
+                Ok(service) => Backend::Http(Arc::new(service)),
                 Err(error) => {
                     tracing::error!(provider = %configured.name, %error, "provider cannot be used");
                     Backend::Unusable(format!("provider `{}` cannot be used: {error}", configured.name))
@@ -115,6 +115,7 @@ impl Provider {
             on_loss: configured.on_loss,
             output_limit: configured.output_limit,
             responses: configured.responses,
+            usage_unasked: configured.usage_unasked,
             lacks: configured.lacks,
         };
         let patience = Patience {
@@ -130,7 +131,7 @@ impl Provider {
 impl Service {
     fn new(configured: &Configured, before: &[Provider]) -> Result<Self, ProviderError> {
         let base: Uri = configured.base_url.parse()?;
-        let uris = Endpoint::ALL.iter().map(|endpoint| path(&base, endpoint.path()).parse());
+        let uris = Endpoint::ALL.iter().map(|endpoint| path(&base, endpoint.path()).parse::<Uri>());
         let uris = uris.collect::<Result<_, _>>()?;
         let headers = template(configured, &base)?;
         let key_header = HeaderName::from_static(configured.key_header.name());
@@ -173,6 +174,16 @@ impl Service {
         request
     }
 
+    /// The service's own headers, with its first key, in place of the client's.
+    pub(super) fn add_own_headers(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.headers {
+            let client_s = CLIENT_S.contains(name) && headers.contains_key(name);
+            if !client_s {
+                headers.insert(name, value.clone());
+            }
+        }
+    }
+
     /// A request to the service with one of its keys: its own headers win over the client's.
     pub(super) fn request(
         &self,
@@ -188,12 +199,7 @@ impl Service {
         let headers = request.headers_mut();
         headers.reserve(self.headers.len() + client_headers.len() + 1);
         headers::forward(client_headers, headers);
-        for (name, value) in &self.headers {
-            let client_s = [&USER_AGENT, &ANTHROPIC_VERSION].contains(&name) && headers.contains_key(name);
-            if !client_s {
-                headers.insert(name, value.clone());
-            }
-        }
+        self.add_own_headers(headers);
         if let Some(credential) = self.credentials.get(key).or(self.credentials.first()) {
             headers.insert(&self.key_header, credential.clone());
         }
@@ -246,6 +252,8 @@ fn secret(name: &str, text: &str) -> Result<HeaderValue, ProviderError> {
 }
 
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+/// What the client says of these counts, where it says it.
+const CLIENT_S: [HeaderName; 4] = [USER_AGENT, ANTHROPIC_VERSION, CONTENT_TYPE, ACCEPT_ENCODING];
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");

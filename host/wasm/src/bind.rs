@@ -67,7 +67,11 @@ impl Inner {
         }
         let catalogue = Arc::new(bindings::catalogue(&fleet, &settings));
         let (memory, quota) = (rules.memory, Quota { tables: rules.tables, cells: rules.cells });
-        let fleet_cells = if rules.grant_fleet_cells { FleetCells::Granted } else { FleetCells::NotGranted };
+        let fleet_cells = match (rules.grant_fleet_cells, cells.is_shared()) {
+            (false, _) => FleetCells::NotGranted,
+            (true, false) => FleetCells::NoStore,
+            (true, true) => FleetCells::Granted,
+        };
         let blueprint = |cells: &CellStore, log| Blueprint {
             component: Arc::clone(component),
             surroundings: Arc::new(Surroundings {

@@ -13,6 +13,11 @@ use sha2::{Digest, Sha256};
 
 use crate::settings::canonical;
 
+mod shared;
+
+use shared::Sharing;
+pub use shared::{CellValue, MergeRule, SharedTable};
+
 /// Bytes of a table's name.
 const MAX_NAME: usize = 100;
 
@@ -20,6 +25,7 @@ const MAX_NAME: usize = 100;
 #[derive(Debug, Default)]
 pub struct CellStore {
     groups: Mutex<HashMap<GroupKey, Weak<Group>>>,
+    shared: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +35,17 @@ struct GroupKey {
 }
 
 impl CellStore {
+    /// With other gateways behind it: policies may open tables for the fleet, and somebody exchanges
+    /// [`shared_tables`](Self::shared_tables).
+    pub fn shared() -> Self {
+        Self { shared: true, ..Self::default() }
+    }
+
+    /// Whether there are other gateways behind it.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared
+    }
+
     /// The tables of one policy with these settings; new ones when nobody holds any.
     pub(crate) fn group(&self, policy: &Arc<str>, settings: &serde_json::Value) -> Arc<Group> {
         let settings = Sha256::digest(canonical(settings).as_bytes()).into();
@@ -51,17 +68,17 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// The table of this name and width. One that was there with another width is given up: whoever holds it keeps
-    /// it, but its numbers are not found again. `keep` tables that nobody holds may stay; more of them are given up.
-    fn open(&self, name: &str, width: usize, keep: usize) -> Arc<Table> {
+    /// The table of this name and width, shared in this way. One that was there otherwise is given up: whoever holds it
+    /// keeps it, but its numbers are not found again. `keep` tables that nobody holds may stay; more of them are given up.
+    fn open(&self, name: &str, width: usize, rule: Option<MergeRule>, keep: usize) -> Arc<Table> {
         let mut tables = self.tables.lock();
-        if let Some(table) = tables.get(name).filter(|table| table.cells.len() == width) {
+        if let Some(table) = tables.get(name).filter(|table| table.cells.len() == width && table.rule() == rule) {
             return Arc::clone(table);
         }
         if tables.values().filter(|table| Arc::strong_count(table) == 1).count() >= keep {
             tables.retain(|_, table| Arc::strong_count(table) > 1);
         }
-        let table = Arc::new(Table::new(width));
+        let table = Arc::new(Table::new(width, rule));
         tables.insert(name.into(), Arc::clone(&table));
         table
     }
@@ -90,7 +107,13 @@ impl OpenTables {
     }
 
     /// The number of the table, opened if it was not; `known` is brought up to date with all numbers.
-    pub(crate) fn open(&self, name: &str, width: u32, known: &mut Vec<Arc<Table>>) -> Result<u32, String> {
+    pub(crate) fn open(
+        &self,
+        name: &str,
+        width: u32,
+        rule: Option<MergeRule>,
+        known: &mut Vec<Arc<Table>>,
+    ) -> Result<u32, String> {
         let width = width as usize;
         let mut opened = self.opened.lock();
         let place = match opened.iter().position(|(other, _)| &**other == name) {
@@ -99,12 +122,15 @@ impl OpenTables {
                 if there != width {
                     return Err(format!("table `{name}` is open with {there} cells, not {width}"));
                 }
+                if opened[place].1.rule() != rule {
+                    return Err(format!("table `{name}` is open with another scope, or merged in another way"));
+                }
                 place
             }
             None => {
                 let cells = opened.iter().map(|(_, table)| table.cells.len()).sum();
                 self.quota.check(name, width, opened.len(), cells)?;
-                opened.push((name.into(), self.group.open(name, width, self.quota.tables)));
+                opened.push((name.into(), self.group.open(name, width, rule, self.quota.tables)));
                 opened.len() - 1
             }
         };
@@ -140,6 +166,7 @@ impl Quota {
 pub(crate) struct Table {
     /// The bits of an `f64` each.
     cells: Box<[AtomicU64]>,
+    sharing: Option<Sharing>,
 }
 
 /// Why a cell could not be used: the policy's mistake, which traps.
@@ -154,9 +181,14 @@ pub(crate) enum CellError {
 }
 
 impl Table {
-    fn new(width: usize) -> Self {
+    fn new(width: usize, rule: Option<MergeRule>) -> Self {
+        let sharing = rule.map(|rule| Sharing::new(rule, width));
         // The bits of 0.0 are 0.
-        Self { cells: (0..width).map(|_| AtomicU64::new(0)).collect() }
+        Self { cells: (0..width).map(|_| AtomicU64::new(0)).collect(), sharing }
+    }
+
+    fn rule(&self) -> Option<MergeRule> {
+        self.sharing.as_ref().map(|sharing| sharing.rule)
     }
 
     pub(crate) fn load(&self, index: u32) -> Result<f64, CellError> {
@@ -219,7 +251,7 @@ mod tests {
 
     fn open(tables: &OpenTables, name: &str, width: u32) -> Result<Arc<Table>, String> {
         let mut known = Vec::new();
-        tables.open(name, width, &mut known).map(|number| Arc::clone(&known[number as usize]))
+        tables.open(name, width, None, &mut known).map(|number| Arc::clone(&known[number as usize]))
     }
 
     #[test]
@@ -274,11 +306,15 @@ mod tests {
     fn opening_twice_gives_the_same_number_in_every_instance() {
         let tables = tables(&CellStore::default(), "p");
         let (mut first, mut second) = (Vec::new(), Vec::new());
-        assert_eq!(tables.open("a", 1, &mut first), Ok(0));
-        assert_eq!(tables.open("b", 1, &mut first), Ok(1));
-        assert_eq!(tables.open("b", 1, &mut second), Ok(1));
+        assert_eq!(tables.open("a", 1, None, &mut first), Ok(0));
+        assert_eq!(tables.open("b", 1, None, &mut first), Ok(1));
+        assert_eq!(tables.open("b", 1, None, &mut second), Ok(1));
         assert_eq!((first.len(), second.len()), (2, 2));
-        assert_eq!(tables.open("a", 2, &mut second), Err("table `a` is open with 1 cells, not 2".to_owned()));
+        assert_eq!(tables.open("a", 2, None, &mut second), Err("table `a` is open with 1 cells, not 2".to_owned()));
+        assert_eq!(
+            tables.open("a", 1, Some(MergeRule::Sum), &mut second),
+            Err("table `a` is open with another scope, or merged in another way".to_owned())
+        );
     }
 
     #[test]
@@ -310,7 +346,7 @@ mod tests {
 
     #[test]
     fn cells_add_swap_and_refuse_what_is_no_number() {
-        let table = Table::new(2);
+        let table = Table::new(2, None);
         assert_eq!(table.add(0, 2.5), Ok(2.5));
         assert_eq!(table.add(0, -0.5), Ok(2.0));
         assert_eq!(table.swap_if(0, 1.0, 9.0), Ok(false));

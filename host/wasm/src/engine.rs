@@ -26,6 +26,18 @@ pub struct EngineOptions {
     pub workers: usize,
     /// Where calls are counted.
     pub meter: Option<Arc<dyn Meter>>,
+    /// How the compiler shares the machine.
+    pub compiling: Compiling,
+}
+
+/// How the compiler shares the machine with everything else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compiling {
+    /// At low priority and on few threads: it takes what requests leave.
+    #[default]
+    Aside,
+    /// At normal priority and on all processors, because somebody waits for it.
+    AtOnce,
 }
 
 /// Loads, binds and runs policies. Cheap to clone.
@@ -41,8 +53,9 @@ pub(crate) struct Inner {
     pub(crate) cache: Option<CodeCache>,
     pub(crate) workers: usize,
     pub(crate) meter: Option<Arc<dyn Meter>>,
+    pub(crate) compiling: Compiling,
     /// Compiling a Python policy takes 350 MiB: one at a time.
-    pub(crate) compiling: Mutex<()>,
+    pub(crate) compiler: Mutex<()>,
     pub(crate) replacements: SyncSender<Replacement>,
     pub(crate) crashes: Crashes,
 }
@@ -93,7 +106,8 @@ impl Engine {
                 cache,
                 workers: options.workers.max(1),
                 meter: options.meter,
-                compiling: Mutex::new(()),
+                compiling: options.compiling,
+                compiler: Mutex::new(()),
                 replacements,
                 crashes: Crashes::default(),
             }),
@@ -136,8 +150,8 @@ fn config() -> Config {
         .wasm_backtrace_max_frames(None);
     // The same inputs give the same verdict, on every machine.
     config.cranelift_nan_canonicalization(true).relaxed_simd_deterministic(true);
-    // Compiling runs beside serving: it gets one thread, not all.
-    config.parallel_compilation(false);
+    // On the threads that `compiler` makes for it.
+    config.parallel_compilation(true);
     config.shared_memory(false).wasm_features(REFUSED, false);
     config
 }

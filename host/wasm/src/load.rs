@@ -12,6 +12,7 @@ use witgate_core::decision::Names;
 use crate::bindings::VERSION;
 use crate::cells::{CellStore, OpenTables, Quota};
 use crate::code_cache::{CodeCache, hex};
+use crate::compiler;
 use crate::component::{Component, PolicyInfo};
 use crate::engine::{Engine, Inner};
 use crate::failure::FailureCause;
@@ -35,8 +36,8 @@ const LOG_LINES: u32 = 20;
 
 impl Engine {
     /// Takes a policy file: a component, or a core module with a `component-type` section, which is wrapped. Heavy (a
-    /// Python policy takes ten seconds), so call it off the request path; the compiler runs on a thread of its own at
-    /// low priority, and only one at a time.
+    /// Python policy takes ten seconds), so call it off the request path; the compiler runs on threads of its own, as
+    /// [`crate::Compiling`] says, and only one at a time.
     ///
     /// # Errors
     /// When the file cannot be a policy for this host; the message says what to do.
@@ -126,19 +127,10 @@ impl Inner {
             Kind::Component => Cow::Borrowed(bytes),
             Kind::Wrappable => Cow::Owned(wrap(bytes)?),
         };
-        let _one_at_a_time = self.compiling.lock();
-        let compiled = std::thread::scope(|scope| {
-            let compiler = std::thread::Builder::new().name("witgate-compile".to_owned()).spawn_scoped(scope, || {
-                step_back();
-                Code::from_binary(&self.wasm, &component)
-            });
-            match compiler.map(std::thread::ScopedJoinHandle::join) {
-                Ok(Ok(compiled)) => Ok(compiled),
-                Ok(Err(_)) => Err(LoadProblem::Compile("the compiler panicked".to_owned())),
-                Err(error) => Err(LoadProblem::Compile(format!("no thread for the compiler: {error}"))),
-            }
-        })?;
-        compiled.map_err(|error| LoadProblem::Invalid(chain(&error)))
+        let _one_at_a_time = self.compiler.lock();
+        compiler::run(self.compiling, || Code::from_binary(&self.wasm, &component))
+            .map_err(LoadProblem::Compile)?
+            .map_err(|error| LoadProblem::Invalid(chain(&error)))
     }
 }
 
@@ -150,14 +142,6 @@ fn wrap(module: &[u8]) -> Result<Vec<u8>, LoadProblem> {
         encoder.validate(true).module(module)?.adapter(preview1::MODULE, preview1::ADAPTER)?.encode()
     };
     encode().map_err(|error: anyhow::Error| LoadProblem::NotWrapped(format!("{error:#}")))
-}
-
-/// Lets every other thread go first. On Linux the priority belongs to the thread.
-fn step_back() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10) {
-        tracing::debug!(%error, "the compiler runs at normal priority");
-    }
 }
 
 /// What `describe` can reach: nothing.

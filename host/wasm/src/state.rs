@@ -9,7 +9,7 @@ use std::time::Duration;
 use witgate_core::decision::{Content, Names};
 
 use crate::bindings::imports::{cells, headers, log, names, prompt, types};
-use crate::cells::{CellError, OpenTables, Table};
+use crate::cells::{CellError, MergeRule, OpenTables, Table};
 use crate::deadline::Deadline;
 use crate::limits::Limits;
 use crate::logbook::{Level, Logbook, printable};
@@ -27,6 +27,8 @@ pub(crate) struct Surroundings {
 pub(crate) enum FleetCells {
     /// The configuration does not say so.
     NotGranted,
+    /// It says so, but there is nothing to share them through.
+    NoStore,
     /// It says so.
     Granted,
 }
@@ -55,16 +57,18 @@ impl State {
         &self.surroundings.log
     }
 
-    /// Why a table is not shared.
-    fn no_fleet(&self, table: &str) -> String {
+    /// Why a table is not shared; `None` when it may be.
+    fn no_fleet(&self, table: &str) -> Option<String> {
         let why = match self.surroundings.fleet_cells {
             FleetCells::NotGranted => format!(
                 "the configuration does not grant it; add `fleet-cells` to `policies.rules.{}.grants`, or",
                 self.log().policy()
             ),
-            FleetCells::Granted => "this gateway has no shared store;".to_owned(),
+            FleetCells::NoStore => "this gateway has no shared store; configure `cache.redis`, or".to_owned(),
+            FleetCells::Granted => return None,
         };
-        format!("table `{}` cannot be shared by the fleet: {why} open it with scope `process`", printable(table))
+        let table = printable(table);
+        Some(format!("table `{table}` cannot be shared by the fleet: {why} open it with scope `process`"))
     }
 
     fn table(&self, number: u32) -> Result<&Table, CellError> {
@@ -93,12 +97,18 @@ impl cells::Host for State {
         name: String,
         width: u32,
         scope: cells::Scope,
-        _merge: cells::Merge,
+        merge: cells::Merge,
     ) -> wasmtime::Result<Result<u32, String>> {
-        Ok(match scope {
-            cells::Scope::Process => self.surroundings.tables.open(&name, width, &mut self.tables),
-            cells::Scope::Fleet => Err(self.no_fleet(&name)),
-        })
+        let rule = match (scope, merge) {
+            (cells::Scope::Process, _) => None,
+            (cells::Scope::Fleet, cells::Merge::Sum) => Some(MergeRule::Sum),
+            (cells::Scope::Fleet, cells::Merge::Max) => Some(MergeRule::Max),
+            (cells::Scope::Fleet, cells::Merge::Newest) => Some(MergeRule::Newest),
+        };
+        if let Some(refusal) = rule.and_then(|_| self.no_fleet(&name)) {
+            return Ok(Err(refusal));
+        }
+        Ok(self.surroundings.tables.open(&name, width, rule, &mut self.tables))
     }
 
     fn load(&mut self, table: u32, index: u32) -> wasmtime::Result<f64> {

@@ -212,14 +212,20 @@ impl Seen<'_> {
         if let Some((row, pause)) = shortest {
             return Answer::Wait(row, pause);
         }
+        // One may break by chance. After two, who only rests is the better bet than the same again.
+        let anyway = if last.kind == Kind::Broken { self.anyway(patience) } else { None };
+        if let Some(row) = anyway
+            && self.failures.len() > 1
+        {
+            return Answer::Anyway(row);
+        }
         match self.row_of(last.target) {
             Some(row) if last.kind == Kind::Broken && self.tries(row) <= self.standing.same_again as usize => {
                 let tries = self.tries(row).min(6) as i32;
                 let most = (FIRST_BACKOFF_MS * 2.0_f64.powi(tries - 1)).min(LONGEST_BACKOFF_MS).min(patience.left_ms);
                 Answer::Again(row, most * patience.chance)
             }
-            _ if last.kind == Kind::Broken => self.anyway(patience).map_or(Answer::GiveUp, Answer::Anyway),
-            _ => Answer::GiveUp,
+            _ => anyway.map_or(Answer::GiveUp, Answer::Anyway),
         }
     }
 
@@ -406,24 +412,18 @@ mod tests {
 
     #[test]
     fn one_that_rests_is_asked_when_all_others_broke() {
-        let cooling = Candidates { cooldown: &[0.0, 0.0, 9e4, 8e4], ..FOUR };
+        let cooling = Candidates { cooldown: &[0.0, 9e4, 9e4, 8e4], ..FOUR };
         let broke = |times: usize| vec![failed(0, Kind::Broken); times];
-        let and = |more: &[Failure]| after(&[&[failed(1, Kind::Broken)][..], more].concat(), &cooling);
-        assert_eq!(and(&broke(1)), Answer::Again(0, 125.0));
-        assert_eq!(and(&broke(2)), Answer::Anyway(3));
-        assert_eq!(and(&[&broke(2)[..], &[failed(3, Kind::Broken); 2]].concat()), Answer::Anyway(2));
-        assert_eq!(and(&[failed(0, Kind::Busy)]), Answer::GiveUp, "those that are left are spared");
-        let late = Patience { left_ms: 0.0, ..PATIENCE };
-        assert_eq!(
-            decide(&[&[failed(1, Kind::Broken)][..], &broke(2)].concat(), &cooling, &STANDING, &late),
-            Answer::GiveUp
-        );
-        let spent = Patience { may_retry: false, ..PATIENCE };
-        assert_eq!(decide(&broke(2), &cooling, &STANDING, &spent), Answer::Next(1), "the host has the last word");
-        assert_eq!(
-            decide(&[&[failed(1, Kind::Broken)][..], &broke(2)].concat(), &cooling, &STANDING, &spent),
-            Answer::GiveUp
-        );
+        assert_eq!(after(&broke(1), &cooling), Answer::Again(0, 125.0), "one may break by chance");
+        assert_eq!(after(&broke(2), &cooling), Answer::Anyway(3));
+        assert_eq!(after(&[&broke(1)[..], &[failed(3, Kind::Broken)]].concat(), &cooling), Answer::Anyway(1));
+        let never = Standing { same_again: 0, ..STANDING };
+        assert_eq!(decide(&broke(1), &cooling, &never, &PATIENCE), Answer::Anyway(3));
+        let busy = [failed(0, Kind::Broken), failed(0, Kind::Busy)];
+        assert_eq!(after(&busy, &cooling), Answer::GiveUp, "those that are left are spared");
+        for patience in [Patience { left_ms: 0.0, ..PATIENCE }, Patience { may_retry: false, ..PATIENCE }] {
+            assert_eq!(decide(&broke(2), &cooling, &STANDING, &patience), Answer::GiveUp);
+        }
     }
 
     #[test]

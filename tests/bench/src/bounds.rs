@@ -158,5 +158,6 @@ async fn memory_of_streams(folder: &Path, place: &Place, streams: usize) -> anyh
 async fn start(site: &Site, address: SocketAddr, place: &Place, name: &str, routes: &str) -> anyhow::Result<Process> {
     let command = site.witgate_with(address, name, routes)?;
     let log = site.folder.join(format!("{name}.log"));
-    Process::start(&Launch { name: "witgate", command, core: place.gateway_core, address, log: &log }).await
+    Process::start(&Launch { name: "witgate", command, core: place.gateway_core, address, log: &log, ready: CHAT })
+        .await
 }

@@ -20,9 +20,14 @@ pub(crate) const STREAM: Request = Request::to_gateway(STREAM_BODY);
 
 /// To the route whose policy runs away.
 pub(crate) const RUNAWAY: Request = Request::to_gateway(RUNAWAY_BODY);
+/// For the embedding of one sentence.
+pub(crate) const EMBEDDING: Request = Request { path: "/v1/embeddings", body: EMBEDDING_BODY, status: 200 };
 
 /// 270 bytes.
 pub(crate) const CHAT_BODY: &str = r#"{"model":"bench","messages":[{"role":"system","content":"You are a helpful assistant. Answer briefly and say when you are not sure."},{"role":"user","content":"What is the quickest way to find out which of several servers will answer first?"}],"max_tokens":256,"temperature":0.7}"#;
+const CHAT_PATH: &str = "/v1/chat/completions";
+const EMBEDDING_BODY: &str =
+    r#"{"model":"bench","input":"What is the quickest way to find out which of several servers will answer first?"}"#;
 const STREAM_BODY: &str = r#"{"model":"bench","stream":true,"messages":[{"role":"system","content":"You are a helpful assistant. Answer briefly and say when you are not sure."},{"role":"user","content":"What is the quickest way to find out which of several servers will answer first?"}],"max_tokens":256}"#;
 
 const RUNAWAY_BODY: &str =
@@ -39,7 +44,7 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) const fn to_gateway(body: &'static str) -> Self {
-        Self { path: "/v1/chat/completions", body, status: 200 }
+        Self { path: CHAT_PATH, body, status: 200 }
     }
 
     fn bytes(self) -> Vec<u8> {

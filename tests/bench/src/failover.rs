@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use tokio::net::TcpStream;
 
-use crate::client::{CHAT_BODY, Connection, Request};
+use crate::client::{CHAT, CHAT_BODY, Connection, Request};
 use crate::cores::Precedence;
 use crate::free_address;
 use crate::gateway::{self, Launch, Place, Process, Site};
@@ -71,7 +71,8 @@ async fn start(site: &Site, address: SocketAddr, nobody: SocketAddr, place: &Pla
     let file = site.write("failover.yaml", &text)?;
     let command = vec![site.witgate.display().to_string(), "serve".into(), "--config".into(), file];
     let log = site.folder.join("failover.log");
-    Process::start(&Launch { name: "witgate", command, core: place.gateway_core, address, log: &log }).await
+    Process::start(&Launch { name: "witgate", command, core: place.gateway_core, address, log: &log, ready: CHAT })
+        .await
 }
 
 /// What is measured in turn.

@@ -16,6 +16,7 @@ mod bounds;
 mod client;
 mod cores;
 mod decision;
+mod embeddings;
 mod failover;
 mod failures;
 mod gateway;
@@ -53,6 +54,8 @@ enum Command {
         swap: swap::Options,
         #[command(flatten)]
         failures: failures::Options,
+        #[command(flatten)]
+        embeddings: embeddings::Options,
     },
     /// One decision of each policy, as WebAssembly and natively
     Decision {
@@ -106,6 +109,15 @@ enum Command {
         #[command(flatten)]
         place: gateway::Place,
     },
+    /// Small requests for embeddings, each by itself and sent as one, at a real llama.cpp server
+    Embeddings {
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        options: embeddings::Options,
+        #[command(flatten)]
+        place: gateway::Place,
+    },
     /// The mock model server that `gateway` and `swap` use
     Upstream {
         /// Where to listen
@@ -150,7 +162,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
-        Command::All { output, decision, gateway, swap, failures } => {
+        Command::All { output, decision, gateway, swap, failures, embeddings } => {
             output.keep(&decision::run(&decision, output.quick)?)?;
             languages(output.quick)?;
             output.keep(&LocalSet::new().block_on(&runtime, gateway::run(&gateway, output.quick))?)?;
@@ -158,7 +170,9 @@ fn run(command: Command) -> anyhow::Result<()> {
             output.keep(&LocalSet::new().block_on(&runtime, bounds::run(&gateway.place, output.quick))?)?;
             output
                 .keep(&LocalSet::new().block_on(&runtime, failures::run(&failures, &gateway.place, output.quick))?)?;
-            output.keep(&LocalSet::new().block_on(&runtime, failover::run(&gateway.place, output.quick))?)
+            output.keep(&LocalSet::new().block_on(&runtime, failover::run(&gateway.place, output.quick))?)?;
+            let embeddings = embeddings::run(&embeddings, &gateway.place, output.quick);
+            output.keep(&LocalSet::new().block_on(&runtime, embeddings)?)
         }
         Command::Decision { output, options } => output.keep(&decision::run(&options, output.quick)?),
         Command::Languages { quick } => languages(quick),
@@ -176,6 +190,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Failover { output, place } => {
             output.keep(&LocalSet::new().block_on(&runtime, failover::run(&place, output.quick))?)
+        }
+        Command::Embeddings { output, options, place } => {
+            output.keep(&LocalSet::new().block_on(&runtime, embeddings::run(&options, &place, output.quick))?)
         }
         Command::Upstream { addresses, delay_ms, chunk_delay_ms } => {
             let pace =

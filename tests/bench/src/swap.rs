@@ -93,7 +93,7 @@ async fn measure(subject: &Subject, swaps: u32, place: &Place) -> anyhow::Result
     let command = site.witgate(address, POLICY)?;
     let log = folder.path().join("witgate.log");
     let core = place.gateway_core;
-    let _gateway = Process::start(&Launch { name: "witgate", command, core, address, log: &log }).await?;
+    let _gateway = Process::start(&Launch { name: "witgate", command, core, address, log: &log, ready: CHAT }).await?;
 
     let time = PAUSE * (swaps + 1) + TAIL;
     let load = tokio::task::spawn_local(client::open_loop(address, CHAT, RATE, time));

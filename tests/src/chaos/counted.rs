@@ -40,9 +40,14 @@ impl Counted {
 
     /// What is held although nothing is asked.
     pub(super) fn at_rest(&self) -> Vec<String> {
-        let held = ["witgate_in_flight", "witgate_requests_in_flight", "witgate_queue_depth", "witgate_body_bytes"];
-        let held = held.into_iter().filter(|name| self.sum(name, &[]) != 0.0);
-        held.map(|name| format!("{name} is {} although nothing is asked", self.sum(name, &[]))).collect()
+        let state = |name: &str| {
+            if !self.0.keys().any(|series| series.split('{').next() == Some(name)) {
+                return Some(format!("{name} is not there"));
+            }
+            let held = self.sum(name, &[]);
+            (held != 0.0).then(|| format!("{name} is {held} although nothing is asked"))
+        };
+        HELD.into_iter().filter_map(state).collect()
     }
 
     /// Whether requests and attempts agree with each other and with the clients, who sent so many, got so many good
@@ -95,9 +100,28 @@ impl Counted {
     }
 }
 
+/// Gauges of what requests hold while they run.
+const HELD: [&str; 5] = [
+    "witgate_in_flight",
+    "witgate_admitted_requests",
+    "witgate_queue_depth",
+    "witgate_deployment_queue_depth",
+    "witgate_body_bytes",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_held_at_rest_is_told_and_so_is_what_is_not_counted() {
+        let text = "witgate_in_flight{deployment=\"a\"} 0\nwitgate_admitted_requests 2\nwitgate_queue_depth 0\n\
+                    witgate_deployment_queue_depth{deployment=\"a\"} 0\n";
+        assert_eq!(
+            Counted::of(text).at_rest(),
+            ["witgate_admitted_requests is 2 although nothing is asked", "witgate_body_bytes is not there"]
+        );
+    }
 
     fn counted(attempts: u32, hits: usize) -> Vec<String> {
         let text = format!(

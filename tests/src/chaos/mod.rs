@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::redis::free_address;
@@ -73,6 +74,8 @@ struct World {
     clients: Arc<Clients>,
     scripted: Vec<Upstream>,
     real: Vec<Llama>,
+    /// What they read, and write into; goes after them.
+    _models: TempDir,
 }
 
 /// How it stands when nothing is asked.
@@ -88,17 +91,18 @@ impl World {
             mood(1, Fault::Well).start().await,
             mood(2, Fault::Well).start().await,
         ];
-        let real_folder = tempfile::tempdir().expect("a folder").keep();
+        let models = tempfile::tempdir().expect("a folder");
         let real: Vec<Llama> = match &options.python {
             Some(python) => {
-                let start = |reply| Llama::start(python, &real_folder, reply).expect("a llama.cpp server");
+                let start = |reply| Llama::start(python, models.path(), reply).expect("a llama.cpp server");
                 REAL_TEXTS.map(start).into()
             }
             None => Vec::new(),
         };
         let address = free_address();
         let mut config = json!({
-            "server": {"listen": address, "shutdown_grace": "1s"},
+            // With limits that are never reached there are permits that could be lost.
+            "server": {"listen": address, "shutdown_grace": "1s", "max_in_flight": 256},
             "log": {"requests": false, "filter": "error"},
             "routes": {
                 "scripted": {"deployments": ["m@s0", "m@s1", "m@s2"], "policies": ["health", CUSTOM, "resilient"]},
@@ -109,7 +113,7 @@ impl World {
             let dialect = if speech(place) == Speech::Messages { "anthropic" } else { "openai" };
             config["providers"][format!("s{place}")] = provider(dialect, &upstream.base_url());
             config["providers"][format!("v{place}")] = provider("openai", &upstream.base_url());
-            config["deployments"][format!("m@s{place}")] = json!({"model": "m"});
+            config["deployments"][format!("m@s{place}")] = json!({"model": "m", "max_concurrency": 64});
             config["deployments"][format!("m@v{place}")] = json!({"model": "v"});
         }
         for (place, llama) in real.iter().enumerate() {
@@ -127,7 +131,7 @@ impl World {
             vec![program, "serve".to_owned(), "--config".to_owned(), folder.config_file().display().to_string()];
         let gateway = Process::start(command, &folder.path().join("gateway.log")).expect("the gateway is there");
         let clients = Clients::new(address, REAL_TEXTS[..real.len()].to_vec());
-        let mut world = Self { folder, config, gateway, clients, scripted: scripted.into(), real };
+        let mut world = Self { folder, config, gateway, clients, scripted: scripted.into(), real, _models: models };
         world.until_up().await;
         world
     }

@@ -261,7 +261,9 @@ async fn an_unknown_path_is_told_the_known_ones() {
         let answer = gateway.request(method, path).send().await;
         let message = format!(
             "Unknown path: {method} {path}. This gateway serves /v1/chat/completions, /v1/completions, \
-             /v1/embeddings, /v1/responses, /v1/messages, /v1/messages/count_tokens and /v1/models."
+             /v1/embeddings, /v1/responses, /v1/rerank, /v1/moderations, /v1/images/*, /v1/audio/*, \
+             /v1/messages, /v1/messages/count_tokens and /v1/models; others only where `passthrough` names a \
+             provider."
         );
         assert_refused(&answer, 404, &error(&message, None, Some("unknown_url")), path);
     }

@@ -17,7 +17,7 @@ async fn each_bad_file_is_one_clear_message_and_the_gateway_serves_on() {
     told(
         &gateway,
         "version.wasm",
-        "policy `version`: it was built for version 0.9.0 of the contract `witgate:policy`, this gateway speaks 0.1.0; \
+        "policy `version`: version.wasm is refused: it was built for version 0.9.0 of the contract `witgate:policy`, this gateway speaks 0.1.0; \
          build it against this gateway's `wit/policy.wit`",
     )
     .await;
@@ -25,8 +25,8 @@ async fn each_bad_file_is_one_clear_message_and_the_gateway_serves_on() {
     told(
         &gateway,
         "core.wasm",
-        "policy `core`: the file is a core WebAssembly module without a component type, so its functions cannot be \
-         told; generate its bindings with wit-bindgen for a world of `witgate:policy`, or build it as a component",
+        "policy `core`: core.wasm is refused: the file is a core WebAssembly module without a component type, so its \
+         functions cannot be told; generate its bindings with wit-bindgen for a world of `witgate:policy`, or build it as a component",
     )
     .await;
     // sparse: it would take a while to read
@@ -37,7 +37,7 @@ async fn each_bad_file_is_one_clear_message_and_the_gateway_serves_on() {
         &gateway,
         "half.wasm",
         &format!(
-            "policy `half`: the file ends in the middle, after {} bytes; copy it again, or write it beside the folder \
+            "policy `half`: half.wasm is refused: the file ends in the middle, after {} bytes; copy it again, or write it beside the folder \
              and rename it into it when it is whole",
             half.len()
         ),

@@ -74,7 +74,11 @@ fn check_tries_the_policies_too() {
     fs::write(folder.path().join("policies/in-order.wasm"), "hello").unwrap();
     let told = run(folder.path(), &["check"]);
     assert_eq!(told.code, 1, "{told:?}");
-    assert!(told.err.contains("policy `in-order`: the file is not WebAssembly"), "{}", told.err);
+    assert!(
+        told.err.contains("policy `in-order`: in-order.wasm is refused: the file is not WebAssembly"),
+        "{}",
+        told.err
+    );
 }
 
 #[test]

@@ -244,7 +244,7 @@ async fn a_start_with_a_bad_file_finds_the_last_good_one() {
     gateway.folder.put_policy("flip", b"hello");
     let gateway = gateway.restart().await;
     assert_eq!((reason(&gateway).await.as_deref(), revision(&gateway).await), (Some(OLD), good.clone()));
-    let problem = "policy `flip`: the file is not WebAssembly: it is text";
+    let problem = "policy `flip`: flip.wasm is refused: the file is not WebAssembly: it is text";
     assert_eq!(gateway.problems().await, [problem]);
     // the kept file is only used as it was kept
     let kept = gateway.folder.path().join("revisions");

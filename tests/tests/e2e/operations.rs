@@ -207,7 +207,10 @@ async fn a_bad_policy_file_is_in_the_log() {
     let folder = gateway().model("fast", [&a]).write();
     let gateway = Serving::start(&folder).await;
     folder.put_policy("bad", b"hello");
-    eventually("it is told", async || gateway.log().contains("policy `bad`: the file is not WebAssembly")).await;
+    eventually("it is told", async || {
+        gateway.log().contains("policy `bad`: bad.wasm is refused: the file is not WebAssembly: it is text")
+    })
+    .await;
 }
 
 /// The metric of a histogram's series.

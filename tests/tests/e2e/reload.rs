@@ -31,12 +31,15 @@ async fn a_bad_file_leaves_the_last_good_one_and_is_told() {
     let a = upstream().start().await;
     let gateway = tagged(&a).start().await;
     for (bytes, problem) in [
-        (&b"hello"[..], "policy `tagged`: the file is not WebAssembly"),
-        (b"", "policy `tagged`: the file is not WebAssembly"),
-        (&guests::TAGGED_B[..guests::TAGGED_B.len() / 2], "policy `tagged`: the file ends in the middle, after "),
-        (guests::NO_HOOK, "policy `tagged`: it exports `witgate:policy/lifecycle` but no hook"),
-        (guests::WRONG_VERSION, "policy `tagged`: it was built for version "),
-        (guests::PEEK_PROMPT, "policy `tagged` (revision "),
+        (&b"hello"[..], "policy `tagged`: tagged.wasm is refused: the file is not WebAssembly"),
+        (b"", "policy `tagged`: tagged.wasm is refused: the file is not WebAssembly"),
+        (
+            &guests::TAGGED_B[..guests::TAGGED_B.len() / 2],
+            "policy `tagged`: tagged.wasm is refused: the file ends in the middle, after ",
+        ),
+        (guests::NO_HOOK, "policy `tagged`: tagged.wasm is refused: it exports `witgate:policy/lifecycle` but no hook"),
+        (guests::WRONG_VERSION, "policy `tagged`: tagged.wasm is refused: it was built for version "),
+        (guests::PEEK_PROMPT, "tagged.wasm is refused: policy `tagged` (revision "),
     ] {
         let before = gateway.metric(r#"witgate_policy_reloads_total{result="refused"}"#).await;
         gateway.folder.put_policy("tagged", bytes);

@@ -291,6 +291,22 @@ async fn a_client_that_leaves_meanwhile_cancels_who_was_asked() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_ends_meanwhile_says_so() {
+    let a = upstream().events(chat("a", &["one "])[..2].to_vec()).cut().start().await;
+    let b = upstream().silent().start().await;
+    let grace = json!({"server": {"shutdown_grace": "300ms"}});
+    let mut gateway = Serving::start(&resuming([&a, &b]).config(grace).write()).await;
+    let body = r#"{"model":"fast","messages":[],"stream":true}"#;
+    let stream = gateway.request("POST", CHAT).json(body).stream().await;
+    eventually("the other one is asked", async || b.hits() == 1).await;
+    gateway.signal("TERM");
+    let told = read(&stream.rest().await.concat());
+    assert_eq!((told.text.as_str(), told.error.as_deref(), told.ends), ("one ", Some("shutting_down"), 0));
+    assert_eq!(gateway.end().await, Some(0), "{}", gateway.log());
+    eventually("it is let go", async || b.open_connections() == 0).await;
+}
+
+#[tokio::test]
 async fn the_place_of_the_stream_that_broke_is_free_for_the_one_that_goes_on() {
     let a = upstream().every(2, upstream().events(chat("later", &["two"])));
     let a = a.events(chat("a", &["one "])[..2].to_vec()).cut().start().await;

@@ -10,5 +10,5 @@ import (
 func Route(
 	request witgate_policy_types.Request, candidates []uint32, signals, facts []float64,
 ) witTypes.Result[witgate_policy_types.Verdict, string] {
-	return policy.Policy.Decide(request, candidates, signals, facts)
+	return policy.Policy.Router(request, candidates, signals, facts)
 }

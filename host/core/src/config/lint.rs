@@ -105,7 +105,8 @@ fn unreachable(config: &Config, findings: &mut Findings<'_>) {
         }
     }
     for (place, provider) in config.providers.iter().enumerate() {
-        if !config.deployments.iter().any(|entry| entry.provider == place) {
+        let passed_through = config.passthrough.providers().any(|named| named == place);
+        if !passed_through && !config.deployments.iter().any(|entry| entry.provider == place) {
             let path = KeyPath::top("providers").key(&provider.name);
             findings.warning(&path, "no deployment is at this provider", "add one, or remove the provider");
         }

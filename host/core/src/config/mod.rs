@@ -18,6 +18,7 @@ mod model;
 mod oci;
 mod outline;
 pub mod presets;
+pub mod probes;
 mod problem;
 mod raw;
 mod raw_supply;

@@ -35,6 +35,8 @@ pub struct Config {
     pub aliases: Vec<(Arc<str>, Arc<str>)>,
     /// Place in `routes` of the route for names that nothing else matches.
     pub default_route: Option<usize>,
+    /// Where requests go for paths that we have no endpoint for.
+    pub passthrough: Passthrough,
     /// How much more than once requests may be sent.
     pub retries: Retries,
     /// When deployments that fail are left alone.
@@ -63,6 +65,8 @@ pub struct Server {
     pub allow_unauthenticated: bool,
     /// Largest request body, bytes. Default 32 MiB.
     pub body_limit: usize,
+    /// Largest body that is passed on as it comes, bytes. Default 512 MiB.
+    pub upload_limit: u64,
     /// From the first byte of the request to the last of the answer. Default 10 min.
     pub request_timeout: Duration,
     /// For reading the request's head and body. Default 30 s.
@@ -176,7 +180,7 @@ pub struct Provider {
     pub first_token_timeout: Duration,
     /// Longest silence within an answer. Default 60 s.
     pub idle_timeout: Duration,
-    /// Longest time within a stream in which only comments come. Default 5 min.
+    /// Longest time without a whole event, or without the rest of another answer, although bytes come. Default 5 min.
     pub keep_alive_timeout: Duration,
     /// How long an unused connection is kept. Default 4 s: llama.cpp closes at 5 s.
     pub pool_idle_timeout: Duration,
@@ -188,6 +192,9 @@ pub struct Provider {
     pub lacks: &'static [Endpoint],
     /// Whether it has the Responses API; where it has not, that is translated. Default: as the preset says.
     pub responses: bool,
+    /// Whether a stream has its usage unasked, so that a translated request does not ask for it. Default: as the preset
+    /// says, or as Mistral where the address is Mistral's.
+    pub usage_unasked: bool,
     /// What is done about what its dialect cannot say. Default: demands are refused, hints are left out.
     pub on_loss: OnLoss,
     /// How its models go on with an answer that another one began. Default: by dialect.
@@ -201,6 +208,8 @@ pub struct Provider {
     pub facts: Option<Facts>,
     /// How often its list of models is asked for, to offer what is in it; `None` = never.
     pub watch_models: Option<Duration>,
+    /// Whether small requests for embeddings are sent as one. Default: as the preset says, else not.
+    pub embedding_batch: Option<EmbeddingBatch>,
     /// How the demo provider behaves; only for that dialect.
     pub demo: Option<Demo>,
 }
@@ -214,6 +223,40 @@ impl Provider {
             Dialect::Ollama if self.base_url.ends_with("/v1") => Speech::OpenAi,
             Dialect::Ollama => Speech::Ollama,
         }
+    }
+}
+
+/// How many requests for embeddings are sent as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EmbeddingBatch {
+    /// How long one waits for others. Default 5 ms.
+    pub window: Duration,
+    /// Inputs in all. Default 32.
+    pub items: NonZeroUsize,
+    /// Of inputs in all. Default 64 KiB.
+    pub bytes: usize,
+}
+
+/// Where requests go for paths that we have no endpoint for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Passthrough {
+    /// Place in [`Config::providers`]; `None` = such paths are not found.
+    pub default: Option<usize>,
+    /// Beginnings of paths, the longest first, with places in [`Config::providers`].
+    pub paths: Vec<(Box<str>, usize)>,
+}
+
+impl Passthrough {
+    /// The provider for a path; a beginning counts up to the end of one of its segments.
+    pub fn provider_for(&self, path: &str) -> Option<usize> {
+        let begins =
+            |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        self.paths.iter().find(|(prefix, _)| begins(prefix)).map(|(_, place)| *place).or(self.default)
+    }
+
+    /// All providers that are named.
+    pub fn providers(&self) -> impl Iterator<Item = usize> {
+        self.paths.iter().map(|(_, place)| *place).chain(self.default)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Services that are known by name: what `preset` in a provider stands for. One row for each, with its source;
 //! `docs/providers.md` is written from them.
 
+mod page;
+
 use std::fmt::Write as _;
 
 use super::model::{Dialect, KeyHeader};
@@ -16,6 +18,8 @@ pub struct Preset {
     pub name: &'static str,
     /// What people call it.
     pub title: &'static str,
+    /// For the documentation: a model that it may have.
+    pub model: &'static str,
     /// Its API's shape.
     pub dialect: Dialect,
     /// Where it is; `None` where everybody has an address of their own.
@@ -32,6 +36,10 @@ pub struct Preset {
     pub lacks: &'static [Endpoint],
     /// Whether it has the Responses API; elsewhere that is translated.
     pub responses: bool,
+    /// Whether a stream has its usage unasked; then it is not asked for, because asking may be refused.
+    pub usage_unasked: bool,
+    /// Whether it is a server that one runs oneself: a call costs time, and no money.
+    pub local: bool,
     /// How its models go on with an answer that another one began.
     pub continuation: Continuation,
     /// What says best whether it is well, from its root; `None` where the dialect's questions do.
@@ -53,6 +61,7 @@ impl RawPreset {
 const HOSTED: Preset = Preset {
     name: "",
     title: "",
+    model: "",
     dialect: Dialect::OpenAi,
     base_url: None,
     address: "",
@@ -61,6 +70,8 @@ const HOSTED: Preset = Preset {
     output_limit: OutputLimit::MaxTokens,
     lacks: &[],
     responses: false,
+    usage_unasked: false,
+    local: false,
     continuation: Continuation::Never,
     probe: None,
     note: "",
@@ -71,18 +82,31 @@ const HOSTED: Preset = Preset {
 const fn local(
     name: &'static str,
     title: &'static str,
+    model: &'static str,
     base_url: &'static str,
     note: &'static str,
     source: &'static str,
 ) -> Preset {
-    Preset { name, title, base_url: Some(base_url), address: base_url, responses: true, note, source, ..HOSTED }
+    Preset {
+        name,
+        title,
+        model,
+        base_url: Some(base_url),
+        address: base_url,
+        responses: true,
+        local: true,
+        note,
+        source,
+        ..HOSTED
+    }
 }
 
 /// Every preset, in the order of [`RawPreset`].
-pub static PRESETS: [Preset; 15] = [
+pub static PRESETS: [Preset; 17] = [
     Preset {
         name: "openai",
         title: "OpenAI",
+        model: "gpt-4.1-mini",
         base_url: Some("https://api.openai.com/v1"),
         address: "https://api.openai.com/v1",
         key: Some("OPENAI_API_KEY"),
@@ -94,6 +118,7 @@ pub static PRESETS: [Preset; 15] = [
     Preset {
         name: "anthropic",
         title: "Anthropic",
+        model: "claude-sonnet-5-5",
         dialect: Dialect::Anthropic,
         base_url: Some("https://api.anthropic.com/v1"),
         address: "https://api.anthropic.com/v1",
@@ -109,6 +134,7 @@ pub static PRESETS: [Preset; 15] = [
     Preset {
         name: "azure",
         title: "Azure OpenAI",
+        model: "my-deployment",
         address: "https://RESOURCE.openai.azure.com/openai/v1",
         key: Some("AZURE_OPENAI_API_KEY"),
         key_header: KeyHeader::ApiKey,
@@ -121,6 +147,7 @@ pub static PRESETS: [Preset; 15] = [
     Preset {
         name: "gemini",
         title: "Google Gemini",
+        model: "gemini-2.5-flash",
         base_url: Some("https://generativelanguage.googleapis.com/v1beta/openai"),
         address: "https://generativelanguage.googleapis.com/v1beta/openai",
         key: Some("GEMINI_API_KEY"),
@@ -132,18 +159,21 @@ pub static PRESETS: [Preset; 15] = [
     Preset {
         name: "mistral",
         title: "Mistral",
+        model: "mistral-small-latest",
         base_url: Some("https://api.mistral.ai/v1"),
         address: "https://api.mistral.ai/v1",
         key: Some("MISTRAL_API_KEY"),
         lacks: &[Endpoint::Completions],
+        usage_unasked: true,
         continuation: Continuation::Prefix,
-        note: "`seed` is called `random_seed`.",
+        note: "`seed` is called `random_seed`; streams have their usage unasked, and `stream_options` is refused.",
         source: "docs.mistral.ai/api",
         ..HOSTED
     },
     Preset {
         name: "groq",
         title: "Groq",
+        model: "llama-3.3-70b-versatile",
         base_url: Some("https://api.groq.com/openai/v1"),
         address: "https://api.groq.com/openai/v1",
         key: Some("GROQ_API_KEY"),
@@ -157,6 +187,7 @@ pub static PRESETS: [Preset; 15] = [
     Preset {
         name: "deepseek",
         title: "DeepSeek",
+        model: "deepseek-chat",
         base_url: Some("https://api.deepseek.com"),
         address: "https://api.deepseek.com",
         key: Some("DEEPSEEK_API_KEY"),
@@ -168,6 +199,7 @@ pub static PRESETS: [Preset; 15] = [
     Preset {
         name: "together",
         title: "Together AI",
+        model: "meta-llama/Llama-3.3-70B-Instruct-Turbo",
         base_url: Some("https://api.together.xyz/v1"),
         address: "https://api.together.xyz/v1",
         key: Some("TOGETHER_API_KEY"),
@@ -177,6 +209,7 @@ pub static PRESETS: [Preset; 15] = [
     Preset {
         name: "openrouter",
         title: "OpenRouter",
+        model: "openai/gpt-4o-mini",
         base_url: Some("https://openrouter.ai/api/v1"),
         address: "https://openrouter.ai/api/v1",
         key: Some("OPENROUTER_API_KEY"),
@@ -189,6 +222,7 @@ pub static PRESETS: [Preset; 15] = [
     Preset {
         name: "huggingface",
         title: "Hugging Face Inference Providers",
+        model: "openai/gpt-oss-120b",
         base_url: Some("https://router.huggingface.co/v1"),
         address: "https://router.huggingface.co/v1",
         key: Some("HF_TOKEN"),
@@ -203,6 +237,7 @@ pub static PRESETS: [Preset; 15] = [
         ..local(
             "ollama",
             "Ollama",
+            "llama3.2",
             "http://127.0.0.1:11434/v1",
             "With `base_url: http://127.0.0.1:11434` by its own API. Tells which models are loaded: `/api/ps`.",
             "docs.ollama.com/openai",
@@ -218,6 +253,7 @@ pub static PRESETS: [Preset; 15] = [
         ..local(
             "llama-cpp",
             "llama.cpp",
+            "qwen3-4b",
             "http://127.0.0.1:8080/v1",
             "Embeddings need `--embeddings`. Probed by `/slots`. Tells its load: `/slots`, and `/metrics` with \
              `--metrics`. Has Responses whose streams OpenAI's SDKs do not understand; `responses: true` passes them \
@@ -226,10 +262,23 @@ pub static PRESETS: [Preset; 15] = [
         )
     },
     Preset {
+        responses: false,
+        ..local(
+            "llama-cpp-python",
+            "llama-cpp-python",
+            "qwen3-4b",
+            "http://127.0.0.1:8000/v1",
+            "Usage never comes in streams. A second request interrupts the first, unless it is started with \
+             `--interrupt_requests false`.",
+            "llama-cpp-python.readthedocs.io/en/latest/server",
+        )
+    },
+    Preset {
         continuation: Continuation::FinalMessage,
         ..local(
             "vllm",
             "vLLM",
+            "Qwen/Qwen3-8B",
             "http://127.0.0.1:8000/v1",
             "Serves one task: a generating model has no embeddings. Tells its load: `/metrics`.",
             "docs.vllm.ai/en/stable/serving/openai_compatible_server",
@@ -240,12 +289,32 @@ pub static PRESETS: [Preset; 15] = [
         ..local(
             "sglang",
             "SGLang",
+            "Qwen/Qwen3-8B",
             "http://127.0.0.1:30000/v1",
             "Tells its load with `--enable-metrics`.",
             "docs.sglang.ai/basic_usage/openai_api",
         )
     },
-    local("lmstudio", "LM Studio", "http://127.0.0.1:1234/v1", "", "lmstudio.ai/docs/app/api/endpoints/openai"),
+    Preset {
+        lacks: &[Endpoint::Embeddings],
+        responses: false,
+        ..local(
+            "tgi",
+            "Text Generation Inference",
+            "tgi",
+            "http://127.0.0.1:8080/v1",
+            "Hugging Face's server, here and behind its endpoints.",
+            "huggingface.co/docs/text-generation-inference/messages_api",
+        )
+    },
+    local(
+        "lmstudio",
+        "LM Studio",
+        "qwen/qwen3-8b",
+        "http://127.0.0.1:1234/v1",
+        "",
+        "lmstudio.ai/docs/app/api/endpoints/openai",
+    ),
 ];
 
 fn continuation(continuation: Continuation) -> String {
@@ -277,7 +346,9 @@ pub fn markdown() -> String {
             preset.source
         );
     }
+    text.push_str(&page::sections());
     text.push_str(TRANSLATION);
+    text.push_str(MORE);
     text
 }
 
@@ -391,6 +462,56 @@ are when nothing has been heard for three intervals.
 The policy `least-loaded` uses them with `prefer_ready: true`: first who has the model loaded and room for a request.
 ";
 
+const MORE: &str = "
+## Other endpoints
+
+Routed by model through the policies, as chat is, at providers of OpenAI's dialect (`anthropic` and `demo` have none of \
+them):
+
+| endpoint | request | answer |
+|---|---|---|
+| `/v1/rerank`, also `/v2/rerank`, `/v1/reranking` | JSON with `query` and `documents`, as Jina, Cohere, llama.cpp \
+(`--reranking`) and vLLM have it | JSON |
+| `/v1/moderations` | JSON; without `model`: `omni-moderation-latest` | JSON |
+| `/v1/images/generations` | JSON; without `model`: `dall-e-2` | JSON or events |
+| `/v1/images/edits`, `/v1/images/variations` | form (edits: or JSON); without `model`: `dall-e-2` | JSON or events |
+| `/v1/audio/speech` | JSON | sound or events, as they come |
+| `/v1/audio/transcriptions`, `/v1/audio/translations` | form | JSON, text or events |
+
+Only `model` is replaced. What is not JSON is passed on as it comes, and is never kept in the cache.
+
+A form is read until its field `model` has come, wherever that is, but no further than `server.body_limit`. A form of \
+less than 1 MiB is read to its end, so it can be tried at one deployment after another, and nobody is asked if something \
+is wrong with it. Of a larger one the rest goes by piece by piece, up to `server.upload_limit`, and takes no memory; once \
+a piece of it has gone to an upstream, no other is tried (`witgate_retries_refused_total{reason=\"spent\"}`), and it is \
+never hedged. Put `model` before the file: the Python SDK does, JavaScript's keeps your order. If the rest turns out to be \
+wrong (cut off, a second `model`), the client is told so and the upstream never gets the end of it. A policy's overlay does \
+not apply to forms.
+
+## What is passed through
+
+```yaml
+passthrough:
+  provider: openai                # every other path below /v1/
+  paths: {/v1/files: here}        # but these
+```
+
+Files, batches, fine-tuning, vector stores, assistants, and whatever else a provider has below `/v1/`, are passed through \
+with method, query, headers and body, streamed both ways, with the provider's first key in place of the client's. What lies \
+at one provider does not lie at another, so no policy is asked and nothing is tried twice. Keys, limits, timeouts, the log and \
+the metrics (`endpoint=\"passthrough\"`) apply as to everything; the header `x-witgate-provider` says where it went. \
+Tenants share the provider's account there: who may ask for one file may ask for all. WebSockets are not passed through. \
+Without this section such paths are not found.
+
+## Embeddings that are sent as one
+
+With `embedding_batch` (on for presets of servers that one runs oneself, off for all others), small requests for \
+embeddings that come while another one runs at the same deployment wait for each other, at most `window` (5 ms), and are sent \
+as one. Only those with the same parameters are. Each client gets its own answer with its share of the usage, an attempt and a \
+receipt of its own; `x-witgate-batched` says how many went together. If the upstream finds something wrong with all of them, \
+each is sent by itself. A client that asks one thing after another never waits.
+";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -405,7 +526,11 @@ mod tests {
         for preset in &PRESETS {
             let named: Result<RawPreset, _> = serde_json::from_value(preset.name.into());
             assert!(named.is_ok_and(|named| std::ptr::eq(named.row(), preset)), "{}", preset.name);
-            assert!(!preset.title.is_empty() && !preset.source.is_empty(), "{}", preset.name);
+            assert!(
+                !preset.title.is_empty() && !preset.model.is_empty() && !preset.source.is_empty(),
+                "{}",
+                preset.name
+            );
             assert_eq!(preset.base_url.unwrap_or(preset.address), preset.address, "{}", preset.name);
             assert!(preset.address.parse::<http::Uri>().is_ok_and(|uri| uri.host().is_some()), "{}", preset.name);
         }

@@ -4,12 +4,16 @@
 //! are the stated defaults, which a test compares with the resolved ones. Every field is optional here; a key that
 //! the schema requires is reported by the validator, and what follows from a value that is wrong is left out.
 
+pub(super) mod batch;
 pub(super) mod health;
+pub(super) mod passthrough;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::batch::RawEmbeddingBatch;
 use self::health::{RawBreaker, RawFacts, RawProbe, RawRetries};
+use self::passthrough::RawPassthrough;
 use super::raw_supply::{RawPull, RawRegistry, RawSupply, RawVerify};
 use super::shapes::{CacheText, DurationText, Named, SecretText, SizeText, StageText, TextOrList};
 
@@ -32,6 +36,8 @@ pub(super) struct Raw {
     pub(super) routes: Option<Named<RawRoute>>,
     /// Other names for models: what the client says, and the name to use instead. Looked up once.
     pub(super) aliases: Option<Named<String>>,
+    /// Where requests go for paths that the gateway has no endpoint for. Without it: nowhere, they are not found.
+    pub(super) passthrough: Option<RawPassthrough>,
     /// How much more than once requests may be sent, all in all.
     pub(super) retries: Option<RawRetries>,
     /// When deployments that fail are left alone, and when they are tried again.
@@ -56,11 +62,15 @@ pub(super) struct RawServer {
     /// Largest request body.
     #[schemars(extend("default" = "32MiB"))]
     pub(super) body_limit: Option<SizeText>,
+    /// Largest body that is passed on as it comes: a form with a file in it, or anything that is passed through. Of a
+    /// form, as much as `body_limit` is held until its field `model` has come.
+    #[schemars(extend("default" = "512MiB"))]
+    pub(super) upload_limit: Option<SizeText>,
     /// From the first byte of a request to the last of its answer. A client may set less for one request: headers
     /// `x-witgate-timeout`, and those that the OpenAI SDKs send.
     #[schemars(extend("default" = "10m"))]
     pub(super) request_timeout: Option<DurationText>,
-    /// For reading a request's head and body.
+    /// For reading a request's head and body; of a body that is passed on as it comes, for each piece of it.
     #[schemars(extend("default" = "30s"))]
     pub(super) read_timeout: Option<DurationText>,
     /// After SIGTERM, how long requests are still taken while `/health/ready` says 503 already, so that load balancers
@@ -255,6 +265,8 @@ pub(super) struct RawProvider {
     /// its name without a restart, and one that vanishes is offered no more. Names that other routes match stay theirs.
     /// Without it: never, unless `witgate serve --watch-models` says so for all servers at `http://` addresses.
     pub(super) watch_models: Option<DurationText>,
+    /// Whether small requests for embeddings that come at about the same time are sent as one.
+    pub(super) embedding_batch: Option<RawEmbeddingBatch>,
     /// How a provider of the dialect `demo` behaves.
     pub(super) demo: Option<RawDemo>,
 }
@@ -285,8 +297,10 @@ pub(super) enum RawPreset {
     Huggingface,
     Ollama,
     LlamaCpp,
+    LlamaCppPython,
     Vllm,
     Sglang,
+    Tgi,
     Lmstudio,
 }
 
@@ -576,7 +590,7 @@ pub(super) struct RawCache {
     /// For routes that do not say.
     #[schemars(extend("default" = "off"))]
     pub(super) default: Option<CacheText>,
-    /// A shared tier behind the memory.
+    /// A shared tier behind the memory. Policies that share cells with other gateways do so through it as well.
     pub(super) redis: Option<RawRedis>,
 }
 

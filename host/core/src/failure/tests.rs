@@ -17,14 +17,14 @@ fn kind(status: u16, body: &str) -> FailureKind {
 #[test]
 fn every_status_has_its_kind() {
     for (statuses, expected) in [
-        (&[400, 406, 409, 410, 415, 422, 451, 498][..], BadRequest),
+        (&[400, 406, 409, 410, 415, 422, 451][..], BadRequest),
         (&[401, 403], Unauthorised),
         (&[402], QuotaExhausted),
         (&[404, 405, 501], ModelNotFound),
         (&[413], ContextLength),
         (&[429], RateLimited),
-        (&[408, 425, 503, 529], Overloaded),
-        (&[499, 500, 502, 504, 505, 520, 524, 599], ServerError),
+        (&[408, 425, 498, 503, 529], Overloaded),
+        (&[424, 499, 500, 502, 504, 505, 520, 524, 599], ServerError),
         (&[301, 302, 307, 308], Malformed),
     ] {
         for status in statuses {
@@ -36,6 +36,38 @@ fn every_status_has_its_kind() {
 /// Server, status, body, kind.
 #[rustfmt::skip]
 const RECORDED: &[(&str, u16, &str, FailureKind)] = &[
+    (
+        "Mistral, model",
+        400,
+        r#"{"object":"error","message":"Invalid model: x","type":"invalid_model","param":null,"code":"1500"}"#,
+        ModelNotFound,
+    ),
+    (
+        "DeepSeek, model",
+        400,
+        r#"{"error":{"message":"Model Not Exist","type":"invalid_request_error","param":null,"code":"invalid_request_error"}}"#,
+        ModelNotFound,
+    ),
+    (
+        "Hugging Face's router, model",
+        400,
+        r#"{"error":{"message":"The requested model 'x' is not supported by any provider you have enabled.","type":"invalid_request_error","param":"model","code":"model_not_supported"}}"#,
+        ModelNotFound,
+    ),
+    ("TGI, failed", 424, r#"{"error":"Request failed during generation","error_type":"generation"}"#, ServerError),
+    (
+        "TGI, too long",
+        422,
+        r#"{"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens and 100 `max_new_tokens`","error_type":"validation"}"#,
+        ContextLength,
+    ),
+    (
+        "SGLang, too long",
+        400,
+        r#"{"object":"error","message":"The input (40000 tokens) is longer than the model's context length (32768 tokens).","type":"BadRequestError","param":null,"code":400}"#,
+        ContextLength,
+    ),
+    ("Groq, flexible tier", 498, r#"{"error":{"message":"Flex tier capacity exceeded.","code":"capacity_exceeded"}}"#, Overloaded),
     (
         "llama.cpp, broken JSON",
         400,

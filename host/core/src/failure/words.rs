@@ -56,7 +56,18 @@ const NAMES: &[(&[&str], Meaning)] = &[
         ],
         Meaning::QuotaExhausted,
     ),
-    (&["model_not_found", "model_not_available", "NotFoundError", "not_found_error"], Meaning::ModelNotFound),
+    (
+        &[
+            "model_not_found",
+            "model_not_available",
+            "NotFoundError",
+            "not_found_error",
+            // Hugging Face: no provider that is enabled serves it; Mistral, with status 400
+            "model_not_supported",
+            "invalid_model",
+        ],
+        Meaning::ModelNotFound,
+    ),
     (&["invalid_api_key", "API_KEY_INVALID", "authentication_error", "permission_error"], Meaning::Unauthorised),
     (&["not_supported_error", "unsupported_parameter", "unsupported_value"], Meaning::Unsupported),
     // Anthropic; llama.cpp, while it loads; Google
@@ -82,6 +93,10 @@ const MARKS: &[(&[&str], Meaning)] = &[
             "exceeds the maximum number of tokens",
             // Ollama, with truncation off
             "input length exceeds",
+            // SGLang: "The input (40000 tokens) is longer than the model's context length (32768 tokens)."
+            "is longer than the model's context length",
+            // TGI: "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: ..."
+            "`max_new_tokens` must be <=",
         ],
         Meaning::ContextLength,
     ),
@@ -112,6 +127,8 @@ const MARKS: &[(&[&str], Meaning)] = &[
         &[
             // transformers: "Server is pinned to 'a'; requested 'b'."
             "Server is pinned to ",
+            // DeepSeek, with status 400
+            "Model Not Exist",
         ],
         Meaning::ModelNotFound,
     ),

@@ -12,6 +12,8 @@ pub(super) trait Visitor {
     fn token(&mut self) {}
     /// An image part.
     fn image(&mut self) {}
+    /// Of an image part, what cannot be an image.
+    fn no_image(&mut self) {}
     /// An audio part.
     fn audio(&mut self) {}
 }
@@ -69,6 +71,25 @@ fn item(scanner: &mut Scanner<'_>, visitor: &mut impl Visitor) -> Result<(), Syn
     })
 }
 
+/// The value of `documents`: texts, or objects with texts in them.
+pub(super) fn documents(scanner: &mut Scanner<'_>, visitor: &mut impl Visitor) -> Result<(), SyntaxError> {
+    scanner.array(|inner| match inner.kind()? {
+        Kind::String => {
+            visitor.text(inner.string()?);
+            Ok(())
+        }
+        _ => {
+            visitor.structure(inner.raw()?);
+            Ok(())
+        }
+    })
+}
+
+/// The value of `input` where it is a list of texts, or of parts such as those of a message.
+pub(super) fn inputs(scanner: &mut Scanner<'_>, visitor: &mut impl Visitor) -> Result<(), SyntaxError> {
+    scanner.array(|inner| if inner.kind()? == Kind::Object { part(inner, visitor) } else { input(inner, visitor) })
+}
+
 fn message(scanner: &mut Scanner<'_>, visitor: &mut impl Visitor) -> Result<(), SyntaxError> {
     scanner.object(|inner, key| match (key.raw, inner.kind()?) {
         ("content", _) => content(inner, visitor),
@@ -103,6 +124,7 @@ fn part(scanner: &mut Scanner<'_>, visitor: &mut impl Visitor) -> Result<(), Syn
     }
     let mut text = None;
     let mut kind = "";
+    let mut is_base64 = true;
     scanner.object::<SyntaxError>(|inner, key| {
         match (key.raw, inner.kind()?) {
             ("text", Kind::String) => text = Some(inner.string()?),
@@ -110,6 +132,10 @@ fn part(scanner: &mut Scanner<'_>, visitor: &mut impl Visitor) -> Result<(), Syn
             // Anthropic's results and calls of tools
             ("content", _) => content(inner, visitor)?,
             ("input", Kind::Object) => visitor.structure(inner.raw()?),
+            ("image_url", Kind::String) => is_base64 &= !holds_wrong_base64(&inner.string()?.decode()),
+            ("image_url", Kind::Object) => is_base64 &= !url_is_wrong(inner)?,
+            // Anthropic's images
+            ("source", Kind::Object) => is_base64 &= !source_is_wrong(inner)?,
             _ => {
                 inner.skip()?;
             }
@@ -117,7 +143,12 @@ fn part(scanner: &mut Scanner<'_>, visitor: &mut impl Visitor) -> Result<(), Syn
         Ok(())
     })?;
     match kind {
-        "image_url" | "input_image" | "image" => visitor.image(),
+        "image_url" | "input_image" | "image" => {
+            visitor.image();
+            if !is_base64 {
+                visitor.no_image();
+            }
+        }
         "input_audio" | "audio_url" | "audio" => visitor.audio(),
         _ => {}
     }
@@ -125,4 +156,70 @@ fn part(scanner: &mut Scanner<'_>, visitor: &mut impl Visitor) -> Result<(), Syn
         visitor.text(text);
     }
     Ok(())
+}
+
+fn url_is_wrong(scanner: &mut Scanner<'_>) -> Result<bool, SyntaxError> {
+    let mut wrong = false;
+    scanner.object::<SyntaxError>(|inner, key| {
+        if key.raw == "url" && inner.kind()? == Kind::String {
+            wrong |= holds_wrong_base64(&inner.string()?.decode());
+            return Ok(());
+        }
+        inner.skip()
+    })?;
+    Ok(wrong)
+}
+
+fn source_is_wrong(scanner: &mut Scanner<'_>) -> Result<bool, SyntaxError> {
+    let (mut base64, mut data) = (false, None);
+    scanner.object::<SyntaxError>(|inner, key| {
+        match (key.raw, inner.kind()?) {
+            ("type", Kind::String) => base64 = inner.string()?.raw == "base64",
+            ("data", Kind::String) => data = Some(inner.string()?),
+            _ => inner.skip()?,
+        }
+        Ok(())
+    })?;
+    Ok(base64 && data.is_some_and(|data| !is_base64(data.decode().as_bytes())))
+}
+
+/// Whether a URL is one that holds its data as base64, and they are not.
+fn holds_wrong_base64(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("data:") else { return false };
+    rest.split_once(";base64,").is_some_and(|(_, data)| !is_base64(data.as_bytes()))
+}
+
+/// Whether some decoder takes it: line ends, the alphabet for URLs and missing padding are for the upstream to judge.
+fn is_base64(text: &[u8]) -> bool {
+    let unpadded = text.strip_suffix(b"=").map_or(text, |text| text.strip_suffix(b"=").unwrap_or(text));
+    // Without a branch for each byte: it may be megabytes.
+    let plain = |byte: u8| {
+        (byte | 0x20).wrapping_sub(b'a') < 26
+            || byte.wrapping_sub(b'0') < 10
+            || matches!(byte, b'+' | b'/' | b'-' | b'_')
+    };
+    if unpadded.iter().fold(true, |all, byte| all & plain(*byte)) {
+        return !unpadded.is_empty() && unpadded.len() % 4 != 1;
+    }
+    let digits: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    digits.len() < text.len() && is_base64(&digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_told_from_what_no_decoder_takes() {
+        for good in ["AA==", "AAA=", "AAAA", "AA", "+/09", "-_az", "AA\r\nAA\n", "AAA\n="] {
+            assert!(is_base64(good.as_bytes()), "{good:?}");
+        }
+        for bad in ["", "=", "A", "AAAAA", "A*AA", "AA==AA", "A===", "\n", "é"] {
+            assert!(!is_base64(bad.as_bytes()), "{bad:?}");
+        }
+        for url in ["https://x/y.png", "data:image/svg+xml,<svg>", "data:image/png;base64,AAAA", "data:,;base64"] {
+            assert!(!holds_wrong_base64(url), "{url}");
+        }
+        assert!(holds_wrong_base64("data:image/png;base64,A") && holds_wrong_base64("data:;base64,"));
+    }
 }

@@ -17,7 +17,7 @@ pub struct Peek {
     pub endpoint: Endpoint,
     /// The model that the client asks for; never empty.
     pub model: Box<str>,
-    /// Where its value is in the body, with the quotes.
+    /// Where its value is in the body, with the quotes. Empty where the body names none, at the place for it.
     pub model_span: Span,
     /// Where the value of `messages`, `prompt` or `input` is in the body; empty where a response goes on without one.
     pub prompt_span: Span,
@@ -64,7 +64,7 @@ pub fn peek(body: &[u8], endpoint: Endpoint) -> Result<Peek, RequestError> {
     if got != Kind::Object {
         return Err(RequestError::NotAnObject { got });
     }
-    let mut fields = Fields::new(endpoint);
+    let mut fields = Fields::new(endpoint, scanner.at() + 1);
     scanner.object(|inner, key| fields.read(inner, key))?;
     scanner.end()?;
     fields.finish()
@@ -73,7 +73,10 @@ pub fn peek(body: &[u8], endpoint: Endpoint) -> Result<Peek, RequestError> {
 /// The fields as far as they have been read.
 struct Fields {
     endpoint: Endpoint,
+    /// Where the first member of the object is, or would be.
+    inside: usize,
     seen: u32,
+    query: bool,
     model: Option<(Box<str>, Span)>,
     prompt_span: Option<Span>,
     system_span: Option<Span>,
@@ -97,6 +100,8 @@ struct Counts {
     tools: u32,
     images: u32,
     audio: u32,
+    /// Some image is none.
+    no_image: bool,
     estimate: Estimate,
 }
 
@@ -118,16 +123,22 @@ impl Visitor for Counts {
         self.estimate.image();
     }
 
+    fn no_image(&mut self) {
+        self.no_image = true;
+    }
+
     fn audio(&mut self) {
         self.audio += 1;
     }
 }
 
 impl Fields {
-    fn new(endpoint: Endpoint) -> Self {
+    fn new(endpoint: Endpoint, inside: usize) -> Self {
         Self {
             endpoint,
+            inside,
             seen: 0,
+            query: false,
             model: None,
             prompt_span: None,
             system_span: None,
@@ -168,7 +179,10 @@ impl Fields {
                 let (model, span) = string(scanner, field)?;
                 self.model = Some((model, span));
             }
-            "messages" | "prompt" | "input" if field == self.endpoint.prompt_field() => self.prompt(scanner, kind)?,
+            "messages" | "prompt" | "input" | "documents" if field == self.endpoint.prompt_field() => {
+                self.prompt(scanner, kind)?;
+            }
+            "query" if self.endpoint == Endpoint::Rerank => self.query(scanner, kind)?,
             "stream" => self.stream = boolean(scanner, field)?,
             "stream_options" if kind == Kind::Object => self.stream_options(scanner)?,
             "max_tokens" => self.max_tokens = output_limit(scanner, field)?,
@@ -221,22 +235,33 @@ impl Fields {
             (Endpoint::Chat | Endpoint::Messages | Endpoint::CountTokens | Endpoint::OllamaChat, _) => {
                 return Err(RequestError::WrongType { field, expected: "an array of objects", got });
             }
-            (Endpoint::Completions | Endpoint::Embeddings | Endpoint::OllamaEmbed, Kind::String | Kind::Array)
-            | (Endpoint::OllamaGenerate, Kind::String) => {
+            (Endpoint::Rerank, Kind::Array) => content::documents(scanner, &mut self.counts)?,
+            (Endpoint::Rerank, _) => return Err(RequestError::WrongType { field, expected: "an array", got }),
+            (Endpoint::Speech | Endpoint::Images | Endpoint::ImageEdits | Endpoint::OllamaGenerate, Kind::String) => {
                 content::input(scanner, &mut self.counts)?;
             }
             (Endpoint::Responses, Kind::String | Kind::Array) => {
                 self.counts.messages = content::items(scanner, &mut self.counts)?;
                 self.counts.estimate.messages(self.counts.messages);
             }
-            (Endpoint::Completions | Endpoint::Embeddings | Endpoint::Responses | Endpoint::OllamaEmbed, _) => {
-                return Err(RequestError::WrongType { field, expected: "a string or an array", got });
-            }
-            (Endpoint::OllamaGenerate, _) => {
+            (Endpoint::Speech | Endpoint::Images | Endpoint::ImageEdits | Endpoint::OllamaGenerate, _) => {
                 return Err(RequestError::WrongType { field, expected: "a string", got });
             }
+            // Of a moderation, a text, texts, or the parts of a message.
+            (Endpoint::Moderations, Kind::Array) => content::inputs(scanner, &mut self.counts)?,
+            (_, Kind::String | Kind::Array) => content::input(scanner, &mut self.counts)?,
+            (_, _) => return Err(RequestError::WrongType { field, expected: "a string or an array", got }),
         }
         self.prompt_span = Some(start..scanner.at());
+        Ok(())
+    }
+
+    fn query(&mut self, scanner: &mut Scanner<'_>, got: Kind) -> Result<(), RequestError> {
+        if got != Kind::String {
+            return Err(RequestError::WrongType { field: "query", expected: "a string", got });
+        }
+        self.query = true;
+        content::input(scanner, &mut self.counts)?;
         Ok(())
     }
 
@@ -340,9 +365,19 @@ impl Fields {
     }
 
     fn finish(self) -> Result<Peek, RequestError> {
-        let (model, model_span) = self.model.ok_or(RequestError::Missing { field: "model" })?;
+        let (model, model_span) = match (self.model, self.endpoint.default_model()) {
+            (Some(named), _) => named,
+            (None, Some(default)) => (default.into(), self.inside..self.inside),
+            (None, None) => return Err(RequestError::Missing { field: "model" }),
+        };
+        if self.endpoint == Endpoint::Rerank && !self.query {
+            return Err(RequestError::Missing { field: "query" });
+        }
         if model.is_empty() {
             return Err(RequestError::EmptyModel);
+        }
+        if self.counts.no_image {
+            return Err(RequestError::WrongBase64 { anthropic: self.endpoint.is_anthropic() });
         }
         let field = self.endpoint.prompt_field();
         let max_output_tokens = self.max_completion_tokens.or(self.max_tokens);
@@ -422,7 +457,7 @@ fn whole(scanner: &mut Scanner<'_>, field: &'static str, minimum: i64) -> Result
 }
 
 /// The fields that are read, each of them at most once.
-const READ: [&str; 26] = [
+const READ: [&str; 28] = [
     "model",
     "messages",
     "stream",
@@ -449,6 +484,8 @@ const READ: [&str; 26] = [
     "options",
     "format",
     "images",
+    "query",
+    "documents",
 ];
 
 #[cfg(test)]

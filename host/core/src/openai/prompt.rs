@@ -66,9 +66,18 @@ pub fn prompt_text(body: &[u8], peek: &Peek) -> String {
                 content::messages(&mut scanner, &mut collect).map(drop)
             }
             Endpoint::Responses => content::items(&mut scanner, &mut collect).map(drop),
-            Endpoint::Completions | Endpoint::Embeddings | Endpoint::OllamaGenerate | Endpoint::OllamaEmbed => {
-                content::input(&mut scanner, &mut collect)
-            }
+            Endpoint::Rerank => content::documents(&mut scanner, &mut collect),
+            Endpoint::Moderations if prompt.starts_with('[') => content::inputs(&mut scanner, &mut collect),
+            Endpoint::Completions
+            | Endpoint::Embeddings
+            | Endpoint::Moderations
+            | Endpoint::Images
+            | Endpoint::ImageEdits
+            | Endpoint::Speech
+            | Endpoint::OllamaGenerate
+            | Endpoint::OllamaEmbed => content::input(&mut scanner, &mut collect),
+            // Forms, of which only what stands before the model is sure to be in memory.
+            Endpoint::ImageVariations | Endpoint::Transcriptions | Endpoint::Translations => Ok(()),
         };
     }
     collect.text

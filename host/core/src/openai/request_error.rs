@@ -1,7 +1,7 @@
 //! Why a request cannot be routed, in OpenAI's words.
 
-use super::ErrorBody;
 use super::json::{Kind, SyntaxError};
+use super::{ErrorBody, FormError};
 
 /// What is wrong with a request. All are answered with status 400.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +17,9 @@ pub enum RequestError {
     /// Not JSON.
     #[error("We could not parse the JSON body of your request: {0}.")]
     Syntax(#[from] SyntaxError),
+    /// Not a form.
+    #[error("Could not parse multipart form: {0}.")]
+    Form(#[from] FormError),
     /// JSON, but not an object.
     #[error("The JSON body of your request must be an object, but it is {}.", .got.article())]
     NotAnObject {
@@ -52,6 +55,12 @@ pub enum RequestError {
         /// As it is written.
         got: String,
     },
+    /// An image is given as base64 that is none.
+    #[error("{}", if *.anthropic { "messages: image.source.base64: invalid base64 data" } else { "Invalid base64 image_url." })]
+    WrongBase64 {
+        /// Whether Anthropic's words are to be used.
+        anthropic: bool,
+    },
     /// A field that routing depends on is there twice. Servers differ in which one they take, so the gateway might
     /// route by one and the upstream obey the other.
     #[error("Duplicate parameter: '{field}' is given more than once. Keep one of them.")]
@@ -71,7 +80,11 @@ impl RequestError {
     /// The field that is wrong, if it is one.
     pub fn param(&self) -> Option<&str> {
         match self {
-            Self::NotUtf8 { .. } | Self::Syntax(_) | Self::NotAnObject { .. } => None,
+            Self::NotUtf8 { .. }
+            | Self::Syntax(_)
+            | Self::Form(_)
+            | Self::NotAnObject { .. }
+            | Self::WrongBase64 { .. } => None,
             Self::EmptyModel => Some("model"),
             Self::Missing { field }
             | Self::WrongType { field, .. }
@@ -84,7 +97,8 @@ impl RequestError {
     /// OpenAI's code for it, where there is one.
     pub const fn code(&self) -> Option<&'static str> {
         match self {
-            Self::NotUtf8 { .. } | Self::Syntax(_) | Self::NotAnObject { .. } => None,
+            Self::NotUtf8 { .. } | Self::Syntax(_) | Self::Form(_) | Self::NotAnObject { .. } => None,
+            Self::WrongBase64 { .. } => Some("invalid_base64"),
             Self::Missing { .. } => Some("missing_required_parameter"),
             Self::EmptyModel => Some("empty_string"),
             Self::WrongType { .. } => Some("invalid_type"),

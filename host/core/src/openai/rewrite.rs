@@ -26,12 +26,22 @@ impl ModelLiteral {
     pub fn new(name: &str) -> Self {
         Self(Value::from(name).to_string().into())
     }
+
+    /// With its quotes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl RequestBody {
     /// In order, none empty.
     pub fn pieces(&self) -> &[Bytes] {
         &self.pieces
+    }
+
+    /// These, in order; none of them empty.
+    pub(super) fn joined(pieces: [Bytes; 3]) -> Self {
+        Self { pieces: pieces.into_iter().filter(|piece| !piece.is_empty()).collect() }
     }
 
     /// Bytes in all.
@@ -64,10 +74,14 @@ impl IntoIterator for RequestBody {
 /// [peeked](super::peek) at.
 pub fn with_model(body: &Bytes, peek: &Peek, model: &ModelLiteral) -> RequestBody {
     let span = peek.model_span.clone();
+    if span.is_empty() {
+        let named = [b"\"model\":", &*model.0, b","].concat().into();
+        return RequestBody::joined([body.slice(..span.start), named, body.slice(span.end..)]);
+    }
     if body.get(span.clone()).is_none_or(|present| present == model.0) {
         return body.clone().into();
     }
-    RequestBody { pieces: smallvec![body.slice(..span.start), model.0.clone(), body.slice(span.end..)] }
+    RequestBody::joined([body.slice(..span.start), model.0.clone(), body.slice(span.end..)])
 }
 
 /// The body with an overlay (RFC 7396) laid over it, to be followed by [`with_model`] on the result's own peek.
@@ -191,6 +205,15 @@ mod tests {
         let same = with_model(&body, &peeked, &ModelLiteral::new("a"));
         assert_eq!(same.pieces().len(), 1);
         assert_eq!(same.pieces()[0].as_ptr(), body.as_ptr());
+    }
+
+    #[test]
+    fn a_body_that_names_no_model_gets_one() {
+        let body = Bytes::from_static(br#" { "input":"x"}"#);
+        let peeked = peek(&body, Endpoint::Moderations).unwrap();
+        assert_eq!(&*peeked.model, "omni-moderation-latest");
+        let changed = with_model(&body, &peeked, &ModelLiteral::new("guard"));
+        assert_eq!(joined(&changed), br#" {"model":"guard", "input":"x"}"#);
     }
 
     fn overlaid(body: &str, patch: Value) -> String {

@@ -152,7 +152,8 @@ impl Chunk {
                 self.ping = name == "ping";
                 Ok(())
             }
-            ("message" | "response", Kind::Object) => self.message(inner),
+            // Groq has the usage in a field of its own, although nobody asked for it.
+            ("message" | "response" | "x_groq", Kind::Object) => self.message(inner),
             ("sequence_number", Kind::Number) => {
                 self.sequence = inner.raw()?.parse().ok();
                 Ok(())
@@ -218,7 +219,8 @@ impl Chunk {
         })
     }
 
-    /// Of Anthropic's `message_start`, or a whole response, or a piece of Ollama's answer.
+    /// Something with a usage in it: the message of Anthropic's `message_start`, a whole response; or a piece of Ollama's
+    /// answer.
     fn message(&mut self, scanner: &mut Scanner<'_>) -> Result<(), SyntaxError> {
         scanner.object(|inner, key| match (key.raw, inner.kind()?) {
             ("content" | "thinking", Kind::String) => self.text(inner),
@@ -279,6 +281,16 @@ mod tests {
         ]);
         let usage = Usage { prompt_tokens: Some(5), completion_tokens: Some(3), cached_tokens: Some(4) };
         assert_eq!((seen.complete(), seen.done(), seen.usage()), (true, false, Some(usage)));
+    }
+
+    #[test]
+    fn groq_s_usage_is_read_where_it_comes_unasked() {
+        let seen = tally(&[
+            "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}],\"x_groq\":{\"id\":\"req_1\"}}\n\n",
+            "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"x_groq\":{\"id\":\"req_1\",\"usage\":{\"queue_time\":0.06,\"prompt_tokens\":18,\"completion_tokens\":439}}}\n\n",
+        ]);
+        let usage = Usage { prompt_tokens: Some(18), completion_tokens: Some(439), cached_tokens: None };
+        assert_eq!(seen.usage(), Some(usage));
     }
 
     #[test]

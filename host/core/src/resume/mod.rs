@@ -21,12 +21,7 @@ use crate::openai::Endpoint;
 pub const fn joins(endpoint: Endpoint) -> bool {
     match endpoint {
         Endpoint::Chat | Endpoint::Completions | Endpoint::Messages => true,
-        Endpoint::Embeddings
-        | Endpoint::CountTokens
-        | Endpoint::Responses
-        | Endpoint::OllamaChat
-        | Endpoint::OllamaGenerate
-        | Endpoint::OllamaEmbed => false,
+        _ => false,
     }
 }
 

@@ -42,7 +42,14 @@ struct Beside {
 
 /// Reads the answer to `GET /v1/models`; `None` when it is not that.
 pub fn of_models(json: &[u8]) -> Option<Listed> {
-    let List { data, models: besides } = serde_json::from_slice(json).ok()?;
+    // Together gives the list without an envelope.
+    let bare = json.trim_ascii_start().starts_with(b"[");
+    let list = if bare {
+        List { data: Some(serde_json::from_slice(json).ok()?), models: Vec::new() }
+    } else {
+        serde_json::from_slice(json).ok()?
+    };
+    let List { data, models: besides } = list;
     // A list that is not there at all is no list.
     let data = data.or_else(|| memchr::memmem::find(json, b"\"data\"").map(|_| Vec::new()))?;
     let owner = data.iter().find_map(|entry| entry.owned_by.as_deref()).unwrap_or_default();
@@ -174,6 +181,7 @@ mod tests {
         assert_eq!(listed(r#"{"data":[{"id":"m","owned_by":"witgate"}]}"#), Some(Listed::Gateway));
         assert_eq!(listed(r#"{"data":[]}"#), Some(Listed::Server(Kind::Other, vec![])));
         assert_eq!(listed(r#"{"object":"list","data":null}"#), Some(Listed::Server(Kind::Other, vec![])));
+        assert_eq!(listed(r#"[{"id":"m"}]"#), Some(Listed::Server(Kind::Other, vec![model("m", None, None, &[])])));
         assert_eq!(listed(r#"{"models":[]}"#), None);
         assert_eq!(listed("<html>"), None);
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
+use witgate_wasm::Compiling;
 
 use super::{complain, policy_supply, say};
 use crate::app;
@@ -266,7 +267,7 @@ fn verified(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     verify::grant(&mut config, &name, granted(Grant::Headers), granted(Grant::Prompt));
     let uses = verify::uses(&config, &name, args.given.settings);
     let scene = Scene::of(config);
-    let guest = Guest::load_with(app::engine(&scene.config, None)?, &args.file)?;
+    let guest = Guest::load_with(app::engine(&scene.config, None, Compiling::AtOnce)?, &args.file)?;
     let component = &guest.component;
     let hooks: Vec<&str> = component.hooks().iter().map(|hook| hook.name()).collect();
     say(&format!(

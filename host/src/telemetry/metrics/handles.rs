@@ -14,6 +14,34 @@ use super::{Attempts, Health, Maker, Policies, Requests, seconds};
 use crate::pipeline::bounds::Bound;
 use crate::reload::standing::By;
 
+/// What a request came for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A model, at this endpoint.
+    Endpoint(Endpoint),
+    /// A path that is passed through.
+    Passthrough,
+}
+
+impl Purpose {
+    const COUNT: usize = Endpoint::ALL.len() + 1;
+
+    /// The closed set of the label `endpoint`.
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Endpoint(endpoint) => endpoint.label(),
+            Self::Passthrough => "passthrough",
+        }
+    }
+
+    const fn place(self) -> usize {
+        match self {
+            Self::Endpoint(endpoint) => endpoint.index() as usize,
+            Self::Passthrough => Endpoint::ALL.len(),
+        }
+    }
+}
+
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestOutcome {
@@ -86,7 +114,7 @@ pub struct RouteMetrics {
     route: Box<str>,
     families: Requests,
     /// Series are made when they are first needed, so that endpoints which nobody uses do not show.
-    endpoints: [[OnceLock<Ended>; 4]; Endpoint::ALL.len()],
+    endpoints: [[OnceLock<Ended>; 4]; Purpose::COUNT],
     first_token: OnceLock<Histogram>,
 }
 
@@ -124,11 +152,10 @@ impl RouteMetrics {
     }
 
     /// A request ended.
-    pub fn ended(&self, endpoint: Endpoint, outcome: RequestOutcome, elapsed: Duration) {
-        let total =
-            || self.families.total.with_label_values(&[&*self.route, endpoint_label(endpoint), outcome.label()]);
-        let ended = self.endpoints[endpoint.index() as usize][outcome.place()].get_or_init(|| {
-            let labels = [&*self.route, endpoint_label(endpoint), outcome.class()];
+    pub fn ended(&self, purpose: Purpose, outcome: RequestOutcome, elapsed: Duration) {
+        let total = || self.families.total.with_label_values(&[&*self.route, purpose.label(), outcome.label()]);
+        let ended = self.endpoints[purpose.place()][outcome.place()].get_or_init(|| {
+            let labels = [&*self.route, purpose.label(), outcome.class()];
             let known = !matches!(outcome, RequestOutcome::Failed(_));
             Ended { duration: self.families.duration.with_label_values(&labels), total: known.then(total) }
         });
@@ -143,21 +170,6 @@ impl RouteMetrics {
     pub fn first_token(&self, elapsed: Duration) {
         let histogram = self.first_token.get_or_init(|| self.families.first_token.with_label_values(&[&*self.route]));
         histogram.observe(seconds(elapsed));
-    }
-}
-
-/// The closed set of the label `endpoint`.
-const fn endpoint_label(endpoint: Endpoint) -> &'static str {
-    match endpoint {
-        Endpoint::Chat => "chat",
-        Endpoint::Completions => "completions",
-        Endpoint::Embeddings => "embeddings",
-        Endpoint::Messages => "messages",
-        Endpoint::CountTokens => "count_tokens",
-        Endpoint::Responses => "responses",
-        Endpoint::OllamaChat => "ollama_chat",
-        Endpoint::OllamaGenerate => "ollama_generate",
-        Endpoint::OllamaEmbed => "ollama_embed",
     }
 }
 

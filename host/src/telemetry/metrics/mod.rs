@@ -28,7 +28,7 @@ mod overload;
 mod tests;
 
 use facts::Facts;
-pub use handles::{CacheMetrics, DeploymentMetrics, Repetition, RequestOutcome, RouteMetrics};
+pub use handles::{CacheMetrics, DeploymentMetrics, Purpose, Repetition, RequestOutcome, RouteMetrics};
 use overload::Overload;
 pub use overload::{OverloadMetrics, Standing};
 
@@ -41,6 +41,7 @@ pub struct Metrics {
     facts: Facts,
     policies: Policies,
     cache: CacheMetrics,
+    fleet_exchanges: IntCounterVec,
     overload: Overload,
     outcomes_dropped: IntCounter,
     log_lines_dropped: IntCounter,
@@ -128,7 +129,7 @@ impl Metrics {
                 "witgate_retries_refused_total",
                 "Attempts beyond a request's first that the host did not allow: the retry budget (budget) or that of \
                  hedges (hedge-budget) is used up, or the request may have been carried out on a route that is not \
-                 idempotent (not-idempotent).",
+                 idempotent (not-idempotent), or its body is not held and has gone to an upstream (spent).",
                 &["route", "reason"],
             ),
             broken: make.counters(
@@ -246,6 +247,12 @@ impl Metrics {
                 ),
             },
             cache: CacheMetrics::new(&make),
+            fleet_exchanges: make.counters(
+                "witgate_fleet_cells_exchanges_total",
+                "Rounds in which the cells that policies share with other gateways were exchanged (ok) or not (failed: \
+                 Redis did not answer; each gateway goes on with its own).",
+                &["result"],
+            ),
             overload: Overload::new(&make),
             outcomes_dropped: make.counter(
                 "witgate_observer_outcomes_dropped_total",
@@ -264,6 +271,9 @@ impl Metrics {
         for result in RELOADS {
             metrics.policies.policy_reloads.with_label_values(&[result]);
             metrics.policies.config_reloads.with_label_values(&[result]);
+        }
+        for result in EXCHANGES {
+            metrics.fleet_exchanges.with_label_values(&[result]);
         }
         for result in PULLS {
             metrics.policies.pulls.with_label_values(&[result]);
@@ -295,6 +305,11 @@ impl Metrics {
     /// Handles of the response cache.
     pub fn cache(&self) -> CacheMetrics {
         self.cache.clone()
+    }
+
+    /// A round of exchanging cells with other gateways ended: `ok` or `failed`.
+    pub fn fleet_exchange(&self, result: &'static str) {
+        self.fleet_exchanges.with_label_values(&[result]).inc();
     }
 
     /// Outcomes that no policy was told.
@@ -430,6 +445,7 @@ fn seconds(duration: Duration) -> f64 {
 }
 
 const PULLS: [&str; 4] = ["new", "unchanged", "refused", "failed"];
+const EXCHANGES: [&str; 2] = ["ok", "failed"];
 const RELOADS: [&str; 2] = ["ok", "refused"];
 /// A model on the same machine answers in milliseconds, a long stream runs for minutes.
 const REQUEST_SECONDS: &[f64] =

@@ -67,15 +67,15 @@ fn requests_are_counted_by_route_endpoint_and_outcome() {
     let metrics = Metrics::new();
     let route = metrics.route("chat");
     let second = Duration::from_secs(1);
-    route.ended(Endpoint::Chat, RequestOutcome::Served, second);
-    route.ended(Endpoint::Chat, RequestOutcome::Served, second);
-    route.ended(Endpoint::Embeddings, RequestOutcome::Cached, second);
-    route.ended(Endpoint::Chat, RequestOutcome::Cancelled, second);
-    route.ended(Endpoint::Chat, RequestOutcome::Failed("rate-limited"), second);
-    route.ended(Endpoint::Chat, RequestOutcome::Failed("deadline"), second);
+    route.ended(Purpose::Endpoint(Endpoint::Chat), RequestOutcome::Served, second);
+    route.ended(Purpose::Endpoint(Endpoint::Chat), RequestOutcome::Served, second);
+    route.ended(Purpose::Endpoint(Endpoint::Embeddings), RequestOutcome::Cached, second);
+    route.ended(Purpose::Endpoint(Endpoint::Chat), RequestOutcome::Cancelled, second);
+    route.ended(Purpose::Endpoint(Endpoint::Chat), RequestOutcome::Failed("rate-limited"), second);
+    route.ended(Purpose::Endpoint(Endpoint::Chat), RequestOutcome::Failed("deadline"), second);
     // Another snapshot's handles are the same counters.
-    metrics.route("chat").ended(Endpoint::Chat, RequestOutcome::Failed("deadline"), second);
-    metrics.route("").ended(Endpoint::Chat, RequestOutcome::Failed("auth"), second);
+    metrics.route("chat").ended(Purpose::Endpoint(Endpoint::Chat), RequestOutcome::Failed("deadline"), second);
+    metrics.route("").ended(Purpose::Endpoint(Endpoint::Chat), RequestOutcome::Failed("auth"), second);
     assert_eq!(
         lines(&metrics, "witgate_requests_total"),
         [
@@ -161,6 +161,7 @@ fn what_is_sent_again_or_not_is_counted_by_route() {
             r#"witgate_retries_refused_total{reason="budget",route="chat"} 0"#,
             r#"witgate_retries_refused_total{reason="hedge-budget",route="chat"} 0"#,
             r#"witgate_retries_refused_total{reason="not-idempotent",route="chat"} 1"#,
+            r#"witgate_retries_refused_total{reason="spent",route="chat"} 0"#,
             r#"witgate_retries_total{kind="failover",route="chat"} 1"#,
             r#"witgate_retries_total{kind="hedge",route="chat"} 1"#,
             r#"witgate_retries_total{kind="retry",route="chat"} 0"#,
@@ -261,7 +262,7 @@ fn the_process_and_the_build_are_shown() {
 /// Every series that there can be, by the names that queries use.
 fn series() -> BTreeSet<String> {
     let metrics = Metrics::new();
-    metrics.route("r").ended(Endpoint::Chat, RequestOutcome::Served, Duration::ZERO);
+    metrics.route("r").ended(Purpose::Endpoint(Endpoint::Chat), RequestOutcome::Served, Duration::ZERO);
     metrics.route("r").first_token(Duration::ZERO);
     metrics.route("r").stream_broke("resumed");
     metrics.deployment("d").record(&served());

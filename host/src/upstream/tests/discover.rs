@@ -18,6 +18,8 @@ async fn listed(configured: &Configured) -> Result<Vec<String>, String> {
 async fn models_are_listed_in_the_server_s_order() {
     let llama_cpp = r#"{"models":[{"name":"x"}],"object":"list","data":[{"id":"b","object":"model"},{"id":"a"}]}"#;
     assert_eq!(found(json("200 OK", llama_cpp)).await, Ok(vec!["b".to_owned(), "a".to_owned()]));
+    let together = r#" [{"id":"b","object":"model","context_length":131072},{"id":"a"}]"#;
+    assert_eq!(found(json("200 OK", together)).await, Ok(vec!["b".to_owned(), "a".to_owned()]));
 }
 
 #[tokio::test]

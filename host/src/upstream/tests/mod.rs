@@ -47,9 +47,11 @@ fn provider(address: std::net::SocketAddr) -> Configured {
         on_loss: OnLoss::default(),
         continuation: Continuation::Never,
         output_limit: OutputLimit::default(),
+        usage_unasked: false,
         probe: None,
         facts: None,
         watch_models: None,
+        embedding_batch: None,
         demo: None,
     }
 }
@@ -62,6 +64,7 @@ fn upstreams(configured: &Configured) -> Upstreams {
             provider: 0,
             model: Some(Model::new("theirs")),
             max_tokens: None,
+            batcher: None,
             continuation: Continuation::Never,
         }],
     }
@@ -104,6 +107,8 @@ impl Ask {
         let call = Call {
             deployment: 0,
             key: 0,
+            form: None,
+            again: false,
             body: &self.body,
             peek: &peek,
             requested_model: &peek.model,

@@ -105,3 +105,56 @@ fn a_guest_with_newer_hooks_alone_has_none_here() {
     let message = world().load(&guest().contract(grown(), "0.1.1").hook("ticker", "i32.const 0").module()).unwrap_err();
     assert!(message.to_string().contains("but no hook"), "{message}");
 }
+
+/// `tests/conformance` holds what toolchains made of contract 0.1.0; those that are packed need the languages' own test.
+#[test]
+fn stored_guests_load_unchanged_when_the_contract_has_grown() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/conformance");
+    let manifest = std::fs::read(folder.join("manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let engine = Engine::default();
+    let linker = offering(&engine, &grown());
+    let mut loaded = Vec::new();
+    for stored in manifest["policies"].as_array().unwrap() {
+        let file = stored["file"].as_str().unwrap();
+        if !file.ends_with(".wasm") {
+            continue;
+        }
+        let bytes = std::fs::read(folder.join(file)).unwrap();
+        if bytes[4] == 0x0d {
+            // A component brings WASI 0.2 along, of which nothing is offered here.
+            continue;
+        }
+        let component = Component::new(&engine, wrapped(&bytes)).unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = linker.instantiate(&mut store, &component).unwrap_or_else(|error| panic!("{file}: {error:#}"));
+        for hook in stored["hooks"].as_array().unwrap() {
+            let hook = format!("witgate:policy/{}@0.1.1", hook.as_str().unwrap());
+            assert!(instance.get_export_index(&mut store, None, &hook).is_some(), "{file} has no {hook}");
+        }
+        assert_eq!(name_of(&mut store, &instance), stored["policy"].as_str().unwrap(), "{file}");
+        loaded.push(stored["language"].as_str().unwrap());
+    }
+    loaded.sort_unstable();
+    loaded.dedup();
+    assert_eq!(loaded, ["C", "C++", "Rust", "Zig"]);
+}
+
+/// As the host wraps a core module.
+fn wrapped(module: &[u8]) -> Vec<u8> {
+    let adapter = include_bytes!("../../src/preview1.wasm");
+    let mut encoder = wit_component::ComponentEncoder::default();
+    encoder.module(module).unwrap().adapter("wasi_snapshot_preview1", adapter).unwrap().encode().unwrap()
+}
+
+/// What its `describe` says.
+fn name_of(store: &mut Store<()>, instance: &wasmtime::component::Instance) -> String {
+    let lifecycle = instance.get_export_index(&mut *store, None, "witgate:policy/lifecycle@0.1.1").unwrap();
+    let describe = instance.get_export_index(&mut *store, Some(&lifecycle), "describe").unwrap();
+    let describe = instance.get_func(&mut *store, describe).unwrap();
+    let mut info = [Val::Bool(false)];
+    describe.call(&mut *store, &[], &mut info).unwrap();
+    let Val::Record(fields) = &info[0] else { panic!("{info:?}") };
+    let Val::String(name) = &fields[0].1 else { panic!("{fields:?}") };
+    name.clone()
+}

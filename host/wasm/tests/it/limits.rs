@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use witgate_core::config::Isolation;
 use witgate_core::decision::{Content, Offer};
-use witgate_wasm::{FailureCause, Policy};
+use witgate_wasm::{CellStore, FailureCause, Policy};
 
 use crate::calls::{eventually, later};
 use crate::guest::{Guest, router};
@@ -270,9 +270,17 @@ fn the_fleet_s_cells_must_be_granted() {
     world.rules.grant_fleet_cells = true;
     assert_eq!(
         refusal(&world, &opening(&[1], 1)),
-        "it refuses its configuration: table `a` cannot be shared by the fleet: this gateway has no shared store; open \
-         it with scope `process`"
+        "it refuses its configuration: table `a` cannot be shared by the fleet: this gateway has no shared store; \
+         configure `cache.redis`, or open it with scope `process`"
     );
+    world.cells = Arc::new(CellStore::shared());
+    assert!(world.try_bind(&opening(&[1], 1)).is_ok());
+    // what the trial opened is its own
+    assert_eq!(world.cells.shared_tables().len(), 0);
+    let policy = world.bind(&opening(&[1, 2], 1));
+    assert_eq!(world.cells.shared_tables().len(), 2);
+    drop(policy);
+    assert_eq!(world.cells.shared_tables().len(), 0);
 }
 
 #[test]

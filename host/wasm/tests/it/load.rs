@@ -133,8 +133,11 @@ fn a_schema_that_is_none_is_refused() {
 #[test]
 fn compiled_code_is_found_again_by_the_next_engine() {
     let directory = tempfile::tempdir().unwrap();
-    let options =
-        witgate_wasm::EngineOptions { code_cache: Some(directory.path().join("code")), workers: 1, meter: None };
+    let options = witgate_wasm::EngineOptions {
+        code_cache: Some(directory.path().join("code")),
+        workers: 1,
+        ..Default::default()
+    };
     let file = router(PICK).module();
     let first = witgate_wasm::Engine::new(options.clone()).unwrap().load("test", &file).unwrap();
     let second = witgate_wasm::Engine::new(options).unwrap().load("test", &file).unwrap();

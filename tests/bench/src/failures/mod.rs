@@ -119,7 +119,7 @@ impl Fleet {
         let command = site.witgate_with(address, "failures", routes)?;
         let log = folder.join("failures.log");
         let core = place.gateway_core;
-        let launch = Launch { name: "witgate", command, core, address, log: &log };
+        let launch = Launch { name: "witgate", command, core, address, log: &log, ready: CHAT };
         Ok(Self { servers, address, rate, _gateway: Process::start(&launch).await? })
     }
 

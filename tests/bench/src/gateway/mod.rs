@@ -18,6 +18,7 @@ use anyhow::{Context as _, ensure};
 pub(crate) use contender::{Contender, Site, mock_command};
 pub(crate) use process::{Launch, Process};
 
+use crate::client::CHAT;
 use crate::cores::{Precedence, pin_to};
 use crate::free_address;
 use crate::report::{Section, progress};
@@ -83,7 +84,8 @@ pub(crate) async fn start_mock(site: &Site, core: usize, chunk_delay: Duration) 
     let mut command = mock_command(&site.upstreams)?;
     command.extend(["--chunk-delay-ms".to_owned(), chunk_delay.as_millis().to_string()]);
     let log = site.folder.join("mock.log");
-    Process::start(&Launch { name: "the mock", command, core, address: site.upstreams[0], log: &log }).await
+    Process::start(&Launch { name: "the mock", command, core, address: site.upstreams[0], log: &log, ready: CHAT })
+        .await
 }
 
 /// A site with as many upstream addresses.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::client::{CHAT, Connection};
+use crate::client::{Connection, Request};
 
 /// A running program; dropping it stops it.
 #[derive(Debug)]
@@ -32,15 +32,17 @@ pub(crate) struct Launch<'a> {
     pub(crate) address: SocketAddr,
     /// For what it prints.
     pub(crate) log: &'a Path,
+    /// What it answers when it is ready.
+    pub(crate) ready: Request,
 }
 
 impl Process {
-    /// Starts a program and waits until it answers a chat request.
+    /// Starts a program and waits until it answers.
     ///
     /// # Errors
     /// When it ends, or does not answer within 30 s; with what it printed.
     pub(crate) async fn start(launch: &Launch<'_>) -> anyhow::Result<Self> {
-        let Launch { name, command, core, address, log } = launch;
+        let Launch { name, command, core, address, log, ready } = launch;
         let mut output = fs::File::create(log).with_context(|| format!("{} cannot be made", log.display()))?;
         writeln!(output, "$ {}", command.join(" "))?;
         let started = Instant::now();
@@ -55,7 +57,7 @@ impl Process {
         let mut process = Self { name: (*name).to_owned(), child, start: Duration::ZERO };
         loop {
             let answer = match Connection::open(*address).await {
-                Ok(mut connection) => connection.ask(CHAT).await,
+                Ok(mut connection) => connection.ask(*ready).await,
                 Err(error) => Err(error),
             };
             let printed = || fs::read_to_string(log).unwrap_or_default();

@@ -101,7 +101,8 @@ impl Track<'_> {
         let command = site.prepare(contender, address)?;
         let name = contender.to_string();
         let log = site.folder.join(format!("{name}.log"));
-        let process = Process::start(&Launch { name: &name, command, core: *core, address, log: &log }).await?;
+        let process =
+            Process::start(&Launch { name: &name, command, core: *core, address, log: &log, ready: CHAT }).await?;
         tokio::time::sleep(lengths.warm_up / 2).await;
         let memory_idle = process.memory()?;
 

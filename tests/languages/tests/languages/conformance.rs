@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
+use witgate_core::decision::FailedAttempt;
 use witgate_core::deployment::{Deployment, Price};
 use witgate_core::outcome::OutcomeRow;
 use witgate_core::plan::Decision;
-use witgate_core::vocabulary::{Fact, OutcomeField};
+use witgate_core::vocabulary::{Fact, FailureKind, OutcomeField};
 use witgate_wasm::Policy;
 
 use crate::world::{World, decide, deployment, repository};
@@ -60,12 +61,22 @@ struct Case {
     #[serde(default)]
     facts: Named,
     now_ms: Option<f64>,
+    /// Deployments that have asked for a pause.
+    #[serde(default)]
+    paused: Vec<usize>,
+    /// Deployments that this request has tried without success: the question is what to do now.
+    #[serde(default)]
+    failed: Vec<u32>,
     /// Deployments in the order of the plan; empty when it abstains.
     #[serde(default)]
     tries: Vec<u32>,
     /// Or the status.
     rejected: Option<u16>,
     reason: Option<String>,
+    /// Asked as a filter: deployments that stay.
+    kept: Option<Vec<u32>>,
+    /// Asked as a scorer.
+    scores: Option<Vec<f64>>,
 }
 
 type Named = std::collections::BTreeMap<String, f64>;
@@ -125,6 +136,10 @@ fn every_language_is_stored_with_how_it_was_made() {
     for language in ["Rust", "C", "C++", "Zig", "JavaScript"] {
         assert!(stored.iter().any(|policy| policy.language == language), "{language}");
     }
+    for language in ["Rust", "C", "C++", "Zig"] {
+        let hooks = ["filter", "scorer", "router", "fallback", "observer"];
+        assert!(stored.iter().any(|policy| policy.language == language && policy.hooks == hooks), "{language}");
+    }
     for Stored { file, toolchain, command, .. } in &stored {
         assert!(toolchain.contains(|c: char| c.is_ascii_digit()) && command.contains("OUTPUT"), "{file}");
     }
@@ -153,17 +168,32 @@ struct Answer {
     tries: Vec<u32>,
     rejected: Option<u16>,
     reason: Option<String>,
+    kept: Option<Vec<u32>>,
+    scores: Option<Vec<f64>>,
 }
 
 impl Answer {
     fn expected(case: &Case) -> Self {
-        Self { tries: case.tries.clone(), rejected: case.rejected, reason: case.reason.clone() }
+        let Case { tries, rejected, reason, kept, scores, .. } = case;
+        Self {
+            tries: tries.clone(),
+            rejected: *rejected,
+            reason: reason.clone(),
+            kept: kept.clone(),
+            scores: scores.clone(),
+        }
     }
 
     /// Not every case says why.
     fn new(case: &Case, tries: Vec<u32>, rejected: Option<u16>, reason: Option<Arc<str>>) -> Self {
-        Self { tries, rejected, reason: case.reason.as_ref().and(reason).map(|text| text.to_string()) }
+        let reason = case.reason.as_ref().and(reason).map(|text| text.to_string());
+        Self { tries, rejected, reason, kept: None, scores: None }
     }
+}
+
+fn failed(target: u32) -> FailedAttempt {
+    let kind = FailureKind::ServerError;
+    FailedAttempt { target, kind, status: 500, retry_after_ms: 0.0, elapsed_ms: 5.0, tokens_sent: 0 }
 }
 
 fn answer(world: &World, policy: &Policy, case: &Case) -> Answer {
@@ -174,10 +204,22 @@ fn answer(world: &World, policy: &Policy, case: &Case) -> Answer {
     }
     let _running: Vec<_> =
         case.in_flight.iter().enumerate().map(|(target, requests)| world.busy(target, *requests)).collect();
+    case.paused.iter().for_each(|target| world.pause(*target));
     let facts: Vec<_> = case.facts.iter().map(|(name, value)| (Fact::from_name(name).unwrap(), *value)).collect();
     let mut offer = world.offer(&facts);
     offer.stamp.now_ms = case.now_ms.unwrap_or(offer.stamp.now_ms);
-    match decide(policy, &offer) {
+    let candidates = &offer.candidates;
+    let kept = case.kept.as_ref().map(|_| policy.keep(&offer, candidates).unwrap());
+    let scores = case.scores.as_ref().map(|_| policy.score(&offer, candidates).unwrap());
+    if kept.is_some() || scores.is_some() {
+        return Answer { tries: Vec::new(), rejected: None, reason: None, kept, scores };
+    }
+    let failures: Vec<FailedAttempt> = case.failed.iter().map(|target| failed(*target)).collect();
+    let decision = match failures.as_slice() {
+        [] => decide(policy, &offer),
+        failures => policy.after_failure(&offer, candidates, None, failures).unwrap(),
+    };
+    match decision {
         Decision::Run(plan) => {
             let tries = plan.attempts.iter().map(|attempt| attempt.target).collect();
             Answer::new(case, tries, None, plan.reason)

@@ -12,8 +12,9 @@ use witgate_core::decision::{Content, Facts, Names, Offer, Stamp};
 use witgate_core::deployment::{Deployment, Price, UpstreamModel};
 use witgate_core::fleet::Fleet;
 use witgate_core::live::{InFlight, Live, Millis};
+use witgate_core::outcome::{Asked, Outcome};
 use witgate_core::plan::{Decision, Plan};
-use witgate_core::vocabulary::Fact;
+use witgate_core::vocabulary::{Ending, Fact, FailureKind};
 use witgate_wasm::{BindError, Binding, CellStore, Component, Engine, EngineOptions, Policy};
 
 /// The moment at which everything is asked, well after the history.
@@ -33,7 +34,7 @@ impl World {
         // Compiling CPython takes ten seconds: one cache for all tests, also for those of the real program.
         let code_cache = Some(repository().join("target/real/code-cache"));
         Self {
-            engine: Engine::new(EngineOptions { code_cache, workers: 1, meter: None }).unwrap(),
+            engine: Engine::new(EngineOptions { code_cache, workers: 1, ..EngineOptions::default() }).unwrap(),
             fleet: Arc::new(Fleet::new(deployments.map(Arc::new).to_vec(), vec!["test".into()], None)),
             cells: Arc::default(),
             names: Arc::default(),
@@ -58,6 +59,28 @@ impl World {
     /// Requests that go on running.
     pub(crate) fn busy(&self, target: usize, requests: usize) -> Vec<InFlight> {
         (0..requests).map(|_| self.live(target).begin(100, NOW)).collect()
+    }
+
+    /// An answer that asked for a pause of ten seconds.
+    pub(crate) fn pause(&self, target: usize) {
+        let outcome = Outcome {
+            decision: 1,
+            attempt: 0,
+            target: target as u32,
+            tag: 0,
+            ending: Ending::Failed,
+            failure: Some(FailureKind::Overloaded),
+            status: 503,
+            retry_after: Some(Duration::from_secs(10)),
+            ttft: None,
+            latency: Duration::from_millis(50),
+            tokens_in: 0,
+            tokens_out: 0,
+            cached_tokens: 0,
+            usd: 0.0,
+            asked: Asked::default(),
+        };
+        self.live(target).begin(0, NOW).finish(&outcome, NOW);
     }
 
     pub(crate) fn tenant(&mut self, id: u32, name: &str, labels: &[(&str, &str)]) {

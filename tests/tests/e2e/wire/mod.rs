@@ -19,7 +19,7 @@
 //! 17. Four timeouts: here and in `timeouts`
 //! 18. The body limit: also `bad_input`
 //! 19. Paths, `HEAD`, `OPTIONS`: also `models`, `bad_input`, browsers: `cors`
-//! 20. Several choices; the encoding of embeddings
+//! 20. Several choices; the encoding of embeddings; forms, piece by piece: `endpoints`
 //! 21. Connections
 //! 22. Anthropic's side: also `messages`
 

@@ -37,6 +37,8 @@ pub(super) fn server(raw: RawServer, findings: &mut Findings<'_>) -> Server {
         listen: listen(raw.listen, &path.key("listen"), findings),
         allow_unauthenticated: raw.allow_unauthenticated.unwrap_or(false),
         body_limit,
+        upload_limit: size(raw.upload_limit, &path.key("upload_limit"), 1024..=1024 * GIB, findings)
+            .unwrap_or(512 * MIB),
         request_timeout,
         read_timeout,
         drain_delay: drain_delay.unwrap_or(Duration::from_secs(3)),

@@ -3,10 +3,12 @@
 //! Every function here gathers all problems and goes on with a default, so that one mistake hides no other. The
 //! result is used only if there was no error.
 
+mod batch;
 mod cors;
 mod deployments;
 mod gateway;
 mod health;
+mod passthrough;
 mod policies;
 mod providers;
 mod routes;
@@ -34,6 +36,7 @@ pub(super) fn resolve(raw: Raw, findings: &mut Findings<'_>, lookup: &dyn Lookup
     let breaker = health::breaker(raw.breaker.unwrap_or_default(), findings);
     let policies = policies::policies(raw.policies.unwrap_or_default(), findings, lookup);
     let providers = providers::providers(raw.providers.unwrap_or_default(), findings, lookup);
+    let passthrough = passthrough::passthrough(raw.passthrough, &providers, findings);
     let deployments = deployments::deployments(raw.deployments.unwrap_or_default(), &providers, findings);
     let (routes, default_route) = routes::routes(raw.routes.unwrap_or_default(), &deployments, cache.default, findings);
     let aliases = routes::aliases(raw.aliases.unwrap_or_default(), &routes, default_route, findings);
@@ -59,6 +62,7 @@ pub(super) fn resolve(raw: Raw, findings: &mut Findings<'_>, lookup: &dyn Lookup
         routes,
         aliases,
         default_route,
+        passthrough,
         retries,
         breaker,
         policies,

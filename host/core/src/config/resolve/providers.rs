@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::health;
 use super::values::{DAY, MILLISECOND, duration, is_name, secret};
+use super::{batch, health};
 use crate::config::Secret;
 use crate::config::findings::Findings;
 use crate::config::interpolate::Lookup;
@@ -81,6 +81,10 @@ fn provider(
         key_header,
         responses: responses(raw.responses, dialect, preset, base_url.as_deref(), path, findings),
         lacks: preset.map_or(&[], |preset| preset.lacks),
+        usage_unasked: preset.map_or_else(
+            || base_url.as_deref().is_some_and(|url| url.starts_with("https://api.mistral.ai/")),
+            |preset| preset.usage_unasked,
+        ),
         continuation: raw.continuation.map_or_else(|| usual_continuation(dialect, preset), continuation),
         output_limit: preset
             .map_or_else(|| output_limit(base_url.as_deref().unwrap_or_default()), |preset| preset.output_limit),
@@ -102,6 +106,12 @@ fn provider(
         probe: probe.filter(|_| dialect != Dialect::Demo),
         facts,
         watch_models: watch_models.filter(|_| dialect != Dialect::Demo),
+        embedding_batch: batch::embedding_batch(
+            raw.embedding_batch.unwrap_or_default(),
+            preset.is_some_and(|preset| preset.local),
+            &path.key("embedding_batch"),
+            findings,
+        ),
         demo: (dialect == Dialect::Demo).then(|| demo(raw.demo.unwrap_or_default(), &path.key("demo"), findings)),
     })
 }
@@ -281,7 +291,9 @@ fn address(
             // All of its own paths are under `/api`, so it is not part of the address.
             Ok(url) if dialect == Dialect::Ollama => Some(url.strip_suffix("/api").unwrap_or(url).to_owned()),
             Ok(url) => {
-                if !url[url.find("://").map_or(0, |at| at + 3)..].contains('/') {
+                // A service whose own address has no path is somewhere else in the same way.
+                let usually = preset.and_then(|preset| preset.base_url).is_none_or(has_path);
+                if usually && !has_path(url) {
                     let message = "the address has no path, and the endpoints are usually under `/v1`";
                     findings.warning(&at, message, format!("write `{url}/v1` if that is so"));
                 }
@@ -303,6 +315,10 @@ fn address(
             None
         }
     }
+}
+
+fn has_path(url: &str) -> bool {
+    url[url.find("://").map_or(0, |at| at + 3)..].contains('/')
 }
 
 /// The URL without slashes at its end. Messages do not quote it: it may hold a password.

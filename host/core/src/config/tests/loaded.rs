@@ -188,7 +188,11 @@ providers:
   other: {dialect: openai, base_url: \"http://127.0.0.1:9/v1\"}
   old: {preset: vllm, responses: false}
   new: {dialect: openai, base_url: \"http://127.0.0.1:9/v1\", responses: true}
-deployments: {a@groq: , b@claude: , c@azure: , d@elsewhere: , e@here: , f@plain: , g@other: , h@old: , i@new: }
+  deepseek: {preset: deepseek, base_url: \"http://127.0.0.1:9\"}
+  mistral: {preset: mistral, api_key: mine}
+  le-chat: {dialect: openai, base_url: \"https://api.mistral.ai/v1\", api_key: mine}
+deployments: {a@groq: , b@claude: , c@azure: , d@elsewhere: , e@here: , f@plain: , g@other: , h@old: , i@new: ,
+  j@deepseek: , k@mistral: , l@le-chat: }
 routes: {m: {deployments: \"*\"}}
 ";
     let loaded = load(&[SourceFile::new("witgate.yaml", text)], &Keys).unwrap();
@@ -215,6 +219,10 @@ routes: {m: {deployments: \"*\"}}
     for name in ["claude", "other", "old"] {
         assert!(!of(name).responses, "{name}");
     }
+    let unasked = ["groq", "plain", "mistral", "le-chat"].map(|name| of(name).usage_unasked);
+    assert_eq!(unasked, [false, false, true, true]);
+    // DeepSeek's own address has no path either, so there is nothing to wonder about.
+    assert_eq!(show(&loaded.warnings), "");
 }
 
 #[test]
@@ -234,6 +242,40 @@ fn where_policies_come_from_is_resolved() {
     assert_eq!(own.sha256, Some(digest(b"abc")));
     assert_eq!(supply.sources().collect::<Vec<_>>(), [(&"b".into(), own.source.as_ref().unwrap())]);
     assert!(!format!("{config:?}").contains("sk-from"));
+}
+
+#[test]
+fn a_path_is_passed_through_to_the_provider_with_the_longest_beginning() {
+    let text = "
+providers: {a: {dialect: openai, base_url: 'http://a/v1'}, b: {dialect: openai, base_url: 'http://b/v1'}, c: {dialect: openai, base_url: 'http://c/v1'}}
+deployments: {m@a: {}}
+routes: {m: {deployments: '*'}}
+passthrough: {provider: a, paths: {/v1/files: b, /v1/files/special: c}}
+";
+    let passthrough = load_text(text).unwrap().config.passthrough;
+    for (path, place) in [
+        ("/v1/files", 1),
+        ("/v1/files/file-1/content", 1),
+        ("/v1/files/special/x", 2),
+        ("/v1/files/specials", 1),
+        ("/v1/filesystem", 0),
+        ("/v1/batches", 0),
+    ] {
+        assert_eq!(passthrough.provider_for(path), Some(place), "{path}");
+    }
+    assert_eq!(load_text(&good("")).unwrap().config.passthrough.provider_for("/v1/files"), None);
+}
+
+#[test]
+fn embeddings_are_batched_where_a_server_is_one_s_own_and_where_the_configuration_says_so() {
+    let batched = |provider: &str| {
+        let text = format!("providers: {{p: {provider}}}\ndeployments: {{m@p: }}\nroutes: {{m: {{deployments: '*'}}}}");
+        load_text(&text).unwrap().config.providers[0].embedding_batch.is_some()
+    };
+    assert!(batched("{preset: llama-cpp}") && batched("{preset: ollama}"));
+    assert!(!batched("{preset: llama-cpp, embedding_batch: {enabled: false}}"));
+    assert!(!batched("{preset: openai, api_key: k}") && !batched("{dialect: openai, base_url: 'http://127.0.0.1/v1'}"));
+    assert!(batched("{preset: openai, api_key: k, embedding_batch: {enabled: true}}"));
 }
 
 #[test]

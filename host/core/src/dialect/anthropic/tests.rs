@@ -14,7 +14,7 @@ fn to_anthropic(on_loss: OnLoss) -> upstream::Target<'static> {
 }
 
 fn to_openai(on_loss: OnLoss) -> downstream::Target<'static> {
-    downstream::Target { model: "real", output_limit: OutputLimit::MaxTokens, on_loss }
+    downstream::Target { model: "real", output_limit: OutputLimit::MaxTokens, usage_unasked: false, on_loss }
 }
 
 #[test]
@@ -49,6 +49,17 @@ fn messages_requests_become_chat_requests() {
     hold_all("anthropic/downstream/request", |fixture| {
         translated(downstream::request(given(fixture), &to_openai(OnLoss::default())))
     });
+}
+
+#[test]
+fn usage_that_comes_unasked_is_not_asked_for() {
+    let body = r#"{"model":"m","max_tokens":1,"stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
+    let asked = |usage_unasked| {
+        let target = downstream::Target { usage_unasked, ..to_openai(OnLoss::default()) };
+        downstream::request(body, &target).unwrap().body.contains(r#""stream_options":{"include_usage":true}"#)
+    };
+    assert!(asked(false));
+    assert!(!asked(true));
 }
 
 #[test]

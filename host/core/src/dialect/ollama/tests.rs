@@ -65,7 +65,7 @@ fn ollama_s_errors_become_openai_s() {
 }
 
 fn to_openai(on_loss: OnLoss) -> downstream::Target<'static> {
-    downstream::Target { model: "real", output_limit: OutputLimit::MaxCompletionTokens, on_loss }
+    downstream::Target { model: "real", output_limit: OutputLimit::MaxCompletionTokens, usage_unasked: false, on_loss }
 }
 
 #[test]

@@ -13,7 +13,7 @@ const NOW: u64 = 1_795_395_005;
 const ASKED: &str = r#"{"model":"fast","input":"hi","instructions":"Be brief.","max_output_tokens":64,"metadata":{"team":"a"},"temperature":0.50,"tools":[{"type":"function","name":"f"}],"store":true,"stream":true}"#;
 
 fn target(on_loss: OnLoss) -> Target<'static> {
-    Target { model: "real", api: CHAT_API, output_limit: OutputLimit::MaxTokens, on_loss }
+    Target { model: "real", api: CHAT_API, output_limit: OutputLimit::MaxTokens, usage_unasked: false, on_loss }
 }
 
 #[test]

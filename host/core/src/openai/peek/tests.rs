@@ -261,3 +261,84 @@ fn a_response_is_to_an_input_or_goes_on_from_something() {
     let body = br#"{"model":"m","input":"x","max_output_tokens":1.5}"#;
     assert_eq!(peek(body, Endpoint::Responses).unwrap_err().to_string(), range);
 }
+
+#[test]
+fn an_image_that_is_no_base64_is_refused_in_the_words_of_the_dialect() {
+    let part =
+        |part: &str| format!(r#"{{"model":"m","max_tokens":9,"messages":[{{"role":"user","content":[{part}]}}]}}"#);
+    let image = |url: &str| part(&format!(r#"{{"type":"image_url","image_url":{{"detail":"low","url":"{url}"}}}}"#));
+    let told = ("Invalid base64 image_url.".to_owned(), None, Some("invalid_base64".to_owned()));
+    assert_eq!(refused(&image("data:image/png;base64,AA*A")), told);
+    assert_eq!(refused(&part(r#"{"type":"input_image","image_url":"data:image\/png;base64,A"}"#)), told);
+    for good in ["data:image\\/png;base64,iVBO", "https://example.com/a.png"] {
+        assert_eq!(chat(&image(good)).unwrap().images, 1, "{good}");
+    }
+    // what is no image is the upstream's to judge
+    assert!(chat(&part(r#"{"type":"text","text":"x","image_url":{"url":"data:image/png;base64,A"}}"#)).is_ok());
+    let source = |data: &str| {
+        part(&format!(r#"{{"type":"image","source":{{"data":"{data}","media_type":"image/png","type":"base64"}}}}"#))
+    };
+    let message = "messages: image.source.base64: invalid base64 data".to_owned();
+    let told = (message, None, Some("invalid_base64".to_owned()));
+    assert_eq!(refusal(Endpoint::Messages, source("A").as_bytes()), told);
+    assert!(peek(source("AAAA").as_bytes(), Endpoint::Messages).is_ok());
+}
+
+#[test]
+fn a_question_to_a_reranker_is_read() {
+    let body = r#"{"model":"r","query":"12345678","documents":["abcd",{"text":"efgh"}],"top_n":1}"#;
+    let peeked = peek(body.as_bytes(), Endpoint::Rerank).unwrap();
+    assert_eq!(&body[peeked.prompt_span.clone()], r#"["abcd",{"text":"efgh"}]"#);
+    assert_eq!(peeked.prompt_tokens, (8 + 4 + 15_u32).div_ceil(4));
+    for (body, message, param, code) in [
+        (
+            r#"{"query":"q","documents":[]}"#,
+            "Missing required parameter: 'model'.",
+            "model",
+            "missing_required_parameter",
+        ),
+        (
+            r#"{"model":"r","documents":[]}"#,
+            "Missing required parameter: 'query'.",
+            "query",
+            "missing_required_parameter",
+        ),
+        (
+            r#"{"model":"r","query":"q"}"#,
+            "Missing required parameter: 'documents'.",
+            "documents",
+            "missing_required_parameter",
+        ),
+        (
+            r#"{"model":"r","query":["q"],"documents":[]}"#,
+            "Invalid type for 'query': expected a string, but got an array instead.",
+            "query",
+            "invalid_type",
+        ),
+        (
+            r#"{"model":"r","query":"q","documents":"d"}"#,
+            "Invalid type for 'documents': expected an array, but got a string instead.",
+            "documents",
+            "invalid_type",
+        ),
+    ] {
+        assert_eq!(refusal(Endpoint::Rerank, body.as_bytes()), told(message, param, code));
+    }
+}
+
+#[test]
+fn what_openai_has_a_default_model_for_needs_none() {
+    let read = |endpoint, body: &str| peek(body.as_bytes(), endpoint).map(|peek| (peek.model, peek.prompt_tokens));
+    assert_eq!(read(Endpoint::Moderations, r#"{"input":["abcd"]}"#), Ok(("omni-moderation-latest".into(), 1)));
+    let parts =
+        r#"{"model":"m","input":[{"type":"text","text":"abcd"},{"type":"image_url","image_url":{"url":"https://x"}}]}"#;
+    assert_eq!(peek(parts.as_bytes(), Endpoint::Moderations).unwrap().images, 1);
+    assert_eq!(read(Endpoint::Images, r#"{"prompt":"abcd","n":2}"#), Ok(("dall-e-2".into(), 1)));
+    let list = refusal(Endpoint::Speech, br#"{"model":"m","input":["a"]}"#);
+    assert_eq!(
+        list,
+        told("Invalid type for 'input': expected a string, but got an array instead.", "input", "invalid_type")
+    );
+    let none = refusal(Endpoint::Speech, br#"{"input":"a","voice":"alloy"}"#);
+    assert_eq!(none, told("Missing required parameter: 'model'.", "model", "missing_required_parameter"));
+}

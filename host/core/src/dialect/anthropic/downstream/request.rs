@@ -13,12 +13,13 @@ pub struct Target<'a> {
     pub model: &'a str,
     /// What it calls the longest answer.
     pub output_limit: OutputLimit,
+    /// Whether a stream has its usage unasked. Else it is asked for, since a stream of Messages tells it.
+    pub usage_unasked: bool,
     /// What is done about what OpenAI's dialect cannot do.
     pub on_loss: OnLoss,
 }
 
-/// Translates a body that was [peeked](crate::openai::peek()) at. The usage is always asked for, since a stream of
-/// Messages tells it.
+/// Translates a body that was [peeked](crate::openai::peek()) at.
 ///
 /// # Errors
 /// When it is not what Messages must be, or holds a loss that is refused.
@@ -58,7 +59,7 @@ impl Draft<'_> {
             "stop_sequences" => {}
             "stream" => {
                 self.rest.put(key, value.get());
-                if value.get() == "true" {
+                if value.get() == "true" && !self.target.usage_unasked {
                     self.rest.put("stream_options", r#"{"include_usage":true}"#);
                 }
             }

@@ -1,7 +1,7 @@
 //! From a chat completion to a Messages answer.
 
 use super::super::MESSAGES_API;
-use crate::dialect::chat::{CHAT_API, reasoning};
+use crate::dialect::chat::{CHAT_API, reasoning, spoken};
 use crate::dialect::json::{Members, Object, array, kind, quoted, text};
 use crate::openai::json::Kind;
 
@@ -22,10 +22,8 @@ pub fn response(body: &str) -> Result<String, NotACompletion> {
     if let Some(reasoning) = reasoning(&message) {
         content.push(Object::of_type("thinking").text("thinking", &reasoning).text("signature", "").finish());
     }
-    for key in ["content", "refusal"] {
-        if let Some(text) = message.text(key).filter(|text| !text.is_empty()) {
-            content.push(Object::of_type("text").text("text", &text).finish());
-        }
+    for text in spoken(&message) {
+        content.push(Object::of_type("text").text("text", &text).finish());
     }
     let calls = message.list("tool_calls");
     for call in &calls {

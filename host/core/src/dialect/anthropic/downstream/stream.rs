@@ -5,7 +5,7 @@ use std::mem;
 use super::response::{Counts, Stop};
 use super::{error, error_event};
 use crate::dialect::StreamTranslator;
-use crate::dialect::chat::reasoning;
+use crate::dialect::chat::{reasoning, spoken};
 use crate::dialect::json::{Members, Object};
 use crate::openai::UpstreamError;
 use crate::sse;
@@ -97,13 +97,11 @@ impl ToEvents {
             }
             self.block_delta(Object::of_type("thinking_delta").text("thinking", &thinking), out);
         }
-        for key in ["content", "refusal"] {
-            if let Some(text) = delta.text(key).filter(|text| !text.is_empty()) {
-                if self.open != Open::Text {
-                    self.open(Open::Text, Object::of_type("text").text("text", ""), out);
-                }
-                self.block_delta(Object::of_type("text_delta").text("text", &text), out);
+        for text in spoken(delta) {
+            if self.open != Open::Text {
+                self.open(Open::Text, Object::of_type("text").text("text", ""), out);
             }
+            self.block_delta(Object::of_type("text_delta").text("text", &text), out);
         }
         for call in delta.list("tool_calls") {
             let Some(call) = Members::of(call) else { continue };

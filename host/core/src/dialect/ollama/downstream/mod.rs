@@ -24,6 +24,8 @@ pub struct Target<'a> {
     pub model: &'a str,
     /// What it calls the longest answer.
     pub output_limit: OutputLimit,
+    /// Its streams tell the usage without being asked, and it does not take the question.
+    pub usage_unasked: bool,
     /// What is done about what OpenAI's dialect cannot do.
     pub on_loss: OnLoss,
 }

@@ -141,7 +141,9 @@ impl<'a> Draft<'a> {
     fn finish(mut self) -> Translated {
         if self.stream {
             self.rest.put("stream", "true");
-            self.rest.put("stream_options", r#"{"include_usage":true}"#);
+            if !self.target.usage_unasked {
+                self.rest.put("stream_options", r#"{"include_usage":true}"#);
+            }
         }
         let mut out = format!("{{\"model\":{},\"messages\":{}", quoted(self.target.model), array(&self.messages));
         // The rest is an object of its own; what is in it goes on where the messages end.

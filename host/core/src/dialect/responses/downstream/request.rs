@@ -17,12 +17,13 @@ pub struct Target<'a> {
     pub api: &'static str,
     /// What it calls the longest answer.
     pub output_limit: OutputLimit,
+    /// Whether a stream has its usage unasked. Else it is asked for, since a stream of Responses tells it.
+    pub usage_unasked: bool,
     /// What is done about what chat completions cannot do.
     pub on_loss: OnLoss,
 }
 
-/// Translates a body that was [peeked](crate::openai::peek()) at. The usage is always asked for, since a stream of
-/// Responses tells it.
+/// Translates a body that was [peeked](crate::openai::peek()) at.
 ///
 /// # Errors
 /// When it is not what Responses must be, or holds a loss that is refused.
@@ -67,7 +68,7 @@ impl Draft<'_> {
             "max_output_tokens" => self.rest.put(self.target.output_limit.field(), value.get()),
             "stream" => {
                 self.rest.put(key, value.get());
-                if value.get() == "true" {
+                if value.get() == "true" && !self.target.usage_unasked {
                     self.rest.put("stream_options", r#"{"include_usage":true}"#);
                 }
             }

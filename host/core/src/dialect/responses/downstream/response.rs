@@ -1,6 +1,6 @@
 //! From a chat completion to a response.
 
-use crate::dialect::chat::{CHAT_API, reasoning};
+use crate::dialect::chat::{CHAT_API, content, reasoning};
 use crate::dialect::json::{Members, Object, array};
 
 /// Why an answer is not translated.
@@ -24,7 +24,7 @@ pub fn response(body: &str, request: &str, now: u64) -> Result<String, NotACompl
         output.push(reasoning_item(&frame.item_id("rs", 0), "completed", &[reasoning_part(&reasoning)]));
     }
     let mut parts = Vec::new();
-    if let Some(text) = message.text("content").filter(|text| !text.is_empty()) {
+    if let Some(text) = content(&message) {
         let logprobs: Vec<&str> = choice.object("logprobs").list("content").iter().map(|item| item.get()).collect();
         parts.push(text_part(&text, &logprobs.join(",")));
     }

@@ -6,7 +6,7 @@ use super::errors::failure;
 use super::response::{
     Counts, Echo, Ending, Frame, call_item, message_item, reasoning_item, reasoning_part, refusal_part, text_part,
 };
-use crate::dialect::chat::reasoning;
+use crate::dialect::chat::{content, reasoning};
 use crate::dialect::json::{Members, Object, quoted};
 use crate::dialect::{StreamTranslator, write_data};
 use crate::openai::UpstreamError;
@@ -108,7 +108,7 @@ impl ToEvents {
         if let Some(thought) = reasoning(&delta) {
             self.told(Told::Reasoning, &thought, "", out);
         }
-        if let Some(text) = delta.text("content").filter(|text| !text.is_empty()) {
+        if let Some(text) = content(&delta) {
             let logprobs: Vec<&str> = choice.object("logprobs").list("content").iter().map(|item| item.get()).collect();
             self.told(Told::Text, &text, &logprobs.join(","), out);
         }

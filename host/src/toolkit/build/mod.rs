@@ -1,16 +1,17 @@
 //! `witgate policy build`: runs the language's own tools, and says what is missing.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, bail};
-use wit_bindgen_core::Files;
-use wit_bindgen_core::wit_parser::Resolve;
 
 use super::project::{Language, Project};
 use super::tools::{self, Shop, Tool};
+
+mod bindings;
+mod go;
+mod native;
 
 /// Builds a project into its `<name>.wasm`.
 ///
@@ -23,7 +24,10 @@ pub fn run(project: &Project) -> anyhow::Result<PathBuf> {
         Language::Python => python(project, &shop),
         Language::JavaScript => javascript(project, &shop, &project.folder.join("policy.js")),
         Language::TypeScript => typescript(project, &shop),
-        Language::C => c(project, &shop),
+        Language::C => native::c(project, &shop),
+        Language::Cpp => native::cpp(project, &shop),
+        Language::Zig => native::zig(project, &shop),
+        Language::Go => go::build(project, &shop),
     }?;
     Ok(project.output())
 }
@@ -116,50 +120,6 @@ fn typescript(project: &Project, shop: &Shop) -> anyhow::Result<()> {
     javascript(project, shop, &bundle)
 }
 
-fn c(project: &Project, shop: &Shop) -> anyhow::Result<()> {
-    shop.check(&[Tool { name: "clang", how: CLANG }])?;
-    if !links_for_wasm(shop) {
-        bail!("`clang` is there, but not what it needs to link for wasm32-wasi: {CLANG}");
-    }
-    let generated = generated(project)?;
-    write_bindings(project, &generated)?;
-    let mut clang = shop.command("clang");
-    clang.args(["--target=wasm32-wasi", "-mexec-model=reactor", "-O2", "-Wall", "-Wextra", "-Wl,--strip-all", "-I"]);
-    clang.arg(&generated);
-    clang.args(project.manifest.hooks.iter().map(|hook| format!("-DWITGATE_{}", hook.to_uppercase())));
-    clang.args(["policy.c", "witgate.c"]);
-    clang.args([generated.join("policy.c"), generated.join("policy_component_type.o")]);
-    tools::run(clang.arg("-o").arg(output(project)?))
-}
-
-/// Linking an empty program proves clang, lld, wasi-libc and clang's runtime at once.
-fn links_for_wasm(shop: &Shop) -> bool {
-    let mut clang = shop.command("clang");
-    clang.args(["--target=wasm32-wasi", "-x", "c", "-", "-o", "/dev/null"]);
-    let Ok(mut running) = clang.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
-        return false;
-    };
-    // If it cannot be told the program, it fails, and that is the answer.
-    let _ = running.stdin.take().map(|mut stdin| stdin.write_all(b"int main(void) { return 0; }\n"));
-    running.wait().is_ok_and(|status| status.success())
-}
-
-/// What wit-bindgen makes of the project's world.
-fn write_bindings(project: &Project, folder: &Path) -> anyhow::Result<()> {
-    let wit = project.folder.join("wit");
-    let mut resolve = Resolve::default();
-    let (package, _) =
-        resolve.push_path(&wit).with_context(|| format!("the WIT in {} cannot be read", wit.display()))?;
-    let world = resolve.select_world(&[package], Some(world(project)))?;
-    let mut files = Files::default();
-    wit_bindgen_c::Opts::default().build().generate(&mut resolve, world, &mut files)?;
-    for (name, content) in files.iter() {
-        let path = folder.join(name);
-        fs::write(&path, content).with_context(|| format!("{} cannot be written", path.display()))?;
-    }
-    Ok(())
-}
-
 fn world(project: &Project) -> &str {
     project.manifest.world.as_deref().unwrap_or_default()
 }
@@ -180,4 +140,3 @@ fn output(project: &Project) -> anyhow::Result<PathBuf> {
 
 const RUST_TARGET: &str = "wasm32-unknown-unknown";
 const NPM: &str = "npm install (in the project's folder)";
-const CLANG: &str = "apt-get install clang lld wasi-libc libclang-rt-dev-wasm32, or your system's packages for them";
