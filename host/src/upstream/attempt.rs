@@ -116,7 +116,8 @@ pub(super) fn unsent(failure: AttemptFailure, rest: Option<&Upload>) -> AttemptF
 fn enter(call: &Call<'_>, deployment: &Deployment, provider: &Provider, passage: Passage) -> Option<Entry> {
     let batcher = deployment.batcher.as_ref().filter(|_| call.peek.endpoint == Endpoint::Embeddings)?;
     let Backend::Http(service) = &provider.backend else { return None };
-    if call.again || call.overlay.is_some() {
+    // One that is translated goes by itself.
+    if call.again || call.overlay.is_some() || !passage.is_same() {
         return None;
     }
     let model = match &deployment.model {
