@@ -136,6 +136,23 @@ def test_embeddings(service, gpt, record_property):
     same(service, through, direct)
 
 
+@pytest.mark.cell("rerank")
+@every_service
+def test_a_rerank(service, contract_gateway, record_property):
+    """OpenAI has none, so its SDK has none: the client is a plain one, and the answer the provider's own bytes."""
+    if not documented(service, "rerank", record_property):
+        pytest.skip(f"{service.title} does not document it")
+    body = {"model": f"{service.name}/rerank", "query": "What is the capital of France?",
+            "documents": ["The capital of Brazil is Brasilia.", "The capital of France is Paris."]}
+    with service.asked("rerank"):
+        answer = httpx.post(f"{contract_gateway.url}/v1/rerank", json=body, timeout=30, headers={"authorization": f"Bearer {CLIENT_KEY}"})
+    assert answer.status_code == 200, answer.text
+    results = answer.json()["results"]
+    assert len(results) == 2 and all({"index", "relevance_score"} <= set(result) for result in results)
+    if service.how == "published":
+        assert answer.text == service.published.answers["rerank"]["body"]
+
+
 def response(client, model, **more):
     return client.responses.create(**{"model": model, "input": QUESTION, **more})
 

@@ -80,6 +80,7 @@ class Real:
         self.embedding_model = "tiny-embed"
         self.server = start_llama(llama.saying(REPLY), self.model, "--api-key", LLAMA_KEY)
         self.embedder = start_llama(llama.embedder(), self.embedding_model, "--embedding")
+        self.ranker = start_llama(llama.embedder(), self.embedding_model, "--reranking")
 
     def has(self, case):
         return case not in self.lacks
@@ -91,6 +92,7 @@ class Real:
             self.name: own,
             f"{self.name}-probed": probed,
             f"{self.name}-embeddings": {**own, "base_url": f"{self.embedder.url}/v1"},
+            **({f"{self.name}-rerank": {**own, "base_url": f"{self.ranker.url}/v1"}} if self.has("rerank") else {}),
             **{f"{self.name}-{error}": own for error in self.errors},
             f"{self.name}-wrong_key": {**own, "api_key": "sk-wrong-0123456789"},
         }
@@ -111,7 +113,7 @@ class RealPython(Real):
 
     errors = {"wrong_key": {"means": "unauthorised", "status": 401}, "bad_request": {"means": "bad-request", "status": 500},
               "too_long": {"means": "context-length", "status": 400}}
-    lacks = {"tools_stream", "schema", "count_tokens"}
+    lacks = {"tools_stream", "schema", "count_tokens", "rerank"}
 
     def __init__(self, interpreter, logs):
         self.name, self.title, self.model = LLAMA_PYTHON, "llama-cpp-python", "tiny-py"
@@ -218,6 +220,8 @@ def configuration(services, backup):
             deployments[f"embed@{embedder}"] = {"model": service.embedding_model}
             routes[f"{service.name}/embeddings"] = route(f"embed@{embedder}")
         routes[service.name] = route(f"chat@{service.name}")
+        ranker = f"{service.name}-rerank" if f"{service.name}-rerank" in providers else service.name
+        routes[f"{service.name}/rerank"] = route(f"chat@{ranker}")
         routes[f"{service.name}/probed"] = route(f"chat@{service.name}-probed")
         for error in service.errors:
             routes[f"{service.name}/{error}"] = route(f"chat@{service.name}-{error}")

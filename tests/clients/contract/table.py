@@ -8,7 +8,7 @@ from processes import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "compatibility.md"
 
-OPENAI = ["chat", "chat, stream", "tools", "tools, stream", "JSON schema", "completions", "embeddings"]
+OPENAI = ["chat", "chat, stream", "tools", "tools, stream", "JSON schema", "completions", "embeddings", "rerank"]
 RESPONSES = ["responses", "responses, stream", "responses, tools"]
 ANTHROPIC = ["messages", "messages, stream", "messages, tools", "messages, tools, stream"]
 HOW = {"real": "real server", "published": "published API"}
