@@ -21,7 +21,8 @@ use crate::telemetry::metrics::Purpose;
 
 /// Answers a request for an endpoint.
 pub async fn infer(State(gateway): State<Arc<Gateway>>, endpoint: Endpoint, request: Request<Body>) -> Response<Body> {
-    let answer = async |visitor, record: &mut RequestRecord| answer(visitor, endpoint, record).await;
+    // In a box of its own: what is around it is moved several times until it runs.
+    let answer = async |visitor, record: &mut RequestRecord| Box::pin(answer(visitor, endpoint, record)).await;
     doors::attend(gateway, Purpose::Endpoint(endpoint), request, answer, |found, record| match found {
         Found::Kept(hit) => relay::replay(&hit, record),
         Found::Answered { answered, slot, resume } => relay::respond(*answered, record, slot, resume),

@@ -102,7 +102,7 @@ impl Inputs {
         let start = scanner.at();
         if kind != Kind::Array {
             scanner.skip()?;
-            let one = Self { spans: vec![start..scanner.at()], tokens: false };
+            let one = Self { spans: std::iter::once(start..scanner.at()).collect(), tokens: false };
             return Ok((kind == Kind::String).then_some(one));
         }
         let (mut spans, mut kinds) = (Vec::new(), Vec::new());
@@ -115,7 +115,7 @@ impl Inputs {
         })?;
         let all = |wanted| !kinds.is_empty() && kinds.iter().all(|kind| *kind == wanted);
         Ok(if all(Kind::Number) {
-            Some(Self { spans: vec![start..scanner.at()], tokens: true })
+            Some(Self { spans: std::iter::once(start..scanner.at()).collect(), tokens: true })
         } else if all(Kind::String) || all(Kind::Array) {
             Some(Self { spans, tokens: kinds.first() == Some(&Kind::Array) })
         } else {

@@ -19,10 +19,7 @@ use crate::openai::Endpoint;
 
 /// Whether streams of this kind can be joined. Those of Responses count their events and tell the whole answer at the end.
 pub const fn joins(endpoint: Endpoint) -> bool {
-    match endpoint {
-        Endpoint::Chat | Endpoint::Completions | Endpoint::Messages => true,
-        _ => false,
-    }
+    matches!(endpoint, Endpoint::Chat | Endpoint::Completions | Endpoint::Messages)
 }
 
 /// How a deployment is asked to go on with an answer that another one began. Completions need none of it: their prompt
