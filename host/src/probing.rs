@@ -120,6 +120,10 @@ fn need(snapshot: &Snapshot, provider: usize, probe: &Probe, bad: bool, now: Mil
             return Some(Need::Down);
         }
         let since = live.silent_ms(now);
+        // Routers keep away from one that has failed, so that nobody else would find out that it is well again.
+        if live.consecutive_failures() > 0 && since >= millis(probe.interval) {
+            return Some(Need::Down);
+        }
         silence = Some(silence.map_or(since, |shortest: f64| shortest.min(since)));
     }
     (silence? >= millis(probe.idle)).then_some(Need::Idle)

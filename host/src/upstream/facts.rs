@@ -140,7 +140,7 @@ impl Facts {
 impl Service {
     /// A short answer to a question of the gateway's own; `None` when none came whole.
     async fn get(&self, uri: &Uri) -> Option<(StatusCode, Bytes)> {
-        let (head, mut body) = self.client.send(|| self.question(uri)).await.ok()?;
+        let (head, mut body) = self.client.send(|| self.question(uri), true).await.ok()?;
         let mut bytes = BytesMut::new();
         while let Some(chunk) = std::future::poll_fn(|cx| body.poll_data(cx)).await {
             bytes.extend_from_slice(&chunk.ok()?);

@@ -98,6 +98,28 @@ async fn a_deployment_that_comes_back_is_used_again_within_ten_seconds() {
 }
 
 #[tokio::test]
+async fn one_whose_breaker_never_opened_is_used_again_within_ten_seconds_too() {
+    let well = || upstream().at("/health", upstream().body("{}"));
+    let (a, b, c) = (well().start().await, well().start().await, well().start().await);
+    let probed = json!({"providers": {"a": {"probe": {"enabled": true}}}});
+    let chain = ["health", "peak-ewma", "resilient"];
+    let gateway = gateway().model("fast", [&a, &b, &c]).policies(&chain).config(probed).start().await;
+    ask(&gateway, 60).await;
+    assert!(a.hits_at(CHAT) > 0);
+    a.becomes(upstream().status(500));
+    // the router keeps away from it after one failure
+    ask_until(&gateway, async || gateway.metric(FAILED).await > 0.0).await;
+    ask(&gateway, 60).await;
+    assert_eq!(breaker(&gateway, "fast@a").await, 0.0);
+    a.becomes(well());
+    let before = a.hits_at(CHAT);
+    let back = ask_until(&gateway, async || a.hits_at(CHAT) > before + 5).await;
+    assert!(back < Duration::from_secs(10), "after {back:?}");
+}
+
+const FAILED: &str = r#"witgate_attempts_total{deployment="fast@a",outcome="server-error"}"#;
+
+#[tokio::test]
 async fn with_everything_down_upstreams_get_a_fifth_more_and_the_reserve() {
     let down = [upstream().status(500).start().await, upstream().status(500).start().await];
     let gateway = gateway().model("fast", &down).policies(&CHAIN).start().await;

@@ -48,13 +48,20 @@ impl Live {
     /// A probe succeeded (`true`) or failed.
     pub fn probed(&self, good: bool, now: Millis) -> Option<Transition> {
         self.last_heard.fetch_max(now.0, Relaxed);
-        self.with_breaker(|breaker| {
-            if good {
-                breaker.probe_succeeded(now);
-                return None;
-            }
-            breaker.probe_failed(now)
-        })
+        if good {
+            self.with_breaker(|breaker| breaker.probe_succeeded(now));
+            self.trust_again(now);
+            return None;
+        }
+        self.with_breaker(|breaker| breaker.probe_failed(now))
+    }
+
+    /// One that failed and answers a probe is tried again: the next request tells more than the penalty of the last.
+    fn trust_again(&self, now: Millis) {
+        let usual = self.ttft.value();
+        if self.consecutive_failures() > 0 && usual > 0.0 && self.breaker_state(now) == BreakerState::Closed {
+            self.ttft_peak.set(usual, now);
+        }
     }
 
     fn view(&self) -> View {

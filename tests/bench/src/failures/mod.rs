@@ -36,9 +36,16 @@ const FAULT: Duration = Duration::from_secs(15);
 /// And how long the load goes on after it.
 const AFTER: Duration = Duration::from_secs(20);
 /// How long all fail a little.
-const NOISE: Duration = Duration::from_secs(60);
+const NOISE: Duration = Duration::from_secs(40);
+/// The retry budget's window.
+const WINDOW: Duration = Duration::from_secs(10);
 /// From one look at the gateway to the next.
 const LOOK: Duration = Duration::from_millis(50);
+const LOOKS_A_SECOND: usize = 20;
+/// Of all requests: a server that fails is noticed when it gets less, of which a third would be its part.
+const NOTICED: f64 = 0.05;
+/// And is back when it gets more.
+const BACK: f64 = 0.15;
 /// Of a thousand requests.
 const NOISE_THOUSANDTHS: u32 = 10;
 
@@ -72,7 +79,7 @@ pub(crate) async fn run(options: &Options, place: &Place, quick: bool) -> anyhow
     progress("all of them fail");
     let mut all = Table::new(
         "All fail (500)",
-        &["", "requests", "upstream requests", "× clients'", "allowed: 1.2 × + 10/s (+ 100 at once)", "back s"],
+        &["", "requests", "upstream requests", "× clients'", "allowed: 1.2 × + 10/s", "back s"],
     );
     all.push(Fleet::start(folder.path(), place, rate).await?.all_fail(times).await?);
 
@@ -83,9 +90,12 @@ pub(crate) async fn run(options: &Options, place: &Place, quick: bool) -> anyhow
     let about = format!(
         "Three scripted servers that answer in 5 ms, the default chain of policies, {rate} requests a second at random \
          moments. A server is well for {BEFORE:?}, fails for {FAULT:?} and is well again; all requests of that time \
-         count. A hung server is given up after 1s. `noticed` is from the fault's beginning until its breaker is open, \
-         `back` from its end until the breaker has closed, looked at every {LOOK:?}; `opened` is how often it opened. \
-         In the last table each server says 500 to {NOISE_THOUSANDTHS} in 1000 requests for {NOISE:?}."
+         count. A hung server is given up after 1s. `noticed` is from the fault's beginning to the end of the last \
+         second in which it got more than 5 % of all upstream requests, `back` from its end to the end of the first in \
+         which it got more than 15 % again; `opened` is how often its breaker opened: routers keep away from who fails \
+         before that. When all fail, requests are counted from {WINDOW:?} on, since those before the fault pay for \
+         retries that long. In the last table each server says 500 to {NOISE_THOUSANDTHS} in 1000 requests for \
+         {NOISE:?}."
     );
     Ok(Section { name: "failures", about, tables: vec![one, all, noise] })
 }
@@ -125,21 +135,14 @@ impl Fleet {
 
     async fn one_fails(&self, name: &str, mood: Mood, times: Times) -> anyhow::Result<Vec<String>> {
         let server = &self.servers[0];
-        let seen = Watched::new(0, self.address);
-        let watching = tokio::task::spawn_local(Rc::clone(&seen).watch());
         let before = self.hits();
         let load = self.load(times.before + times.fault + times.after);
         tokio::time::sleep(times.before).await;
-        ensure!(seen.state.get() == 0.0, "the breaker of a server that is well is open");
         server.becomes(mood).await?;
-        let noticed = seen.until(times.fault, |state| state == 2.0);
-        let began = Instant::now();
-        let noticed = noticed.await;
-        tokio::time::sleep_until((began + times.fault).into()).await;
+        let noticed = self.traffic(times.fault).await.last(|share| share > NOTICED);
         server.becomes(Mood::Well).await?;
-        let back = seen.until(times.after, |state| state == 0.0).await;
+        let back = self.traffic(times.after).await.first(|share| share > BACK);
         let load = load.await.context("the load ended early")??;
-        watching.abort();
         let opened = self.metric("witgate_breaker_opened_total{deployment=\"bench@mock0\"}").await?;
         tell_first_failure(&load);
         Ok(vec![
@@ -160,6 +163,8 @@ impl Fleet {
         for server in &self.servers {
             server.becomes(Mood::Failing).await?;
         }
+        // What came before the fault pays for retries as long as the window looks back.
+        asked_in_vain(self.address, self.rate, WINDOW).await;
         let before = self.hits();
         let began = Instant::now();
         // The load's own first requests must succeed, so this one asks by itself.
@@ -169,24 +174,21 @@ impl Fleet {
         for server in &self.servers {
             server.becomes(Mood::Well).await?;
         }
-        let seen = Watched::new(0, self.address);
-        let watching = tokio::task::spawn_local(Rc::clone(&seen).watch());
         let ended = Instant::now();
         let mut back = None;
         while back.is_none() && ended.elapsed() < times.after {
             let answered = asked_in_vain(self.address, self.rate, LOOK).await;
-            if answered.failed == 0 && seen.state.get() == 0.0 {
+            if answered.failed == 0 {
                 back = Some(ended.elapsed());
             }
         }
-        watching.abort();
         let requests = asked.requests as f64;
         Ok(vec![
             "three of three".to_owned(),
             asked.requests.to_string(),
             hits.to_string(),
             number(Some(hits as f64 / requests), 3),
-            number(Some((1.2 * requests + 10.0 * took + 100.0) / requests), 3),
+            number(Some((1.2 * requests + 10.0 * took) / requests), 3),
             seconds(back),
         ])
     }
@@ -215,6 +217,21 @@ impl Fleet {
 
     fn load(&self, time: Duration) -> tokio::task::JoinHandle<std::io::Result<Load>> {
         tokio::task::spawn_local(client::open_loop(self.address, CHAT, self.rate, time))
+    }
+
+    /// Watches for so long.
+    async fn traffic(&self, time: Duration) -> Traffic {
+        let started = Instant::now();
+        let (mut counts, mut shares) = (Vec::new(), Vec::new());
+        while started.elapsed() < time {
+            counts.push((self.servers[0].hits(), self.hits()));
+            if let Some((first, all)) = counts.len().checked_sub(1 + LOOKS_A_SECOND).map(|place| counts[place]) {
+                let (of_first, of_all) = (self.servers[0].hits() - first, self.hits() - all);
+                shares.push((started.elapsed(), of_first as f64 / of_all.max(1) as f64));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Traffic(shares)
     }
 
     fn hits(&self) -> u64 {
@@ -251,38 +268,20 @@ async fn asked_in_vain(address: SocketAddr, rate: f64, time: Duration) -> InVain
     InVain { requests: counted.0.get(), failed: counted.1.get() }
 }
 
-/// The breaker of one deployment, looked at all the time.
-struct Watched {
-    series: String,
-    address: SocketAddr,
-    state: Cell<f64>,
-}
+/// The share of the requests that the first server gets, second by second, over and over.
+struct Traffic(Vec<(Duration, f64)>);
 
-impl Watched {
-    fn new(place: usize, address: SocketAddr) -> Rc<Self> {
-        let series = format!("witgate_breaker_state{{deployment=\"bench@mock{place}\"}}");
-        Rc::new(Self { series, address, state: Cell::new(-1.0) })
+impl Traffic {
+    /// The end of the last second in which it was so; 0 when it never was, `None` when it was to the end.
+    fn last(&self, wanted: impl Fn(f64) -> bool) -> Option<Duration> {
+        let is_last = self.0.last().is_some_and(|(_, share)| wanted(*share));
+        let last = self.0.iter().rev().find(|(_, share)| wanted(*share)).map_or(Duration::ZERO, |(at, _)| *at);
+        (!is_last).then_some(last)
     }
 
-    async fn watch(self: Rc<Self>) {
-        loop {
-            if let Ok(state) = metric(self.address, &self.series).await {
-                self.state.set(state);
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// How long it takes until the state is as wanted; `None`: not in time.
-    async fn until(&self, within: Duration, wanted: impl Fn(f64) -> bool) -> Option<Duration> {
-        let started = Instant::now();
-        while started.elapsed() < within {
-            if wanted(self.state.get()) {
-                return Some(started.elapsed());
-            }
-            tokio::time::sleep(LOOK / 5).await;
-        }
-        None
+    /// The end of the first second in which it was so.
+    fn first(&self, wanted: impl Fn(f64) -> bool) -> Option<Duration> {
+        self.0.iter().find(|(_, share)| wanted(*share)).map(|(at, _)| *at)
     }
 }
 
