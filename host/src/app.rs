@@ -13,6 +13,7 @@ use witgate_wasm::{CellStore, Compiling, Engine, EngineError, EngineOptions};
 use crate::api::paths;
 use crate::cache::{Cache, CacheError};
 use crate::config_files::ConfigFiles;
+use crate::facts;
 use crate::fleet_cells::FleetCells;
 use crate::gateway::{Assembly, Gateway};
 use crate::names::ModelNames;
@@ -25,6 +26,7 @@ use crate::server;
 use crate::snapshot::{Parts, Snapshot, StageProblem, prepare};
 use crate::supply::Supplies;
 use crate::telemetry::metrics::Metrics;
+use crate::watching;
 
 /// A gateway that serves.
 pub struct App {
@@ -34,6 +36,8 @@ pub struct App {
     server: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
     probing: JoinHandle<()>,
+    facts: JoinHandle<()>,
+    watching: JoinHandle<()>,
     /// With what ends it.
     fleet_cells: Option<(JoinHandle<()>, CancellationToken)>,
 }
@@ -108,6 +112,7 @@ impl App {
         snapshot.take_effect();
         let current = Arc::new(ArcSwap::from_pointee(snapshot));
         let published = Arc::new(Published::default());
+        let found = files.found();
         let mut work = Work {
             store,
             files,
@@ -143,11 +148,13 @@ impl App {
         ));
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&gateway)));
         let probing = tokio::spawn(probing::run(Arc::clone(&gateway)));
+        let facts = tokio::spawn(facts::run(Arc::clone(&gateway)));
+        let watching = tokio::spawn(watching::run(Arc::clone(&gateway), found));
         let fleet_cells = fleet_cells.map(|cells| {
             let stop = CancellationToken::new();
             (tokio::spawn(cells.run(stop.clone())), stop)
         });
-        Ok(Self { address, gateway, shutdown, server, housekeeping, probing, fleet_cells })
+        Ok(Self { address, gateway, shutdown, server, housekeeping, probing, facts, watching, fleet_cells })
     }
 
     /// Where it listens; the port is the true one when the configuration says 0.
@@ -181,6 +188,8 @@ impl App {
         }
         self.housekeeping.abort();
         self.probing.abort();
+        self.facts.abort();
+        self.watching.abort();
         if let Some((exchange, stop)) = self.fleet_cells {
             // What the last requests changed is told, if that is possible at once.
             stop.cancel();

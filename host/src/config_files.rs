@@ -1,19 +1,39 @@
 //! The configuration on disk: finds it, reads it, and notices when it has changed.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use witgate_core::config::{self, DEFAULT_CONFIG, Loaded, Lookup, Problem, SourceFile};
+use parking_lot::Mutex;
+use witgate_core::config::{self, Config, DEFAULT_CONFIG, Loaded, Lookup, Problem, SourceFile};
+use witgate_core::survey::{Model, watched};
 
 /// Where the configuration comes from, and what it held at the last look.
 #[derive(Debug)]
 pub struct ConfigFiles {
     origin: Origin,
     overrides: Overrides,
-    last: Vec<SourceFile>,
+    found: FoundModels,
+    last: (Vec<SourceFile>, Found),
     /// The last look found a configuration that cannot be used; what was said about it.
     refused: Option<Vec<String>>,
+}
+
+/// The models that watched providers have, by the provider's name.
+type Found = BTreeMap<Arc<str>, Vec<Model>>;
+
+/// What is known of them; whoever watches writes it, and the next look reads it.
+#[derive(Clone, Debug, Default)]
+pub struct FoundModels(Arc<Mutex<Found>>);
+
+impl FoundModels {
+    /// A provider has these; whether that is news.
+    pub fn set(&self, provider: &Arc<str>, models: Vec<Model>) -> bool {
+        self.0.lock().insert(Arc::clone(provider), models.clone()) != Some(models)
+    }
 }
 
 /// Where the configuration comes from.
@@ -32,6 +52,8 @@ pub struct Overrides {
     pub listen: Option<std::net::SocketAddr>,
     /// Instead of `policies.directory`.
     pub policies: Option<PathBuf>,
+    /// Where a provider says nothing, the models of servers at `http://` addresses are watched.
+    pub watch_models: bool,
 }
 
 /// Why a configuration is not used.
@@ -55,14 +77,23 @@ impl LoadFailure {
 impl ConfigFiles {
     /// The configuration at `path`, which is a file or a folder.
     pub fn at(path: PathBuf, overrides: Overrides) -> Self {
-        Self { origin: Origin::Path(path), overrides, last: Vec::new(), refused: None }
+        Self::new(Origin::Path(path), overrides)
     }
 
     /// The configuration that the program carries, and `more`, which is joined to it.
     pub fn built_in(more: Option<SourceFile>, overrides: Overrides) -> Self {
         let mut texts = vec![SourceFile::new("built-in default", DEFAULT_CONFIG)];
         texts.extend(more);
-        Self { origin: Origin::Texts(texts), overrides, last: Vec::new(), refused: None }
+        Self::new(Origin::Texts(texts), overrides)
+    }
+
+    fn new(origin: Origin, overrides: Overrides) -> Self {
+        Self { origin, overrides, found: FoundModels::default(), last: Default::default(), refused: None }
+    }
+
+    /// Where the models of watched providers are to be told.
+    pub fn found(&self) -> FoundModels {
+        self.found.clone()
     }
 
     /// Reads it for the first time.
@@ -71,8 +102,9 @@ impl ConfigFiles {
     /// Everything that is wrong.
     pub fn load(&mut self) -> Result<Loaded, Vec<String>> {
         let files = self.read()?;
-        let loaded = self.resolve(&files).map_err(|problems| texts(&problems))?;
-        self.last = files;
+        let found = self.found.0.lock().clone();
+        let loaded = self.resolve(&files, &found).map_err(|problems| texts(&problems))?;
+        self.last = (files, found);
         Ok(loaded)
     }
 
@@ -86,16 +118,18 @@ impl ConfigFiles {
             // An editor may have moved the file away for a moment; the poll tells if it stays away.
             Err(problems) => (Vec::new(), Some(problems)),
         };
-        if files == self.last {
+        let now = (files, self.found.0.lock().clone());
+        if now == self.last {
             return match &self.refused {
                 None => Ok(None),
                 Some(told) => Err(LoadFailure::Known(told.clone())),
             };
         }
-        self.last.clone_from(&files);
+        self.last.clone_from(&now);
+        let (files, found) = now;
         let problems = match unreadable {
             Some(problems) => problems,
-            None => match self.resolve(&files) {
+            None => match self.resolve(&files, &found) {
                 Ok(loaded) => {
                     self.refused = None;
                     return Ok(Some(loaded));
@@ -124,13 +158,20 @@ impl ConfigFiles {
         }
     }
 
-    fn resolve(&self, files: &[SourceFile]) -> Result<Loaded, Vec<Problem>> {
+    fn resolve(&self, files: &[SourceFile], found: &Found) -> Result<Loaded, Vec<Problem>> {
         let folder = match &self.origin {
             Origin::Texts(_) => PathBuf::from("."),
             Origin::Path(path) if path.is_dir() => path.clone(),
             Origin::Path(path) => parent(path).to_owned(),
         };
-        let mut loaded = config::load(files, &Outside { folder })?;
+        let outside = Outside { folder };
+        let mut loaded = config::load(files, &outside)?;
+        self.watch(&mut loaded.config);
+        if let Some(more) = watched(&loaded.config, found) {
+            let files: Vec<SourceFile> = files.iter().cloned().chain([SourceFile::new(FOUND, more)]).collect();
+            loaded = config::load(&files, &outside)?;
+            self.watch(&mut loaded.config);
+        }
         if let Some(listen) = self.overrides.listen {
             loaded.config.server.listen = listen;
         }
@@ -138,6 +179,14 @@ impl ConfigFiles {
             loaded.config.policies.directory.clone_from(policies);
         }
         Ok(loaded)
+    }
+
+    fn watch(&self, config: &mut Config) {
+        // Who is asked about itself is a server of one's own.
+        let all = self.overrides.watch_models;
+        for provider in config.providers.iter_mut().filter(|provider| all && provider.facts.is_some()) {
+            provider.watch_models.get_or_insert(WATCHED_EVERY);
+        }
     }
 
     fn read(&self) -> Result<Vec<SourceFile>, Vec<String>> {
@@ -199,6 +248,10 @@ fn parent(path: &Path) -> &Path {
 fn unreadable(path: &Path, error: &io::Error) -> Vec<String> {
     vec![format!("{}: cannot be read: {error}", path.display())]
 }
+
+/// What messages call the text that is made of found models.
+const FOUND: &str = "models that servers have";
+const WATCHED_EVERY: Duration = Duration::from_secs(5);
 
 fn texts(problems: &[Problem]) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()

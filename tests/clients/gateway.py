@@ -50,8 +50,12 @@ class Gateway(Process):
             },
         }
         self.config = write_config(folder, config)
-        super().__init__([binary(), "serve", "--config", self.config], folder / "gateway.log", cwd=folder)
+        super().__init__([binary(), "serve", "--config", self.config, *self._arguments()], folder / "gateway.log", cwd=folder)
         eventually("the gateway is ready", self._ready, within=60)
+
+    def _arguments(self):
+        """More arguments, for tests that want them."""
+        return []
 
     def _ready(self):
         assert self.running(), f"the gateway ended with {self.child.returncode}: {self.output()}"

@@ -147,8 +147,9 @@ impl Builder {
         let provider = char::from(b'a' + u8::try_from(place).expect("few providers"));
         self.config["providers"][provider.to_string()] = json!({
             "dialect": "openai", "base_url": format!("http://{address}/v1"), "api_key": "sk-provider",
-            // a probe would count as a hit
+            // a probe would count as a hit, and so would a question about the server
             "probe": {"enabled": false},
+            "facts": {"enabled": false},
         });
         let id = format!("{model}@{provider}");
         self.config["deployments"][&id] = json!({"model": format!("real-{model}")});

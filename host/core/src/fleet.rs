@@ -113,6 +113,18 @@ impl Fleet {
                 Some(limit) => f64::from(limit.get().saturating_sub(e.live.in_flight())),
             }),
             Signal::QueueDepth => self.each(candidates, out, signal, |e| f64::from(e.live.queued())),
+            Signal::UpstreamQueue => self.each(candidates, out, signal, |e| e.live.reported(now).queue.unwrap_or(0.0)),
+            Signal::UpstreamRunning => {
+                self.each(candidates, out, signal, |e| e.live.reported(now).running.unwrap_or(0.0));
+            }
+            Signal::UpstreamFreeSlots => {
+                self.each(candidates, out, signal, |e| e.live.reported(now).free_slots.unwrap_or(signal.neutral()));
+            }
+            Signal::KvUsed => self.each(candidates, out, signal, |e| e.live.reported(now).kv_used.unwrap_or(0.0)),
+            Signal::ModelLoaded => self.each(candidates, out, signal, |e| match e.live.reported(now).loaded {
+                Some(false) => 0.0,
+                Some(true) | None => 1.0,
+            }),
             Signal::Score => out.extend(candidates.iter().map(|_| signal.neutral())),
         }
     }
@@ -145,6 +157,7 @@ mod tests {
 
     use super::*;
     use crate::deployment::{Price, UpstreamModel};
+    use crate::facts::Report;
 
     fn deployment(id: &str, rpm: Option<u32>) -> Arc<Deployment> {
         Arc::new(Deployment {
@@ -187,6 +200,31 @@ mod tests {
         assert_eq!(column(&fleet, Signal::QueueDepth, &[0, 1]), [0.0, 1.0]);
         drop(waiting);
         assert_eq!(column(&fleet, Signal::QueueDepth, &[1]), [0.0]);
+    }
+
+    #[test]
+    fn what_a_server_says_of_itself_is_a_signal_until_it_is_too_old() {
+        let fleet = Fleet::new(vec![deployment("a", None), deployment("b", None)], vec![], None);
+        let report = Report {
+            queue: Some(3.0),
+            running: Some(2.0),
+            kv_used: Some(0.5),
+            free_slots: Some(0.0),
+            loaded: Some(false),
+        };
+        fleet.deployments()[0].live.report(report, Millis(1));
+        for (signal, said) in [
+            (Signal::UpstreamQueue, 3.0),
+            (Signal::UpstreamRunning, 2.0),
+            (Signal::UpstreamFreeSlots, 0.0),
+            (Signal::KvUsed, 0.5),
+            (Signal::ModelLoaded, 0.0),
+        ] {
+            assert_eq!(column(&fleet, signal, &[0, 1]), [said, signal.neutral()], "{signal:?}");
+            let mut later = Vec::new();
+            fleet.column(signal, &[0], Millis(1), &mut later);
+            assert_eq!(later, [signal.neutral()], "{signal:?}");
+        }
     }
 
     #[test]

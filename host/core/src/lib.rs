@@ -5,6 +5,7 @@
 //! which they build on each other:
 //!
 //! - [`vocabulary`]: the names that a policy may use
+//! - [`facts`]: what model servers say of themselves
 //! - [`deployment`], [`live`], [`fleet`]: what may be chosen, and how it is doing
 //! - [`decision`], [`plan`], [`outcome`]: what a policy is asked, what it may answer, what is made of the answer, and
 //!   what came of it
@@ -16,6 +17,7 @@
 //! - [`resume`]: going on with a stream that broke
 //! - [`config`]: the configuration, from YAML to checked values
 //! - [`routes`]: from a model name to a route
+//! - [`survey`]: who answers at an address, and the configuration that is made of it
 
 pub mod admission;
 pub mod breaker;
@@ -24,6 +26,7 @@ pub mod config;
 pub mod decision;
 pub mod deployment;
 pub mod dialect;
+pub mod facts;
 pub mod failure;
 pub mod fleet;
 #[cfg(test)]
@@ -36,4 +39,5 @@ pub mod plan;
 pub mod resume;
 pub mod routes;
 pub mod sse;
+pub mod survey;
 pub mod vocabulary;

@@ -18,12 +18,14 @@ mod ewma;
 mod health;
 mod keys;
 mod quantiles;
+mod reported;
 mod window;
 
 use ewma::{Ewma, PeakEwma};
 use keys::Keys;
 pub use keys::{MOST_KEYS, ProviderKeys};
 use quantiles::{Quantiles, RecentHistogram};
+use reported::Reported;
 use window::SlidingMinute;
 
 /// Milliseconds on the monotonic clock, since the process started.
@@ -65,6 +67,7 @@ pub struct Live {
     out_until: AtomicU64,
     closed_since: AtomicU64,
     slow_start_ms: AtomicU32,
+    reported: Reported,
     writer: Mutex<Writer>,
 }
 

@@ -174,6 +174,42 @@ impl Splitter {
     }
 }
 
+/// Makes events out of a stream of lines, as Ollama's are, so that one cutter does for all: each line is the data of one.
+#[derive(Debug, Default)]
+pub struct Lines {
+    within: bool,
+}
+
+impl Lines {
+    /// The next chunk as it would be if it were of events. A line that is not whole gives an event that is not.
+    pub fn push(&mut self, chunk: &[u8]) -> Bytes {
+        let mut events = BytesMut::with_capacity(chunk.len() + PREFIX.len() + 2);
+        for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
+            let (text, ends) = match piece.strip_suffix(b"\n") {
+                Some(text) => (text, true),
+                None => (piece, false),
+            };
+            // A line may end in `\r\n`; within JSON no bare `\r` matters.
+            let text = text.strip_suffix(b"\r").unwrap_or(text);
+            if !text.is_empty() && !std::mem::replace(&mut self.within, true) {
+                events.extend_from_slice(PREFIX);
+            }
+            events.extend_from_slice(text);
+            if ends && std::mem::take(&mut self.within) {
+                events.extend_from_slice(b"\n\n");
+            }
+        }
+        events.freeze()
+    }
+
+    /// What ends the last line where the stream does not.
+    pub fn end(&mut self) -> Bytes {
+        Bytes::from_static(if std::mem::take(&mut self.within) { b"\n\n" } else { b"" })
+    }
+}
+
+const PREFIX: &[u8] = b"data: ";
+
 /// The data of an event: its `data` lines, joined by newlines. `None` when it has none.
 pub fn data(event: &[u8]) -> Option<Cow<'_, [u8]>> {
     let mut values = lines(event).filter_map(|line| value(line, b"data"));

@@ -87,6 +87,11 @@ vocabulary! {
         ReadyKeys = "ready-keys", "keys", 1.0, "API keys of the provider that do not cool down; 1 for a provider that needs none.";
         FreeSlots = "free-slots", "requests", 1_000_000.0, "Requests that could be sent now without waiting, below the configured `max_concurrency`; 1000000 when there is no limit.";
         QueueDepth = "queue-depth", "requests", 0.0, "Requests of this gateway that wait for a free slot of the deployment.";
+        UpstreamQueue = "upstream-queue", "requests", 0.0, "Requests that wait at the server itself, whoever sent them, as it said last; 0 where it does not say.";
+        UpstreamRunning = "upstream-running", "requests", 0.0, "Requests that the server carries out, whoever sent them, as it said last; 0 where it does not say.";
+        UpstreamFreeSlots = "upstream-free-slots", "requests", 1_000_000.0, "Requests that the server could take up at once, as it said last; 1000000 where it does not say.";
+        KvUsed = "kv-used", "0 to 1", 0.0, "Share of the server's cache of keys and values that is in use, as it said last; 0 where it does not say.";
+        ModelLoaded = "model-loaded", "0 or 1", 1.0, "0 when the server would have to load the model first, as it said last; 1 where it does not say.";
     }
 }
 
@@ -96,7 +101,7 @@ vocabulary! {
         PromptTokens = "prompt-tokens", "tokens", 0.0, "Estimated length of the prompt.";
         MaxOutputTokens = "max-output-tokens", "tokens", 0.0, "What the client set as `max_tokens` or `max_completion_tokens`; 0 when not set.";
         Streaming = "streaming", "0 or 1", 0.0, "1 when the client wants a stream.";
-        Endpoint = "endpoint", "0 to 13", 0.0, "0 chat completions, 1 completions, 2 embeddings, 3 messages, 4 counting the tokens of messages, 5 responses, 6 rerank, 7 moderations, 8 images, 9 image edits, 10 image variations, 11 speech, 12 transcriptions, 13 translations.";
+        Endpoint = "endpoint", "0 to 16", 0.0, "0 chat completions, 1 completions, 2 embeddings, 3 messages, 4 counting the tokens of messages, 5 responses, 6 rerank, 7 moderations, 8 images, 9 image edits, 10 image variations, 11 speech, 12 transcriptions, 13 translations; of Ollama's 14 chat, 15 generate, 16 embed.";
         Tenant = "tenant", "interned id", 0.0, "Who asks; `names.tenant` gives the text. 0 is the anonymous tenant.";
         Route = "route", "index", 0.0, "The route's place in the catalogue.";
         Model = "model", "interned id", 0.0, "The model name that the client sent; `names.model` gives the text.";

@@ -4,19 +4,25 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ORIGIN};
 use http::{HeaderMap, HeaderValue};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use witgate_core::dialect::Speech;
 
 use crate::admission::Held;
 use crate::api::error::{ApiError, Busy};
 
-/// Checks that the body is announced as JSON.
+/// Checks that the body is announced as JSON: a page in a browser cannot announce that to a gateway on its user's
+/// machine without asking first. Ollama reads whatever comes, and its documentation's `curl -d` announces a form; such a
+/// client is let in when it is no browser.
 ///
 /// # Errors
 /// When nothing or something else is announced.
-pub fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
+pub fn check_content_type(headers: &HeaderMap, speech: Speech) -> Result<(), ApiError> {
+    if speech == Speech::Ollama && !headers.contains_key(ORIGIN) {
+        return Ok(());
+    }
     let Some(sent) = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) else {
         return Err(ApiError::ContentType { sent: None });
     };
@@ -99,7 +105,7 @@ mod tests {
     fn announced(value: &'static str) -> Result<(), String> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
-        check_content_type(&headers).map_err(|error| error.body().message.into_owned())
+        check_content_type(&headers, Speech::OpenAi).map_err(|error| error.body().message.into_owned())
     }
 
     #[test]
@@ -111,8 +117,21 @@ mod tests {
             let told = format!("Unsupported content type: '{bad}'. Send the header `Content-Type: application/json`.");
             assert_eq!(announced(bad), Err(told));
         }
-        let none = check_content_type(&HeaderMap::new()).map_err(|error| error.body().message.into_owned());
+        let none =
+            check_content_type(&HeaderMap::new(), Speech::OpenAi).map_err(|error| error.body().message.into_owned());
         assert_eq!(none, Err("No content type. Send the header `Content-Type: application/json`.".into()));
+    }
+
+    #[test]
+    fn a_client_of_ollama_s_may_announce_what_it_likes_unless_it_is_a_browser() {
+        let mut headers = HeaderMap::new();
+        assert!(check_content_type(&headers, Speech::Ollama).is_ok());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        assert!(check_content_type(&headers, Speech::Ollama).is_ok());
+        headers.insert(ORIGIN, HeaderValue::from_static("https://evil.example"));
+        assert!(check_content_type(&headers, Speech::Ollama).is_err());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        assert!(check_content_type(&headers, Speech::Ollama).is_ok());
     }
 
     async fn read_chunks(chunks: Vec<&'static [u8]>, limit: usize) -> Result<Bytes, &'static str> {

@@ -14,7 +14,9 @@ use futures_util::FutureExt as _;
 use http::request::Parts;
 use http::{HeaderMap, Request};
 use witgate_core::admission::Priority;
+use witgate_core::dialect::Speech;
 use witgate_core::openai::Endpoint;
+use witgate_core::routes::{Resolved, RouteTable};
 
 use crate::admission::Held;
 use crate::api::auth::Caller;
@@ -107,8 +109,8 @@ pub(super) async fn enter(
             }
         })?;
     record.asked(&caller, &peek.model);
-    let resolved =
-        snapshot.table.resolve(&peek.model).ok_or_else(|| ApiError::UnknownModel { model: peek.model.to_string() })?;
+    let resolved = resolve(&snapshot.table, &peek.model, endpoint.speech())
+        .ok_or_else(|| ApiError::UnknownModel { model: peek.model.to_string() })?;
     let route = resolved.route;
     record.routed(&snapshot, route);
     let (requested_model, candidates) = (resolved.model.into(), Arc::clone(resolved.deployments));
@@ -130,6 +132,14 @@ pub(super) async fn enter(
         priority,
         held,
     })
+}
+
+/// Where a name leads. A client of Ollama's may say the tag that a name without one stands for.
+pub(super) fn resolve<'a>(table: &'a RouteTable, model: &'a str, speech: Speech) -> Option<Resolved<'a>> {
+    let listed = |name: &str| table.models().iter().any(|known| **known == *name);
+    let plain =
+        model.strip_suffix(":latest").filter(|plain| speech == Speech::Ollama && listed(plain) && !listed(model));
+    table.resolve(plain.unwrap_or(model))
 }
 
 /// Waits for the right to run. Before the body is read: what waits takes no memory.

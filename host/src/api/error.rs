@@ -10,7 +10,9 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use witgate_core::dialect::Speech;
 use witgate_core::dialect::anthropic::downstream;
+use witgate_core::dialect::ollama::downstream as ollama;
 use witgate_core::openai::{Endpoint, ErrorBody, RequestError, UpstreamError};
 use witgate_core::plan::Rejection;
 use witgate_core::vocabulary::FailureKind;
@@ -213,9 +215,24 @@ impl ApiError {
 
     /// The whole answer to a client that asked for `endpoint`, in the shape of its dialect.
     pub fn respond_to(self, endpoint: Endpoint) -> Response<Body> {
-        if !endpoint.is_anthropic() {
-            return self.into_response();
+        match endpoint.speech() {
+            Speech::OpenAi => self.into_response(),
+            Speech::Anthropic => self.respond_to_anthropic(),
+            Speech::Ollama => self.respond_to_ollama(),
         }
+    }
+
+    /// The whole answer, in Ollama's shape.
+    pub fn respond_to_ollama(self) -> Response<Body> {
+        let body = match self.relayed() {
+            Some(bytes) if ollama::is_error(&bytes) => bytes,
+            Some(bytes) => ollama::error(&UpstreamError::parse(&bytes)).into(),
+            None => ollama::error(&self.body().into()).into(),
+        };
+        self.answer(self.status(), body)
+    }
+
+    fn respond_to_anthropic(self) -> Response<Body> {
         let status = match &self {
             // Anthropic's own number, which its clients know.
             Self::Upstream { failure, .. } if failure.kind == FailureKind::Overloaded => {

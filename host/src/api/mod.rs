@@ -17,6 +17,7 @@ pub mod encoding;
 pub mod error;
 pub mod infer;
 pub mod models;
+pub mod ollama;
 pub mod overload;
 pub mod passthrough;
 pub mod paths;

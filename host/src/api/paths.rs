@@ -16,12 +16,13 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode};
+use witgate_core::dialect::Speech;
 use witgate_core::openai::{Endpoint, Usage};
 
 use crate::admin;
 use crate::api::cors::Sharing;
 use crate::api::error::{ApiError, Label};
-use crate::api::{count_tokens, infer, models, passthrough};
+use crate::api::{count_tokens, infer, models, ollama, passthrough};
 use crate::gateway::Gateway;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access::AccessLine;
@@ -33,7 +34,9 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
     let mut others = Router::new();
     for base in ["", "/v1"] {
         for end in ["", "/"] {
-            for endpoint in Endpoint::ALL {
+            // Ollama has its own beginning.
+            let below = |endpoint: &Endpoint| base.is_empty() || endpoint.speech() != Speech::Ollama;
+            for endpoint in Endpoint::ALL.into_iter().filter(below) {
                 let path = format!("{base}{}{end}", endpoint.path());
                 inference = inference.route(
                     &path,
@@ -50,6 +53,13 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
     // Where Cohere has it today, and where llama.cpp has it too.
     for path in ["/v2/rerank", "/v1/reranking", "/reranking"] {
         inference = inference.route(path, asks(|state, request| infer::infer(state, Endpoint::Rerank, request)));
+    }
+    for end in ["", "/"] {
+        others = others
+            .route(&format!("/api/tags{end}"), reads(ollama::tags))
+            .route(&format!("/api/ps{end}"), reads(ollama::running))
+            .route(&format!("/api/show{end}"), does(ollama::show))
+            .route(&format!("/api/version{end}"), reads(ollama::version));
     }
     let others = others
         .route("/health", reads(admin::live))
@@ -93,7 +103,7 @@ fn reads<H: Handler<T, Arc<Gateway>>, T: 'static>(handler: H) -> MethodRouter<Ar
 fn other_method(snapshot: &Snapshot, request: &Request, allowed: &'static str) -> Response {
     if request.method() != Method::OPTIONS {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        return ApiError::WrongMethod { method, path, allowed }.into_response();
+        return ollama::refuse(ApiError::WrongMethod { method, path, allowed }, request.uri().path());
     }
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -109,7 +119,7 @@ async fn elsewhere(State(gateway): State<Arc<Gateway>>, request: Request) -> Res
     let visit = Visit::begin(&gateway, &request);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     match passthrough::provider_for(&visit.snapshot.config, &path) {
-        None => visit.end(ApiError::UnknownPath { method, path }.into_response()),
+        None => visit.end(ollama::refuse(ApiError::UnknownPath { method, path }, request.uri().path())),
         // A browser asks the gateway, and the provider knows nothing of whom the gateway shares with.
         Some(_) if method == Method::OPTIONS => {
             visit.end(other_method(&visit.snapshot, &request, passthrough::METHODS))

@@ -39,11 +39,15 @@ impl Announced {
     pub(super) fn of(endpoint: Endpoint, headers: &HeaderMap) -> Result<Self, ApiError> {
         let form = match endpoint.body_shape() {
             BodyShape::Json => {
-                check_content_type(headers)?;
+                check_content_type(headers, endpoint.speech())?;
                 None
             }
             // OpenAI takes this one either way.
-            BodyShape::Form if endpoint == Endpoint::ImageEdits && check_content_type(headers).is_ok() => None,
+            BodyShape::Form
+                if endpoint == Endpoint::ImageEdits && check_content_type(headers, endpoint.speech()).is_ok() =>
+            {
+                None
+            }
             BodyShape::Form => Some(form(headers)?),
         };
         Ok(Self { endpoint, encoding: Encoding::announced(headers)?, form })

@@ -2,7 +2,7 @@
 //!
 //! Not kept: another status than 200, more bytes than the limit, an answer that broke off or whose client went away,
 //! and one that a limit or a filter ended (`finish_reason` is `length`, `content_filter`, or one that is not known;
-//! in Anthropic's dialect `stop_reason`; of a response the `status`).
+//! in Anthropic's dialect `stop_reason`, in Ollama's `done_reason`; of a response the `status`).
 
 use std::sync::Arc;
 
@@ -97,6 +97,7 @@ fn ended_well(endpoint: Endpoint, body: &[u8]) -> bool {
     let (key, good) = match endpoint {
         Endpoint::Messages | Endpoint::CountTokens => (STOP_REASON, &GOOD_STOPS[..]),
         Endpoint::Responses => (STATUS, &GOOD_STATUS[..]),
+        Endpoint::OllamaChat | Endpoint::OllamaGenerate | Endpoint::OllamaEmbed => (DONE_REASON, &GOOD_ENDS[..]),
         _ => (FINISH_REASON, &GOOD_REASONS[..]),
     };
     let mut ended = !endpoint.streams();
@@ -122,6 +123,8 @@ const STOP_REASON: &[u8] = b"\"stop_reason\"";
 const STATUS: &[u8] = b"\"status\"";
 const IN_PROGRESS: &[u8] = b"\"in_progress\"";
 const GOOD_STATUS: [&[u8]; 1] = [b"\"completed\""];
+const DONE_REASON: &[u8] = b"\"done_reason\"";
+const GOOD_ENDS: [&[u8]; 1] = [b"\"stop\""];
 const GOOD_STOPS: [&[u8]; 3] = [b"\"end_turn\"", b"\"stop_sequence\"", b"\"tool_use\""];
 const GOOD_REASONS: [&[u8]; 3] = [b"\"stop\"", b"\"tool_calls\"", b"\"function_call\""];
 
@@ -151,6 +154,15 @@ mod tests {
         assert!(ended_well(Endpoint::Chat, said.as_bytes()));
         let said = r#"{"choices":[{"text":"\"finish_reason","finish_reason":"stop"}]}"#;
         assert!(ended_well(Endpoint::Completions, said.as_bytes()));
+    }
+
+    #[test]
+    fn ollama_s_answers_end_with_a_reason() {
+        let chat = |body: &str| ended_well(Endpoint::OllamaChat, body.as_bytes());
+        assert!(chat("{\"message\":{},\"done\":false}\n{\"done\":true,\"done_reason\":\"stop\"}\n"));
+        assert!(!chat("{\"done\":true,\"done_reason\":\"length\"}\n"));
+        assert!(!chat("{\"message\":{},\"done\":false}\n"));
+        assert!(ended_well(Endpoint::OllamaEmbed, br#"{"embeddings":[[0.1]]}"#));
     }
 
     #[test]

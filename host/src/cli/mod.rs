@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 mod check;
+mod init;
 mod local;
 mod policy;
 mod policy_supply;
@@ -27,6 +28,9 @@ enum Command {
     /// Serve requests
     #[command(after_help = SERVE_HELP)]
     Serve(ServeArgs),
+    /// Write a configuration of the model servers that answer here
+    #[command(after_help = INIT_HELP)]
+    Init(init::InitArgs),
     /// Check a configuration completely, without serving: exit code 0 good, 1 bad
     #[command(after_help = CHECK_HELP)]
     Check(CheckArgs),
@@ -47,6 +51,10 @@ struct ServeArgs {
     /// Watch this folder instead of `policies.directory`
     #[arg(long, value_name = "FOLDER")]
     policies: Option<PathBuf>,
+    /// Keep in step with the models that servers at http:// addresses have: offer what appears, drop what vanishes.
+    /// `watch_models` of a provider says how often
+    #[arg(long)]
+    watch_models: bool,
 }
 
 #[derive(Args)]
@@ -79,6 +87,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match cli.command {
         Command::Serve(args) => serve::run(args),
+        Command::Init(args) => init::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Policy { command } => policy::run(*command),
     };
@@ -109,6 +118,11 @@ Try it now:
        -d '{\"model\":\"demo\",\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}'
 
 Drop a policy into policies/ and it decides from the next request on.";
+
+const INIT_HELP: &str = "\
+Asks each address who is there (Ollama, llama.cpp, vLLM, SGLang, LM Studio, llama-cpp-python, or another server with
+OpenAI's API) and which models it has. Services whose API key is in the environment (OPENAI_API_KEY, ANTHROPIC_API_KEY,
+...) are added by reference: the key itself is neither sent anywhere nor written.";
 
 const SERVE_HELP: &str = "\
 Configuration and policies reload live: save the file, or send SIGHUP. A bad file changes nothing and is reported.

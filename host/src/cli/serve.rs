@@ -15,7 +15,7 @@ use crate::config_files::{ConfigFiles, Overrides};
 use crate::telemetry::logging;
 
 pub(super) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
-    let overrides = Overrides { listen: args.listen, policies: args.policies };
+    let overrides = Overrides { listen: args.listen, policies: args.policies, watch_models: args.watch_models };
     let (files, loaded) = match load(find(args.config.config), overrides) {
         Ok(loaded) => loaded,
         Err(problems) => {

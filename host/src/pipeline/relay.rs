@@ -15,7 +15,9 @@ use futures_util::Stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Frame;
+use witgate_core::dialect::Speech;
 use witgate_core::dialect::anthropic::downstream;
+use witgate_core::dialect::ollama::downstream as ollama;
 use witgate_core::openai::{ErrorBody, Tally, Usage, usage};
 use witgate_core::vocabulary::FailureKind;
 
@@ -55,7 +57,7 @@ pub fn respond(
         Reply::Stream(StreamReply { status, mut headers, events }) => {
             attempt.first_token(status.as_u16());
             request.first_token();
-            headers.insert(CONTENT_TYPE, EVENT_STREAM);
+            headers.insert(CONTENT_TYPE, stream_type(request.speech()));
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             // nginx and others would hold events back.
             headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
@@ -70,7 +72,7 @@ pub fn respond(
 pub fn replay(hit: &Hit, mut request: RequestRecord) -> Response<Body> {
     request.replayed(hit);
     let mut headers = hit.entry.headers.clone();
-    if headers.get(CONTENT_TYPE) == Some(&EVENT_STREAM) {
+    if [&EVENT_STREAM, &LINES].iter().any(|streamed| headers.get(CONTENT_TYPE) == Some(*streamed)) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
     response(StatusCode::OK, headers, &request, Body::from(hit.entry.body.clone()))
@@ -305,12 +307,12 @@ impl http_body::Body for Relay {
         let frame = |piece| Poll::Ready(Some(Ok(Frame::data(piece))));
         loop {
             let Some(accounts) = &relay.accounts else { return Poll::Ready(None) };
-            let anthropic = accounts.request.is_anthropic();
+            let speech = accounts.request.speech();
             if accounts.request.is_over() {
                 relay.cut_off();
                 return Poll::Ready(Some(match &mut relay.source {
                     Source::Events(events) => Ok(Frame::data(events.error_event(ApiError::ShuttingDown.body().into()))),
-                    Source::Broken(_) => Ok(Frame::data(last_word(anthropic))),
+                    Source::Broken(_) => Ok(Frame::data(last_word(speech))),
                     Source::Long(_) => Err(AttemptFailure::shutting_down()),
                 }));
             }
@@ -365,9 +367,20 @@ fn told(failure: &AttemptFailure) -> ErrorBody {
 }
 
 /// The gateway ends while nobody answers.
-fn last_word(anthropic: bool) -> Bytes {
+fn last_word(speech: Speech) -> Bytes {
     let error = ApiError::ShuttingDown.body();
-    if anthropic { downstream::error_event(&downstream::error(&error.into(), None)) } else { error.to_event() }
+    match speech {
+        Speech::OpenAi => error.to_event(),
+        Speech::Anthropic => downstream::error_event(&downstream::error(&error.into(), None)),
+        Speech::Ollama => ollama::error_line(&ollama::error(&error.into())),
+    }
+}
+
+fn stream_type(speech: Speech) -> HeaderValue {
+    match speech {
+        Speech::OpenAi | Speech::Anthropic => EVENT_STREAM,
+        Speech::Ollama => LINES,
+    }
 }
 
 /// As the upstream counts, else what went by.
@@ -376,4 +389,5 @@ fn stream_usage(tally: &Tally) -> Usage {
     Usage { completion_tokens: told.completion_tokens.or(Some(tally.content_events())), ..told }
 }
 
+const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use http::header::AGE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use witgate_core::dialect::Speech;
 use witgate_core::openai::Usage;
 
 use super::execute::By;
@@ -64,6 +65,7 @@ impl RequestRecord {
     pub fn begin(gateway: &Arc<Gateway>, purpose: Purpose, head: &Parts, id: RequestId) -> Self {
         let path = match purpose {
             // As documented, whatever of the accepted spellings the client used.
+            Purpose::Endpoint(endpoint) if endpoint.speech() == Speech::Ollama => endpoint.path().into(),
             Purpose::Endpoint(endpoint) => format!("/v1{}", endpoint.path()).into(),
             Purpose::Passthrough => {
                 let path = head.uri.path();
@@ -98,7 +100,15 @@ impl RequestRecord {
 
     /// Whether the client speaks Anthropic's dialect.
     pub fn is_anthropic(&self) -> bool {
-        matches!(self.purpose, Purpose::Endpoint(endpoint) if endpoint.is_anthropic())
+        self.speech() == Speech::Anthropic
+    }
+
+    /// Whose dialect the client speaks.
+    pub fn speech(&self) -> Speech {
+        match self.purpose {
+            Purpose::Endpoint(endpoint) => endpoint.speech(),
+            Purpose::Passthrough => Speech::OpenAi,
+        }
     }
 
     /// Whether the gateway ends now, and the answer with it.

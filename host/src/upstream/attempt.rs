@@ -59,7 +59,7 @@ impl Upstreams {
         if !head.status.is_success() {
             return Err(refused(provider.manners.dialect, &head, flow, &passage).await);
         }
-        if !call.peek.stream || is_other_than_events(&head.headers) {
+        if !call.peek.stream || is_no_stream(&head.headers, &passage) {
             // A server may send blanks while its model thinks; it may not do so for ever.
             let reply = whole(&call, &head, flow, &passage);
             let Ok(reply) = tokio::time::timeout(patience.keep_alive, reply).await else {
@@ -116,7 +116,8 @@ pub(super) fn unsent(failure: AttemptFailure, rest: Option<&Upload>) -> AttemptF
 fn enter(call: &Call<'_>, deployment: &Deployment, provider: &Provider, passage: Passage) -> Option<Entry> {
     let batcher = deployment.batcher.as_ref().filter(|_| call.peek.endpoint == Endpoint::Embeddings)?;
     let Backend::Http(service) = &provider.backend else { return None };
-    if call.again || call.overlay.is_some() {
+    // One that is translated goes by itself.
+    if call.again || call.overlay.is_some() || !passage.is_same() {
         return None;
     }
     let model = match &deployment.model {
@@ -294,9 +295,10 @@ fn media_type(headers: &HeaderMap) -> Option<&[u8]> {
     Some(value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii())
 }
 
-/// Whether the answer says that it is something else than events. Some servers do not say what a stream is.
-fn is_other_than_events(headers: &HeaderMap) -> bool {
-    media_type(headers).is_some_and(|media_type| !media_type.eq_ignore_ascii_case(b"text/event-stream"))
+/// Whether the answer says that it is something else than a stream. Some servers do not say what a stream is.
+fn is_no_stream(headers: &HeaderMap, passage: &Passage) -> bool {
+    let streamed: &[u8] = if passage.streams_lines() { b"application/x-ndjson" } else { b"text/event-stream" };
+    media_type(headers).is_some_and(|media_type| !media_type.eq_ignore_ascii_case(streamed))
 }
 
 /// What the upstream says no with.

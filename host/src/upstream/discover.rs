@@ -1,4 +1,4 @@
-//! Asks a server which models it has: for finding local servers, and for checking a configuration.
+//! Asks a server which models it has: for finding local servers, and for keeping in step with them.
 //!
 //! Not on the path of any request, so reqwest does the talking; what is trusted and where redirects lead is as on
 //! the request path: the system's certificates, and nowhere.
@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, Uri};
-use serde::Deserialize;
 use witgate_core::config::{Dialect, Provider as Configured};
+use witgate_core::dialect::Speech;
+use witgate_core::survey::{self, Listed, Model};
 
 use super::connect::{ConnectorError, chain, tls_config};
 use super::provider::{self, ProviderError};
@@ -37,41 +38,52 @@ pub enum DiscoverError {
     #[error("the list of models is longer than {LARGEST_LIST} bytes")]
     TooLong,
     /// Not a list of models.
-    #[error("the answer is not a list of models: {0}")]
-    Malformed(#[from] serde_json::Error),
+    #[error("the answer is not a list of models")]
+    Malformed,
 }
 
-/// The ids in `GET {base_url}/models`, in the server's order, asked for without a key.
+/// The models of a configured provider, in its order, asked for with its key and headers.
 ///
 /// # Errors
 /// Whatever kept the list from being read within `timeout`.
-pub async fn discover(base_url: &str, timeout: Duration) -> Result<Vec<String>, DiscoverError> {
-    let base: Uri = base_url.parse().map_err(ProviderError::from)?;
-    ask(&base, HeaderMap::new(), timeout).await
-}
-
-/// The models of a configured provider, asked for with its key and headers.
-///
-/// # Errors
-/// Whatever kept the list from being read within `timeout`.
-pub async fn models_of(configured: &Configured, timeout: Duration) -> Result<Vec<String>, DiscoverError> {
+pub async fn models_of(configured: &Configured, timeout: Duration) -> Result<Vec<Model>, DiscoverError> {
     let base: Uri = asked_for_all(configured).parse().map_err(ProviderError::from)?;
     let mut headers = provider::template(configured, &base)?;
     // reqwest says where it goes, and there is no body.
     headers.remove(HOST);
     headers.remove(CONTENT_TYPE);
-    ask(&base, headers, timeout).await
+    if configured.dialect == Dialect::Ollama {
+        // Beside the names it tells what they can, at its root, whichever side is spoken to.
+        let root = configured.base_url.strip_suffix("/v1").unwrap_or(&configured.base_url);
+        let root: Uri = root.parse().map_err(ProviderError::from)?;
+        let tags = fetch(&root, "/api/tags", headers, timeout).await?;
+        return survey::of_tags(&tags).ok_or(DiscoverError::Malformed);
+    }
+    match survey::of_models(&fetch(&base, "/models", headers, timeout).await?) {
+        Some(Listed::Server(_, models)) => Ok(models),
+        Some(Listed::Gateway) => Ok(Vec::new()),
+        None => Err(DiscoverError::Malformed),
+    }
 }
 
 /// The base address with what makes the list whole: Anthropic gives twenty models unless it is asked for more.
 fn asked_for_all(configured: &Configured) -> String {
-    match configured.dialect {
-        Dialect::Anthropic => format!("{}?limit=1000", configured.base_url),
-        Dialect::OpenAi | Dialect::Ollama | Dialect::Demo => configured.base_url.clone(),
+    match configured.speech() {
+        Speech::Anthropic => format!("{}?limit=1000", configured.base_url),
+        Speech::OpenAi | Speech::Ollama => configured.base_url.clone(),
     }
 }
 
-async fn ask(base: &Uri, headers: HeaderMap, timeout: Duration) -> Result<Vec<String>, DiscoverError> {
+/// The answer to `GET {base}{path}`.
+///
+/// # Errors
+/// Whatever kept it from being read within `timeout`.
+pub(crate) async fn fetch(
+    base: &Uri,
+    path: &str,
+    headers: HeaderMap,
+    timeout: Duration,
+) -> Result<Vec<u8>, DiscoverError> {
     let (Some(scheme @ ("http" | "https")), Some(authority)) = (base.scheme_str(), base.authority()) else {
         return Err(ProviderError::from(ConnectorError::NotHttp(base.clone())).into());
     };
@@ -86,7 +98,7 @@ async fn ask(base: &Uri, headers: HeaderMap, timeout: Duration) -> Result<Vec<St
         .timeout(timeout)
         .build()
         .map_err(failed)?;
-    let path = provider::path(base, "/models");
+    let path = provider::path(base, path);
     let mut answer =
         client.get(format!("{scheme}://{authority}{path}")).headers(headers).send().await.map_err(failed)?;
     if !answer.status().is_success() {
@@ -99,23 +111,7 @@ async fn ask(base: &Uri, headers: HeaderMap, timeout: Duration) -> Result<Vec<St
             return Err(DiscoverError::TooLong);
         }
     }
-    // Together gives the list without an envelope.
-    let models = if text.trim_ascii_start().starts_with(b"[") {
-        serde_json::from_slice::<Vec<Model>>(&text)?
-    } else {
-        serde_json::from_slice::<List>(&text)?.data
-    };
-    Ok(models.into_iter().map(|model| model.id).collect())
-}
-
-#[derive(Deserialize)]
-struct List {
-    data: Vec<Model>,
-}
-
-#[derive(Deserialize)]
-struct Model {
-    id: String,
+    Ok(text)
 }
 
 /// Bytes of a list: some providers have thousands of models with long descriptions.

@@ -15,7 +15,7 @@ use futures_util::Stream;
 use witgate_core::dialect::StreamTranslator;
 use witgate_core::failure::{Diagnosis, diagnose_inside};
 use witgate_core::openai::{Renamed, Seen, Tally, UpstreamError};
-use witgate_core::sse::{self, Splitter};
+use witgate_core::sse::{self, Lines, Splitter};
 use witgate_core::vocabulary::FailureKind;
 
 use super::Call;
@@ -28,6 +28,8 @@ use super::passage::Passage;
 /// with the event that ends a stream, unless an event reported an error.
 pub struct Events {
     flow: Flow,
+    /// Where the upstream streams lines.
+    lines: Option<Lines>,
     splitter: Splitter,
     tally: Tally,
     passage: Passage,
@@ -59,6 +61,7 @@ impl Events {
         let splitter = Splitter::new(sse::DEFAULT_LIMIT);
         let mut events = Self {
             flow,
+            lines: passage.streams_lines().then(Lines::default),
             splitter,
             tally: Tally::default(),
             translator: passage.stream(call.peek, call.body),
@@ -208,9 +211,15 @@ impl Events {
                 }
             }
             match ready!(self.flow.poll_next(cx)) {
-                Some(Ok(chunk)) => self.splitter.push(chunk),
+                Some(Ok(chunk)) => self.splitter.push(match &mut self.lines {
+                    Some(lines) => lines.push(&chunk),
+                    None => chunk,
+                }),
                 Some(Err(failure)) => return Poll::Ready(Some(Err(failure))),
-                None => return Poll::Ready(None),
+                None => match self.lines.as_mut().map(Lines::end).filter(|rest| !rest.is_empty()) {
+                    Some(rest) => self.splitter.push(rest),
+                    None => return Poll::Ready(None),
+                },
             }
         }
     }

@@ -44,9 +44,12 @@ pub(super) struct Probe {
 
 impl Probe {
     pub(super) fn new(configured: &Configured, dialect: Dialect, base: &Uri) -> Result<Self, http::uri::InvalidUri> {
+        let root = base.path().trim_end_matches('/');
+        let root = root.strip_suffix("/v1").unwrap_or(root);
+        let first = configured.first.map(|path| format!("{root}{path}")).filter(|_| configured.path.is_none());
         let texts =
             configured.path.as_ref().map_or_else(|| probes::questions(dialect, base), |path| vec![path.clone()]);
-        let questions = texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+        let questions = first.iter().chain(&texts).map(|text| text.parse()).collect::<Result<_, _>>()?;
         Ok(Self { questions, known: AtomicUsize::new(0), timeout: configured.timeout })
     }
 

@@ -14,6 +14,7 @@ use super::client::{Client, Origin};
 use super::connect::ConnectorError;
 use super::connection::Pieces;
 use super::demo::Demo;
+use super::facts::Facts;
 use super::passage::Manners;
 use super::probe::Probe;
 use super::{Times, headers};
@@ -56,7 +57,7 @@ impl Patience {
 
 /// What answers.
 pub(super) enum Backend {
-    /// A service that speaks OpenAI's dialect, as Ollama does too on the path that is configured, or Anthropic's.
+    /// A service that is called over the network.
     Http(Arc<Service>),
     /// The built-in one.
     Demo(Demo),
@@ -75,6 +76,7 @@ pub(super) struct Service {
     /// One for each key; empty where none is needed.
     credentials: Vec<HeaderValue>,
     probe: Option<Probe>,
+    facts: Option<Facts>,
 }
 
 /// Why a provider cannot be used.
@@ -109,6 +111,7 @@ impl Provider {
         };
         let manners = Manners {
             dialect: configured.dialect,
+            speech: configured.speech(),
             on_loss: configured.on_loss,
             output_limit: configured.output_limit,
             responses: configured.responses,
@@ -135,6 +138,7 @@ impl Service {
         let credentials = configured.api_keys.iter().map(|key| credential(configured.key_header, key));
         let credentials = credentials.collect::<Result<_, _>>()?;
         let probe = configured.probe.as_ref().map(|probe| Probe::new(probe, configured.dialect, &base)).transpose()?;
+        let facts = configured.facts.as_ref().map(|facts| Facts::new(facts, configured.dialect, &base)).transpose()?;
         let origin = Origin {
             base,
             connect_timeout: configured.connect_timeout,
@@ -149,12 +153,17 @@ impl Service {
             Some(client) => Arc::clone(client),
             None => Arc::new(Client::new(origin)?),
         };
-        Ok(Self { client, uris, headers, key_header, credentials, probe })
+        Ok(Self { client, uris, headers, key_header, credentials, probe, facts })
     }
 
     /// How it is asked whether it is well.
     pub(super) fn probe(&self) -> Option<&Probe> {
         self.probe.as_ref()
+    }
+
+    /// How it is asked what it says of itself.
+    pub(super) fn facts(&self) -> Option<&Facts> {
+        self.facts.as_ref()
     }
 
     /// A question of the gateway's own, with the first key.

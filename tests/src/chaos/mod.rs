@@ -297,6 +297,8 @@ fn provider(dialect: &str, base_url: &str) -> Value {
         "dialect": dialect, "base_url": base_url, "api_key": "sk-chaos", "connect_timeout": "1s",
         "first_byte_timeout": "2s", "first_token_timeout": "2s", "idle_timeout": "1s", "keep_alive_timeout": "2s",
         "pool_idle_timeout": "1s",
+        // scripted upstreams count what they are asked
+        "facts": {"enabled": false},
     })
 }
 

@@ -25,6 +25,7 @@ mod hedge;
 mod limits;
 mod messages;
 mod models;
+mod ollama;
 mod operations;
 mod overload;
 mod passthrough;

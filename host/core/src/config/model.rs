@@ -12,7 +12,7 @@ use crate::admission::Priority;
 use crate::breaker::BreakerRules;
 use crate::config::{Secret, Supply};
 use crate::deployment::Deployment;
-use crate::dialect::{OnLoss, OutputLimit};
+use crate::dialect::{OnLoss, OutputLimit, Speech};
 use crate::openai::Endpoint;
 use crate::resume::Continuation;
 
@@ -204,10 +204,26 @@ pub struct Provider {
     pub output_limit: OutputLimit,
     /// How it is asked whether it is well; `None` = it is not.
     pub probe: Option<Probe>,
+    /// How it is asked what it says of itself; `None` = it is not.
+    pub facts: Option<Facts>,
+    /// How often its list of models is asked for, to offer what is in it; `None` = never.
+    pub watch_models: Option<Duration>,
     /// Whether small requests for embeddings are sent as one. Default: as the preset says, else not.
     pub embedding_batch: Option<EmbeddingBatch>,
     /// How the demo provider behaves; only for that dialect.
     pub demo: Option<Demo>,
+}
+
+impl Provider {
+    /// Whose shapes are sent to it.
+    pub fn speech(&self) -> Speech {
+        match self.dialect {
+            Dialect::OpenAi | Dialect::Demo => Speech::OpenAi,
+            Dialect::Anthropic => Speech::Anthropic,
+            Dialect::Ollama if self.base_url.ends_with("/v1") => Speech::OpenAi,
+            Dialect::Ollama => Speech::Ollama,
+        }
+    }
 }
 
 /// How many requests for embeddings are sent as one.
@@ -249,11 +265,24 @@ impl Passthrough {
 pub struct Probe {
     /// From the server's root. Default: by dialect.
     pub path: Option<String>,
+    /// From the server's root: what a preset knows to ask before what the dialect has.
+    pub first: Option<&'static str>,
     /// While a deployment is down. Default 3 s.
     pub interval: Duration,
     /// Silence after which it is asked. Default 30 s.
     pub idle: Duration,
     /// For the whole answer. Default 2 s.
+    pub timeout: Duration,
+}
+
+/// How a provider is asked what it says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// While it works. Default 2 s.
+    pub interval: Duration,
+    /// While it has nothing to do. Default 30 s.
+    pub idle: Duration,
+    /// For all answers together. Default 2 s.
     pub timeout: Duration,
 }
 
@@ -275,7 +304,7 @@ pub struct Retries {
 pub enum Dialect {
     /// OpenAI and everything compatible: vLLM, llama.cpp, llama-cpp-python, LM Studio, ...
     OpenAi,
-    /// Ollama's OpenAI-compatible `/v1`.
+    /// Ollama: by its own API, or by its OpenAI-compatible `/v1` where the address ends so.
     Ollama,
     /// Anthropic's Messages.
     Anthropic,
@@ -380,6 +409,14 @@ impl ModelPattern {
         match self {
             Self::Exact(name) => Some(name),
             Self::Glob(_) => None,
+        }
+    }
+
+    /// Whether it takes this name.
+    pub fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Exact(own) => **own == *name,
+            Self::Glob(pattern) => crate::routes::glob::matches(pattern, name),
         }
     }
 

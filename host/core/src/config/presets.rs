@@ -42,6 +42,8 @@ pub struct Preset {
     pub local: bool,
     /// How its models go on with an answer that another one began.
     pub continuation: Continuation,
+    /// What says best whether it is well, from its root; `None` where the dialect's questions do.
+    pub probe: Option<&'static str>,
     /// What else to know.
     pub note: &'static str,
     /// Where this is from.
@@ -71,6 +73,7 @@ const HOSTED: Preset = Preset {
     usage_unasked: false,
     local: false,
     continuation: Continuation::Never,
+    probe: None,
     note: "",
     source: "",
 };
@@ -231,11 +234,20 @@ pub static PRESETS: [Preset; 17] = [
     },
     Preset {
         dialect: Dialect::Ollama,
-        ..local("ollama", "Ollama", "llama3.2", "http://127.0.0.1:11434/v1", "", "docs.ollama.com/openai")
+        ..local(
+            "ollama",
+            "Ollama",
+            "llama3.2",
+            "http://127.0.0.1:11434/v1",
+            "With `base_url: http://127.0.0.1:11434` by its own API. Tells which models are loaded: `/api/ps`.",
+            "docs.ollama.com/openai",
+        )
     },
-    // Has Responses, but its events leave out `output_index` and `sequence_number`, without which OpenAI's SDKs stop, and
-    // an answer that its limit ended says `completed` (seen at build b11549).
     Preset {
+        // Asked of the loop that computes: `/health` is answered beside it, and so also when it hangs.
+        probe: Some("/slots"),
+        // Has Responses, but its events leave out `output_index` and `sequence_number`, without which OpenAI's SDKs stop,
+        // and an answer that its limit ended says `completed` (seen at build b11549).
         responses: false,
         continuation: Continuation::Message,
         ..local(
@@ -243,8 +255,9 @@ pub static PRESETS: [Preset; 17] = [
             "llama.cpp",
             "qwen3-4b",
             "http://127.0.0.1:8080/v1",
-            "Embeddings need `--embeddings`. Has Responses whose streams OpenAI's SDKs do not understand; `responses: true` \
-             passes them through all the same.",
+            "Embeddings need `--embeddings`. Probed by `/slots`. Tells its load: `/slots`, and `/metrics` with \
+             `--metrics`. Has Responses whose streams OpenAI's SDKs do not understand; `responses: true` passes them \
+             through all the same.",
             "github.com/ggml-org/llama.cpp/tree/master/tools/server",
         )
     },
@@ -267,7 +280,7 @@ pub static PRESETS: [Preset; 17] = [
             "vLLM",
             "Qwen/Qwen3-8B",
             "http://127.0.0.1:8000/v1",
-            "Serves one task: a generating model has no embeddings.",
+            "Serves one task: a generating model has no embeddings. Tells its load: `/metrics`.",
             "docs.vllm.ai/en/stable/serving/openai_compatible_server",
         )
     },
@@ -278,7 +291,7 @@ pub static PRESETS: [Preset; 17] = [
             "SGLang",
             "Qwen/Qwen3-8B",
             "http://127.0.0.1:30000/v1",
-            "",
+            "Tells its load with `--enable-metrics`.",
             "docs.sglang.ai/basic_usage/openai_api",
         )
     },
@@ -361,8 +374,8 @@ else. A request for an endpoint that the service does not have is refused withou
 
 ## Presets
 
-All serve chat completions. Clients may ask any of them for chat completions, for Responses, or in Anthropic's dialect; \
-`responses` of a provider says otherwise whether it has Responses.
+All serve chat completions. Clients may ask any of them for chat completions, for Responses, or in Anthropic's or Ollama's \
+dialect; `responses` of a provider says otherwise whether it has Responses.
 
 \"Goes on\" is how a chat's answer that another deployment began is gone on with where a route has `resume`; completions \
 are gone on with anywhere.
@@ -374,10 +387,11 @@ are gone on with anywhere.
 const TRANSLATION: &str = "
 ## Dialects
 
-A client asks for chat completions (`/v1/chat/completions`), for OpenAI's Responses (`/v1/responses`), or in Anthropic's \
-dialect (`/v1/messages`, `/v1/messages/count_tokens`), whatever the provider speaks. Where both speak the same, the client's bytes are sent with \
-only `model` replaced, and the answer's bytes come back. Else the request is translated, and so are answer, stream and \
-errors.
+A client asks for chat completions (`/v1/chat/completions`), for OpenAI's Responses (`/v1/responses`), in Anthropic's \
+dialect (`/v1/messages`, `/v1/messages/count_tokens`), or in Ollama's (`/api/chat`, `/api/generate`, `/api/embed`), \
+whatever the provider speaks. Where both speak the same, the client's bytes are sent with only `model` replaced, and the \
+answer's bytes come back. Else the request is translated, and so are answer, stream and errors; chat completions are \
+between any two others.
 
 Translated are: system prompts, texts, images, PDF files, tools and parallel tool calls with their results, tool choice, \
 JSON schemas, stop words, the effort of reasoning, usage with cached and reasoning tokens, and reasons for the end. \
@@ -408,6 +422,44 @@ only when its request says `store: false` too.
 Anthropic requires `max_tokens`: where the client says none, it is the deployment's `max_output_tokens`, else 8192. \
 `count_tokens` is answered by the provider where it is Anthropic, else by estimate; the header `x-witgate-counted-by` \
 says which.
+
+## Ollama
+
+As a provider, Ollama has two sides. At an address that ends with `/v1` (the default) it is spoken to in OpenAI's \
+dialect. At its root (`base_url: http://127.0.0.1:11434`) its own API is spoken: `/api/chat`, `/api/generate` for \
+completions, `/api/embed`. There `options` (`num_ctx`, `num_gpu`, ...), `keep_alive`, `think` and `format` of a request \
+reach it, and what it cannot do is refused instead of ignored: its `/v1` takes `n`, `tool_choice` and `logit_bias`, and \
+pays no heed to them.
+
+| lost on the way | to Ollama | from Ollama's clients |
+|---|---|---|
+| demands | `n`, `tool_choice` other than `auto` and `none`, audio output, custom tools, `functions`, images by URL, \
+files, several prompts or tokens in one completion, `echo`, `best_of`, `logprobs` of completions | `template`, `suffix`, \
+`raw`, `context` |
+| hints | `logit_bias`, `parallel_tool_calls: false`, `store`, `metadata`, `prediction`, `verbosity`, `service_tier`, \
+names of messages | `keep_alive`, `truncate`, `shift`, options about loading (`num_ctx`, `num_gpu`, `num_thread`, ...) |
+
+Ollama's clients find at the gateway's root what they look for: `/api/tags`, `/api/ps`, `/api/show` and `/api/version` \
+beside the three above. Models are called as in `/v1/models`; `:latest` may follow. Errors are `{\"error\": \"...\"}`, in \
+a stream as its last line. An API key goes in `Authorization: Bearer`, which the official clients take from \
+`OLLAMA_API_KEY`.
+
+## What servers say of themselves
+
+A server of one's own is asked now and then how it is (`facts` of the provider; `http://` addresses by default): vLLM \
+and SGLang by `/metrics`, llama.cpp by `/metrics`, `/slots` and `/props`, Ollama by `/api/ps`. Policies read it as \
+signals, and Prometheus as gauges. What a server does not tell is said in the log once; its signals are neutral, as they \
+are when nothing has been heard for three intervals.
+
+| signal | metric | vLLM | SGLang | llama.cpp | Ollama | neutral |
+|---|---|---|---|---|---|---|
+| `upstream-queue` | `witgate_upstream_queue` | yes | yes | with `--metrics` | | 0 |
+| `upstream-running` | `witgate_upstream_running` | yes | yes | yes | | 0 |
+| `upstream-free-slots` | `witgate_upstream_free_slots` | | | yes | | 1000000 |
+| `kv-used` | `witgate_upstream_kv_used` | yes | yes | | | 0 |
+| `model-loaded` | `witgate_upstream_model_loaded` | | | | yes | 1 |
+
+The policy `least-loaded` uses them with `prefer_ready: true`: first who has the model loaded and room for a request.
 ";
 
 const MORE: &str = "

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::batch::RawEmbeddingBatch;
-use self::health::{RawBreaker, RawProbe, RawRetries};
+use self::health::{RawBreaker, RawFacts, RawProbe, RawRetries};
 use self::passthrough::RawPassthrough;
 use super::raw_supply::{RawPull, RawRegistry, RawSupply, RawVerify};
 use super::shapes::{CacheText, DurationText, Named, SecretText, SizeText, StageText, TextOrList};
@@ -201,14 +201,14 @@ pub(super) enum RawPriority {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Provider")]
 pub(super) struct RawProvider {
-    /// Its API's shape: `openai` for OpenAI and everything compatible (vLLM, llama.cpp, LM Studio, ...), `ollama`,
-    /// `anthropic` (Messages), or `demo`, which is built in and needs no network. Needed without a `preset`.
+    /// Its API's shape: `openai` for OpenAI and everything compatible (vLLM, llama.cpp, LM Studio, ...), `ollama` (its
+    /// own API, or its `/v1` where `base_url` ends so), `anthropic` (Messages), or `demo`, which is built in and needs no network. Needed without a `preset`.
     pub(super) dialect: Option<RawDialect>,
     /// A service that is known by name: dialect, address, and the variable that the key is in. `docs/providers.md`
     /// lists them.
     pub(super) preset: Option<RawPreset>,
     /// With the path that the endpoints are under, usually `/v1`. Without it: the preset's. `openai` needs it; `ollama` without it:
-    /// `http://127.0.0.1:11434/v1`; `anthropic` without it: `https://api.anthropic.com/v1`.
+    /// `http://127.0.0.1:11434/v1` (without the `/v1`, Ollama's own API is spoken); `anthropic` without it: `https://api.anthropic.com/v1`.
     pub(super) base_url: Option<String>,
     /// Sent as `Authorization: Bearer`; by `anthropic` as `x-api-key`. Without it: the environment variable of the
     /// preset.
@@ -258,6 +258,13 @@ pub(super) struct RawProvider {
     pub(super) pool_max_idle: Option<u64>,
     /// How it is asked whether it is well, while its deployments are down or idle. The dialect `demo` is not asked.
     pub(super) probe: Option<RawProbe>,
+    /// How it is asked what it says of itself: requests that wait or run, use of its cache, free slots (vLLM, SGLang,
+    /// llama.cpp), loaded models (Ollama). These are signals for policies, and metrics.
+    pub(super) facts: Option<RawFacts>,
+    /// How often its list of models is asked for, at least every second: a model that appears in it can be asked for by
+    /// its name without a restart, and one that vanishes is offered no more. Names that other routes match stay theirs.
+    /// Without it: never, unless `witgate serve --watch-models` says so for all servers at `http://` addresses.
+    pub(super) watch_models: Option<DurationText>,
     /// Whether small requests for embeddings that come at about the same time are sent as one.
     pub(super) embedding_batch: Option<RawEmbeddingBatch>,
     /// How a provider of the dialect `demo` behaves.

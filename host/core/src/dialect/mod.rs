@@ -15,13 +15,27 @@ mod chat;
 mod fixtures;
 pub(crate) mod json;
 mod loss;
+pub mod ollama;
 pub mod responses;
+mod time;
 
 pub use chain::Chain;
 pub use chat::{CHAT_API, OutputLimit};
 pub use loss::{Losses, OnLoss, Refusal};
+pub use time::rfc3339;
 
 use crate::openai::UpstreamError;
+
+/// Whose shapes requests, answers, streams and errors have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speech {
+    /// OpenAI's: the hub.
+    OpenAi,
+    /// Anthropic's.
+    Anthropic,
+    /// Ollama's own.
+    Ollama,
+}
 
 /// A request in another dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -97,6 +97,11 @@ fn message(scanner: &mut Scanner<'_>, visitor: &mut impl Visitor) -> Result<(), 
             visitor.structure(inner.raw()?);
             Ok(())
         }
+        // Ollama's
+        ("images", Kind::Array) => inner.array(|image| {
+            visitor.image();
+            image.skip()
+        }),
         _ => inner.skip(),
     })
 }

@@ -35,6 +35,8 @@ pub use rewrite::{ModelLiteral, RequestBody};
 pub use tally::{Seen, Tally};
 pub use usage::Usage;
 
+use crate::dialect::Speech;
+
 /// What the client wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
@@ -66,6 +68,12 @@ pub enum Endpoint {
     Transcriptions,
     /// `POST /v1/audio/translations`: a form.
     Translations,
+    /// `POST /api/chat`: Ollama's dialect.
+    OllamaChat,
+    /// `POST /api/generate`: Ollama's dialect.
+    OllamaGenerate,
+    /// `POST /api/embed`: Ollama's dialect.
+    OllamaEmbed,
 }
 
 /// How a request's body is written.
@@ -79,7 +87,7 @@ pub enum BodyShape {
 
 impl Endpoint {
     /// Every endpoint, in the order of [`Endpoint::index`].
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Chat,
         Self::Completions,
         Self::Embeddings,
@@ -94,9 +102,12 @@ impl Endpoint {
         Self::Speech,
         Self::Transcriptions,
         Self::Translations,
+        Self::OllamaChat,
+        Self::OllamaGenerate,
+        Self::OllamaEmbed,
     ];
 
-    /// Below `/v1`.
+    /// Below the provider's address, which ends with `/v1` where it is not Ollama's own.
     pub const fn path(self) -> &'static str {
         match self {
             Self::Chat => "/chat/completions",
@@ -105,6 +116,9 @@ impl Endpoint {
             Self::Messages => "/messages",
             Self::CountTokens => "/messages/count_tokens",
             Self::Responses => "/responses",
+            Self::OllamaChat => "/api/chat",
+            Self::OllamaGenerate => "/api/generate",
+            Self::OllamaEmbed => "/api/embed",
             Self::Rerank => "/rerank",
             Self::Moderations => "/moderations",
             Self::Images => "/images/generations",
@@ -138,15 +152,18 @@ impl Endpoint {
             Self::Speech => "speech",
             Self::Transcriptions => "transcriptions",
             Self::Translations => "translations",
+            Self::OllamaChat => "ollama_chat",
+            Self::OllamaGenerate => "ollama_generate",
+            Self::OllamaEmbed => "ollama_embed",
         }
     }
 
     /// The field that holds the prompt.
     pub const fn prompt_field(self) -> &'static str {
         match self {
-            Self::Chat | Self::Messages | Self::CountTokens => "messages",
-            Self::Completions | Self::Images | Self::ImageEdits => "prompt",
-            Self::Embeddings | Self::Responses | Self::Moderations | Self::Speech => "input",
+            Self::Chat | Self::Messages | Self::CountTokens | Self::OllamaChat => "messages",
+            Self::Completions | Self::Images | Self::ImageEdits | Self::OllamaGenerate => "prompt",
+            Self::Embeddings | Self::Responses | Self::Moderations | Self::Speech | Self::OllamaEmbed => "input",
             Self::Rerank => "documents",
             Self::ImageVariations => "image",
             Self::Transcriptions | Self::Translations => "file",
@@ -166,7 +183,10 @@ impl Endpoint {
             | Self::Rerank
             | Self::Moderations
             | Self::Images
-            | Self::Speech => BodyShape::Json,
+            | Self::Speech
+            | Self::OllamaChat
+            | Self::OllamaGenerate
+            | Self::OllamaEmbed => BodyShape::Json,
         }
     }
 
@@ -184,14 +204,22 @@ impl Endpoint {
             | Self::Rerank
             | Self::Speech
             | Self::Transcriptions
-            | Self::Translations => None,
+            | Self::Translations
+            | Self::OllamaChat
+            | Self::OllamaGenerate
+            | Self::OllamaEmbed => None,
         }
     }
 
     /// Whether an answer may be a stream of a dialect's events, which the gateway reads.
     pub const fn streams(self) -> bool {
         match self {
-            Self::Chat | Self::Completions | Self::Messages | Self::Responses => true,
+            Self::Chat
+            | Self::Completions
+            | Self::Messages
+            | Self::Responses
+            | Self::OllamaChat
+            | Self::OllamaGenerate => true,
             Self::Embeddings
             | Self::CountTokens
             | Self::Rerank
@@ -201,7 +229,8 @@ impl Endpoint {
             | Self::ImageVariations
             | Self::Speech
             | Self::Transcriptions
-            | Self::Translations => false,
+            | Self::Translations
+            | Self::OllamaEmbed => false,
         }
     }
 
@@ -222,13 +251,25 @@ impl Endpoint {
             | Self::CountTokens
             | Self::Responses
             | Self::Rerank
-            | Self::Moderations => false,
+            | Self::Moderations
+            | Self::OllamaChat
+            | Self::OllamaGenerate
+            | Self::OllamaEmbed => false,
         }
     }
 
-    /// Whether the client speaks Anthropic's dialect: errors and events are then of its shape.
+    /// Whose dialect the client speaks: errors and events are then of its shape.
+    pub const fn speech(self) -> Speech {
+        match self {
+            Self::Messages | Self::CountTokens => Speech::Anthropic,
+            Self::OllamaChat | Self::OllamaGenerate | Self::OllamaEmbed => Speech::Ollama,
+            _ => Speech::OpenAi,
+        }
+    }
+
+    /// Whether it is Anthropic's.
     pub const fn is_anthropic(self) -> bool {
-        matches!(self, Self::Messages | Self::CountTokens)
+        matches!(self.speech(), Speech::Anthropic)
     }
 }
 

@@ -8,6 +8,7 @@ use super::content::{self, Visitor};
 use super::json::{Kind, Scanner, Span, Text, place};
 use super::prompt::Estimate;
 use super::{Endpoint, RequestError};
+use crate::dialect::Speech;
 
 /// What routing needs to know about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,7 +142,8 @@ impl Fields {
             model: None,
             prompt_span: None,
             system_span: None,
-            stream: false,
+            // Ollama streams unless told not to.
+            stream: endpoint.speech() == Speech::Ollama,
             include_usage: false,
             max_tokens: None,
             max_completion_tokens: None,
@@ -203,6 +205,13 @@ impl Fields {
             "response_format" if kind == Kind::Object => self.response_format(scanner)?,
             "modalities" if kind == Kind::Array => self.modalities(scanner)?,
             "system" if self.endpoint.is_anthropic() => self.system(scanner)?,
+            "system" if self.endpoint == Endpoint::OllamaGenerate => self.system(scanner)?,
+            "options" if self.is_ollama() && kind == Kind::Object => self.options(scanner)?,
+            "format" if self.is_ollama() => {
+                self.json_schema = kind == Kind::Object;
+                scanner.skip()?;
+            }
+            "images" if self.is_ollama() && kind == Kind::Array => self.images(scanner)?,
             "metadata" if self.endpoint.is_anthropic() && kind == Kind::Object => self.metadata(scanner)?,
             "output_config" if self.endpoint.is_anthropic() && kind == Kind::Object => self.output_config(scanner)?,
             // Not of this endpoint, or of a type that tells routing nothing and that the upstream may judge.
@@ -219,23 +228,23 @@ impl Fields {
         let field = self.endpoint.prompt_field();
         let start = scanner.at();
         match (self.endpoint, got) {
-            (Endpoint::Chat | Endpoint::Messages | Endpoint::CountTokens, Kind::Array) => {
+            (Endpoint::Chat | Endpoint::Messages | Endpoint::CountTokens | Endpoint::OllamaChat, Kind::Array) => {
                 self.counts.messages = content::messages(scanner, &mut self.counts)?;
                 self.counts.estimate.messages(self.counts.messages);
             }
-            (Endpoint::Chat | Endpoint::Messages | Endpoint::CountTokens, _) => {
+            (Endpoint::Chat | Endpoint::Messages | Endpoint::CountTokens | Endpoint::OllamaChat, _) => {
                 return Err(RequestError::WrongType { field, expected: "an array of objects", got });
             }
             (Endpoint::Rerank, Kind::Array) => content::documents(scanner, &mut self.counts)?,
             (Endpoint::Rerank, _) => return Err(RequestError::WrongType { field, expected: "an array", got }),
-            (Endpoint::Speech | Endpoint::Images | Endpoint::ImageEdits, Kind::String) => {
+            (Endpoint::Speech | Endpoint::Images | Endpoint::ImageEdits | Endpoint::OllamaGenerate, Kind::String) => {
                 content::input(scanner, &mut self.counts)?;
             }
             (Endpoint::Responses, Kind::String | Kind::Array) => {
                 self.counts.messages = content::items(scanner, &mut self.counts)?;
                 self.counts.estimate.messages(self.counts.messages);
             }
-            (Endpoint::Speech | Endpoint::Images | Endpoint::ImageEdits, _) => {
+            (Endpoint::Speech | Endpoint::Images | Endpoint::ImageEdits | Endpoint::OllamaGenerate, _) => {
                 return Err(RequestError::WrongType { field, expected: "a string", got });
             }
             // Of a moderation, a text, texts, or the parts of a message.
@@ -309,6 +318,31 @@ impl Fields {
         content::content(scanner, &mut self.counts)?;
         self.system_span = Some(start..scanner.at());
         Ok(())
+    }
+
+    fn is_ollama(&self) -> bool {
+        self.endpoint.speech() == Speech::Ollama
+    }
+
+    /// Ollama's.
+    fn options(&mut self, scanner: &mut Scanner<'_>) -> Result<(), RequestError> {
+        scanner.object(|inner, key| {
+            if key.raw == "num_predict" && inner.kind()? == Kind::Number {
+                // -1 and -2 are words for no limit.
+                self.max_tokens = inner.raw()?.parse().ok();
+                return Ok(());
+            }
+            inner.skip()?;
+            Ok(())
+        })
+    }
+
+    fn images(&mut self, scanner: &mut Scanner<'_>) -> Result<(), RequestError> {
+        scanner.array(|inner| {
+            self.counts.image();
+            inner.skip()?;
+            Ok(())
+        })
     }
 
     fn metadata(&mut self, scanner: &mut Scanner<'_>) -> Result<(), RequestError> {
@@ -423,7 +457,7 @@ fn whole(scanner: &mut Scanner<'_>, field: &'static str, minimum: i64) -> Result
 }
 
 /// The fields that are read, each of them at most once.
-const READ: [&str; 25] = [
+const READ: [&str; 28] = [
     "model",
     "messages",
     "stream",
@@ -447,6 +481,9 @@ const READ: [&str; 25] = [
     "text",
     "previous_response_id",
     "conversation",
+    "options",
+    "format",
+    "images",
     "query",
     "documents",
 ];

@@ -62,7 +62,7 @@ pub fn prompt_text(body: &[u8], peek: &Peek) -> String {
         let mut scanner = Scanner::new(prompt);
         // Syntax was checked by `peek`; what was read before an error is all there is to give.
         let _ = match peek.endpoint {
-            Endpoint::Chat | Endpoint::Messages | Endpoint::CountTokens => {
+            Endpoint::Chat | Endpoint::Messages | Endpoint::CountTokens | Endpoint::OllamaChat => {
                 content::messages(&mut scanner, &mut collect).map(drop)
             }
             Endpoint::Responses => content::items(&mut scanner, &mut collect).map(drop),
@@ -73,7 +73,9 @@ pub fn prompt_text(body: &[u8], peek: &Peek) -> String {
             | Endpoint::Moderations
             | Endpoint::Images
             | Endpoint::ImageEdits
-            | Endpoint::Speech => content::input(&mut scanner, &mut collect),
+            | Endpoint::Speech
+            | Endpoint::OllamaGenerate
+            | Endpoint::OllamaEmbed => content::input(&mut scanner, &mut collect),
             // Forms, of which only what stands before the model is sure to be in memory.
             Endpoint::ImageVariations | Endpoint::Transcriptions | Endpoint::Translations => Ok(()),
         };

@@ -1,8 +1,8 @@
 //! Keeps count of a stream's events: tokens, how it ended, whether it reports an error. Reads OpenAI's chunks, the
-//! events of its Responses, and Anthropic's.
+//! events of its Responses, Anthropic's, and Ollama's lines.
 
 use super::json::{Kind, Scanner, SyntaxError};
-use super::usage::{Usage, read_timings, read_usage};
+use super::usage::{Usage, read_timings, read_usage, store};
 use crate::sse;
 
 /// What has gone by of one stream.
@@ -55,7 +55,10 @@ impl Tally {
         self.choices.add(chunk.choices);
         self.sequence = chunk.sequence.map_or(self.sequence, |number| u64::from(number) + 1);
         self.failed |= chunk.failed;
-        self.done |= chunk.stopped;
+        if chunk.counts != Usage::default() {
+            self.usage = Some(chunk.counts);
+        }
+        self.done |= chunk.stopped || chunk.last;
         match (chunk.failed, chunk.stopped, chunk.ping) {
             (true, ..) => Seen::Error,
             _ if !sound => Seen::Garbage,
@@ -130,6 +133,10 @@ struct Chunk {
     choices: Choices,
     failed: bool,
     stopped: bool,
+    /// Ollama's last line, which may have a text too.
+    last: bool,
+    /// Ollama's counts, which stand beside the text.
+    counts: Usage,
     ping: bool,
     sequence: Option<u32>,
 }
@@ -167,6 +174,13 @@ impl Chunk {
                 self.failed |= kind != Kind::Null;
                 inner.skip()
             }
+            ("done", Kind::Boolean) => {
+                self.last = inner.raw()? == "true";
+                Ok(())
+            }
+            ("response" | "thinking", Kind::String) => self.text(inner),
+            ("prompt_eval_count", Kind::Number) => store(inner, &mut self.counts.prompt_tokens),
+            ("eval_count", Kind::Number) => store(inner, &mut self.counts.completion_tokens),
             _ => inner.skip(),
         })
     }
@@ -205,9 +219,15 @@ impl Chunk {
         })
     }
 
-    /// Something with a usage in it: the message of Anthropic's `message_start`, a whole response.
+    /// Something with a usage in it: the message of Anthropic's `message_start`, a whole response; or a piece of Ollama's
+    /// answer.
     fn message(&mut self, scanner: &mut Scanner<'_>) -> Result<(), SyntaxError> {
         scanner.object(|inner, key| match (key.raw, inner.kind()?) {
+            ("content" | "thinking", Kind::String) => self.text(inner),
+            ("tool_calls", Kind::Array) => {
+                self.content |= inner.raw()?.len() > "[]".len();
+                Ok(())
+            }
             ("usage", Kind::Object) => {
                 self.usage = read_usage(inner)?;
                 Ok(())
@@ -344,6 +364,22 @@ mod tests {
         assert_eq!((seen.done(), seen.usage()), (true, Some(usage)));
         let error = "data: {\"type\":\"error\",\"code\":null,\"message\":\"No.\",\"sequence_number\":4}\n\n";
         assert_eq!(Tally::default().see(error.as_bytes()), Seen::Error);
+    }
+
+    #[test]
+    fn a_stream_of_ollama_is_counted() {
+        let mut seen = tally(&[
+            "data: {\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\",\"thinking\":\"Hm\"},\"done\":false}\n\n",
+            "data: {\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"Hi\"},\"done\":false}\n\n",
+            "data: {\"model\":\"m\",\"response\":\"Hi\",\"done\":false}\n\n",
+        ]);
+        assert_eq!((seen.content_events(), seen.complete(), seen.usage()), (3, false, None));
+        let end = "data: {\"model\":\"m\",\"done\":true,\"done_reason\":\"stop\",\"prompt_eval_count\":5,\"eval_count\":3}\n\n";
+        // A text may be in it too.
+        assert_eq!(seen.see(end.as_bytes()), Seen::Chunk);
+        let usage = Usage { prompt_tokens: Some(5), completion_tokens: Some(3), cached_tokens: None };
+        assert_eq!((seen.complete(), seen.done(), seen.usage()), (true, true, Some(usage)));
+        assert_eq!(seen.see(b"data: {\"error\":\"an error was encountered\"}\n\n"), Seen::Error);
     }
 
     #[test]

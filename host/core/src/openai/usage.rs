@@ -41,11 +41,18 @@ impl Usage {
     }
 }
 
-/// The usage of a whole answer: the last `"usage"` in it that is an object, else llama.cpp's `"timings"`.
+/// The usage of a whole answer: the last `"usage"` in it that is an object, else llama.cpp's `"timings"`, else Ollama's
+/// counts, which stand beside the answer.
 ///
 /// Both texts with their quotes cannot be part of a JSON string, where a quote is escaped.
 pub fn of_answer(body: &[u8]) -> Option<Usage> {
-    last(body, b"\"usage\"", read_usage).or_else(|| last(body, b"\"timings\"", read_timings))
+    let told = last(body, b"\"usage\"", read_usage).or_else(|| last(body, b"\"timings\"", read_timings));
+    told.or_else(|| {
+        let completion_tokens = last(body, b"\"eval_count\"", read_count);
+        let prompt_tokens = last(body, b"\"prompt_eval_count\"", read_count);
+        let told = completion_tokens.or(prompt_tokens).is_some();
+        told.then_some(Usage { prompt_tokens, completion_tokens, cached_tokens: None })
+    })
 }
 
 /// Finds the usage in a long answer that goes by in pieces. Keeps at most [`LONGEST`] bytes.
@@ -136,18 +143,26 @@ pub(super) fn read_timings(scanner: &mut Scanner<'_>) -> Result<Option<Usage>, S
 }
 
 /// A count; what is no count is passed over.
-fn store(scanner: &mut Scanner<'_>, into: &mut Option<u32>) -> Result<(), SyntaxError> {
+pub(super) fn store(scanner: &mut Scanner<'_>, into: &mut Option<u32>) -> Result<(), SyntaxError> {
     *into = scanner.raw()?.parse().ok();
     Ok(())
 }
 
-type Read = fn(&mut Scanner<'_>) -> Result<Option<Usage>, SyntaxError>;
+fn read_count(scanner: &mut Scanner<'_>) -> Result<Option<u32>, SyntaxError> {
+    let mut count = None;
+    if scanner.kind()? == Kind::Number {
+        store(scanner, &mut count)?;
+    }
+    Ok(count)
+}
 
-fn last(body: &[u8], key: &[u8], read: Read) -> Option<Usage> {
+type Read<T> = fn(&mut Scanner<'_>) -> Result<Option<T>, SyntaxError>;
+
+fn last<T>(body: &[u8], key: &[u8], read: Read<T>) -> Option<T> {
     memmem::find_iter(body, key).filter_map(|at| value_after(&body[at + key.len()..], read)).last()
 }
 
-fn value_after(rest: &[u8], read: Read) -> Option<Usage> {
+fn value_after<T>(rest: &[u8], read: Read<T>) -> Option<T> {
     let object = rest.trim_ascii_start().strip_prefix(b":")?;
     // What follows the object may be cut within a character.
     let end = object.len().min(LONGEST);
@@ -190,6 +205,14 @@ mod tests {
         let timings = r#"{"usage":null,"timings":{"cache_n":4,"prompt_n":1,"prompt_ms":0.286,"predicted_n":3}}"#;
         assert_eq!(of_answer(timings.as_bytes()), Some(USAGE));
         assert_eq!(of_answer(br#"{"timings":{"prompt_n":1}}"#), None);
+    }
+
+    #[test]
+    fn ollama_counts_beside_the_answer() {
+        let answer = r#"{"message":{"content":"\"eval_count\": 9"},"done":true,"prompt_eval_count":5,"eval_count":3}"#;
+        assert_eq!(of_answer(answer.as_bytes()), Some(Usage { cached_tokens: None, ..USAGE }));
+        let embedding = r#"{"embeddings":[[0.1]],"prompt_eval_count":5}"#;
+        assert_eq!(of_answer(embedding.as_bytes()), Some(Usage { prompt_tokens: Some(5), ..Usage::default() }));
     }
 
     #[test]

@@ -173,3 +173,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn lines_become_events_however_they_are_cut() {
+    let lines = b"{\"a\":1}\r\n\n{\"b\":\"\xc3\xa9\"}\n{\"c\":3}";
+    let events = b"data: {\"a\":1}\n\ndata: {\"b\":\"\xc3\xa9\"}\n\ndata: {\"c\":3}\n\n";
+    for cut in 1..=lines.len() {
+        let mut made = Vec::new();
+        let mut cutter = Lines::default();
+        for piece in lines.chunks(cut) {
+            made.extend_from_slice(&cutter.push(piece));
+        }
+        made.extend_from_slice(&cutter.end());
+        assert_eq!(made, events, "in pieces of {cut}");
+        assert_eq!(cutter.end(), "");
+    }
+}

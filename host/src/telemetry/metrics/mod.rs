@@ -21,11 +21,13 @@ use crate::clock;
 use crate::reload::standing::By;
 use crate::reload::store::PolicyStatus;
 
+mod facts;
 mod handles;
 mod overload;
 #[cfg(test)]
 mod tests;
 
+use facts::Facts;
 pub use handles::{CacheMetrics, DeploymentMetrics, Purpose, Repetition, RequestOutcome, RouteMetrics};
 use overload::Overload;
 pub use overload::{OverloadMetrics, Standing};
@@ -36,6 +38,7 @@ pub struct Metrics {
     requests: Requests,
     attempts: Attempts,
     health: Health,
+    facts: Facts,
     policies: Policies,
     cache: CacheMetrics,
     fleet_exchanges: IntCounterVec,
@@ -164,6 +167,7 @@ impl Metrics {
         let metrics = Self {
             requests,
             health,
+            facts: Facts::new(&make),
             attempts: Attempts {
                 total: make.counters(
                     "witgate_attempts_total",
@@ -363,6 +367,7 @@ impl Metrics {
         self.health.breaker.reset();
         self.health.ready_keys.reset();
         let now = clock::monotonic();
+        self.facts.show(fleet, now);
         for deployment in fleet.deployments() {
             let (id, live) = ([&*deployment.spec.id], &deployment.live);
             in_flight.with_label_values(&id).set(i64::from(live.in_flight()));

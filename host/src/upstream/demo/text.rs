@@ -38,15 +38,17 @@ impl<'a> Text<'a> {
     /// As one answer.
     pub(super) fn whole(&self) -> Bytes {
         let text = self.tokens.concat();
-        let choices = (0..self.peek.choices).map(|index| match self.peek.endpoint {
-            Endpoint::Chat => json!({
-                "index": index,
-                "message": {"role": "assistant", "content": text, "refusal": null},
-                "logprobs": null,
-                "finish_reason": self.finish_reason,
-            }),
-            // Requests in Anthropic's dialect come translated.
-            _ => {
+        // Requests in other dialects come translated.
+        let chat = self.peek.endpoint == Endpoint::Chat;
+        let choices = (0..self.peek.choices).map(|index| {
+            if chat {
+                json!({
+                    "index": index,
+                    "message": {"role": "assistant", "content": text, "refusal": null},
+                    "logprobs": null,
+                    "finish_reason": self.finish_reason,
+                })
+            } else {
                 json!({"index": index, "text": text, "logprobs": null, "finish_reason": self.finish_reason})
             }
         });
@@ -82,16 +84,15 @@ impl<'a> Text<'a> {
     /// One event for each choice.
     fn push(&self, steps: &mut Vec<Step>, delta: &Value, finish_reason: Value) {
         for index in 0..self.peek.choices {
-            let choice = match self.peek.endpoint {
-                Endpoint::Chat => json!({
-                    "index": index, "delta": delta, "logprobs": null, "finish_reason": finish_reason,
-                }),
-                _ => json!({
+            let choice = if self.peek.endpoint == Endpoint::Chat {
+                json!({"index": index, "delta": delta, "logprobs": null, "finish_reason": finish_reason})
+            } else {
+                json!({
                     "index": index,
                     "text": delta.get("content").and_then(Value::as_str).unwrap_or_default(),
                     "logprobs": null,
                     "finish_reason": finish_reason,
-                }),
+                })
             };
             let mut chunk = self.envelope("chat.completion.chunk", vec![choice]);
             if self.peek.include_usage {

@@ -171,7 +171,7 @@ async fn all_of_anthropic_s_models_are_listed() {
     });
     let (server, mut seen) = watched(json("200 OK", &page.to_string())).await;
     let models = models_of(&configured(&server), Duration::from_secs(2)).await.unwrap();
-    assert_eq!(models, ["claude-opus-5-5"]);
+    assert_eq!(models.iter().map(|model| &*model.id).collect::<Vec<_>>(), ["claude-opus-5-5"]);
     let asked = seen.recv().await.unwrap();
     assert!(
         asked.starts_with("GET /v1/models?limit=1000 HTTP/1.1\r\n") && asked.contains("x-api-key: sk-ours"),

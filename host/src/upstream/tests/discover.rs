@@ -5,8 +5,13 @@ use super::*;
 
 async fn found(answer: String) -> Result<Vec<String>, String> {
     let server = Server::answering(answer).await;
-    let base = format!("http://{}/v1/", server.address);
-    discover(&base, Duration::from_secs(1)).await.map_err(|error| error.to_string())
+    listed(&provider(server.address)).await
+}
+
+/// The names that a provider lists.
+async fn listed(configured: &Configured) -> Result<Vec<String>, String> {
+    let models = models_of(configured, Duration::from_millis(500)).await.map_err(|error| error.to_string())?;
+    Ok(models.into_iter().map(|model| model.id).collect())
 }
 
 #[tokio::test]
@@ -26,30 +31,44 @@ async fn a_configured_provider_is_asked_with_its_key() {
         peer.send(&json("200 OK", answer)).await;
     })
     .await;
-    let models = models_of(&provider(server.address), Duration::from_secs(1)).await;
-    assert_eq!(models.unwrap(), Vec::<String>::new());
+    assert_eq!(listed(&provider(server.address)).await, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn ollama_is_asked_for_its_tags() {
+    let server = Server::start(|mut peer| async move {
+        let request = peer.request().await.unwrap();
+        assert!(request.starts_with("GET /api/tags HTTP/1.1\r\n"), "{request}");
+        // Ollama's docs/api.md, List Local Models, shortened
+        peer.send(&json(
+            "200 OK",
+            r#"{"models":[{"name":"deepseek-r1:latest","model":"deepseek-r1:latest","size":4683075271}]}"#,
+        ))
+        .await;
+    })
+    .await;
+    for base_url in [format!("http://{}", server.address), format!("http://{}/v1", server.address)] {
+        let own = Configured { dialect: Dialect::Ollama, base_url, ..provider(server.address) };
+        assert_eq!(listed(&own).await, Ok(vec!["deepseek-r1:latest".to_owned()]));
+    }
 }
 
 #[tokio::test]
 async fn what_is_no_list_is_told() {
     assert_eq!(found(json("401 Unauthorized", "{}")).await, Err("GET /v1/models gives status 401".to_owned()));
-    let message = "the answer is not a list of models: missing field `data` at line 1 column 2";
-    assert_eq!(found(json("200 OK", "{}")).await, Err(message.to_owned()));
-    let error = discover("nowhere", Duration::from_secs(1)).await.unwrap_err();
-    assert_eq!(error.to_string(), "`nowhere` is not an http or https URL with a host");
+    assert_eq!(found(json("200 OK", "{}")).await, Err("the answer is not a list of models".to_owned()));
+    let nowhere = Configured { base_url: "nowhere".to_owned(), ..provider("127.0.0.1:9".parse().unwrap()) };
+    assert_eq!(listed(&nowhere).await, Err("`nowhere` is not an http or https URL with a host".to_owned()));
     let silent = Server::start(|mut peer| async move { peer.wait_for_close().await }).await;
-    let base = format!("http://{}", silent.address);
-    let error = discover(&base, Duration::from_millis(50)).await.unwrap_err();
-    assert_eq!(error.to_string(), "no list of models within 50ms");
+    assert_eq!(listed(&provider(silent.address)).await, Err("no list of models within 500ms".to_owned()));
 }
 
 #[tokio::test]
 async fn nobody_there_and_a_redirect_are_told_without_following() {
     let other = Server::answering(json("200 OK", "{}")).await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let error = discover(&format!("http://{nobody}/v1"), Duration::from_secs(1)).await.unwrap_err();
     let told = "error sending request: client error (Connect): tcp connect error: Connection refused (os error 111)";
-    assert_eq!(error.to_string(), told);
+    assert_eq!(listed(&provider(nobody)).await, Err(told.to_owned()));
     let elsewhere = format!("HTTP/1.1 302 Found\r\nlocation: http://{}/\r\ncontent-length: 0\r\n\r\n", other.address);
     assert_eq!(found(elsewhere).await, Err("GET /v1/models gives status 302".to_owned()));
     assert_eq!(other.connections(), 0);

@@ -4,7 +4,9 @@
 mod anthropic;
 mod demo;
 mod discover;
+mod facts;
 mod failures;
+mod ollama;
 mod server;
 mod streams;
 mod whole;
@@ -47,6 +49,8 @@ fn provider(address: std::net::SocketAddr) -> Configured {
         output_limit: OutputLimit::default(),
         usage_unasked: false,
         probe: None,
+        facts: None,
+        watch_models: None,
         embedding_batch: None,
         demo: None,
     }

@@ -3,6 +3,8 @@
 use serde_json::json;
 use witgate_core::decision::StartRule;
 use witgate_core::deployment::{Deployment, Price};
+use witgate_core::facts::Report;
+use witgate_core::live::Millis;
 use witgate_core::plan::Decision;
 use witgate_core::vocabulary::Fact;
 
@@ -46,6 +48,19 @@ fn least_loaded_counts_tokens_or_requests() {
     let offer = world.offer(&[]);
     assert_eq!(picked(&world.bind("least-loaded", json!({})), &offer), [1]);
     assert_eq!(picked(&world.bind("least-loaded", json!({"measure": "requests"})), &offer), [0]);
+}
+
+#[test]
+fn least_loaded_prefers_who_is_ready_if_it_is_told_to() {
+    let world = three();
+    let _load = world.busy(2, 1, 900);
+    let report = |loaded, free_slots| Report { loaded, free_slots, running: Some(0.0), ..Report::default() };
+    world.live(0).report(report(Some(false), None), Millis(u64::MAX));
+    world.live(1).report(report(Some(true), Some(0.0)), Millis(u64::MAX));
+    world.live(2).report(report(Some(true), Some(2.0)), Millis(u64::MAX));
+    let offer = world.offer(&[]);
+    assert_eq!(picked(&world.bind("least-loaded", json!({"prefer_ready": true})), &offer), [2]);
+    assert_eq!(picked(&world.bind("least-loaded", json!({})), &offer), [0, 1]);
 }
 
 #[test]

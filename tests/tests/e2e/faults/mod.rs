@@ -147,7 +147,7 @@ impl Cell<'_> {
         let address = self.faulty.as_ref().map_or_else(free_address, Upstream::address);
         json!({
             "dialect": name(self.dialect), "base_url": format!("http://{address}/v1"), "api_key": "sk-a",
-            "probe": {"enabled": false},
+            "probe": {"enabled": false}, "facts": {"enabled": false},
             "first_byte_timeout": "2s", "first_token_timeout": "2s", "idle_timeout": "1s", "keep_alive_timeout": "2s",
         })
     }
@@ -156,7 +156,7 @@ impl Cell<'_> {
         let (_, well) = others.iter().find(|(dialect, _)| *dialect == self.dialect).expect("it is one of them");
         json!({
             "dialect": name(self.dialect), "base_url": format!("http://{}/{provider}/v1", well.address()),
-            "api_key": "sk-b", "probe": {"enabled": false},
+            "api_key": "sk-b", "probe": {"enabled": false}, "facts": {"enabled": false},
         })
     }
 

@@ -61,7 +61,7 @@ pub(in crate::config) struct RawBreaker {
 }
 
 /// Questions to a provider whose deployments are down or idle, which cost nothing: `/health`, the list of models, for
-/// Ollama `/api/tags`. A success lets a request try early; failures keep a breaker open.
+/// Ollama `/api/tags`, for the preset `llama-cpp` `/slots`. A success lets a request try early; failures keep a breaker open.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Probe")]
@@ -78,6 +78,27 @@ pub(in crate::config) struct RawProbe {
     #[schemars(extend("default" = "30s"))]
     pub(in crate::config) idle: Option<DurationText>,
     /// For the whole answer.
+    #[schemars(extend("default" = "2s"))]
+    pub(in crate::config) timeout: Option<DurationText>,
+}
+
+/// Questions to a provider about itself, which cost it next to nothing: `/metrics`, `/slots` and `/props`, for Ollama
+/// `/api/ps`. What it does not tell is said in the log once, and leaves its signals neutral.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Facts")]
+pub(in crate::config) struct RawFacts {
+    /// Whether the provider is asked. Without it: a provider at an `http://` address of the dialect `openai` or `ollama`
+    /// is, for that is a server of one's own.
+    pub(in crate::config) enabled: Option<bool>,
+    /// From one question to the next while it has requests, or had one in the last minute. What was said counts for three
+    /// times as long.
+    #[schemars(extend("default" = "2s"))]
+    pub(in crate::config) interval: Option<DurationText>,
+    /// The same while it has none.
+    #[schemars(extend("default" = "30s"))]
+    pub(in crate::config) idle: Option<DurationText>,
+    /// For all answers together.
     #[schemars(extend("default" = "2s"))]
     pub(in crate::config) timeout: Option<DurationText>,
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::values::{DAY, MILLISECOND, duration};
 use crate::breaker::BreakerRules;
 use crate::config::findings::Findings;
-use crate::config::model::{Probe, Retries};
+use crate::config::model::{Dialect, Facts, Probe, Retries};
 use crate::config::problem::KeyPath;
-use crate::config::raw::health::{RawBreaker, RawProbe, RawRetries};
+use crate::config::raw::health::{RawBreaker, RawFacts, RawProbe, RawRetries};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -51,7 +51,12 @@ pub(super) fn breaker(raw: RawBreaker, findings: &mut Findings<'_>) -> BreakerRu
 }
 
 /// `None`: the provider is not probed.
-pub(super) fn probe(raw: RawProbe, path: &KeyPath, findings: &mut Findings<'_>) -> Option<Probe> {
+pub(super) fn probe(
+    raw: RawProbe,
+    first: Option<&'static str>,
+    path: &KeyPath,
+    findings: &mut Findings<'_>,
+) -> Option<Probe> {
     let mut time = |key: &str, value, shortest, default| {
         duration(value, &path.key(key), shortest..=DAY, findings).unwrap_or(Duration::from_secs(default))
     };
@@ -64,6 +69,28 @@ pub(super) fn probe(raw: RawProbe, path: &KeyPath, findings: &mut Findings<'_>) 
     {
         findings.error(&at, format!("{text:?} is no path"), "write for example `/health`");
     }
-    let probe = Probe { path: raw.path, interval, idle, timeout };
+    let probe = Probe { path: raw.path, first, interval, idle, timeout };
     raw.enabled.unwrap_or(true).then_some(probe)
+}
+
+/// `None`: the provider is not asked about itself. A hosted service would only wonder.
+pub(super) fn facts(
+    raw: RawFacts,
+    dialect: Dialect,
+    base_url: &str,
+    path: &KeyPath,
+    findings: &mut Findings<'_>,
+) -> Option<Facts> {
+    let mut time = |key: &str, value, shortest, default| {
+        duration(value, &path.key(key), shortest..=DAY, findings).unwrap_or(Duration::from_secs(default))
+    };
+    let interval = time("interval", raw.interval, Duration::from_millis(100), 2);
+    let idle = time("idle", raw.idle, Duration::from_millis(100), 30);
+    let timeout = time("timeout", raw.timeout, MILLISECOND, 2);
+    let usual = match dialect {
+        Dialect::OpenAi | Dialect::Ollama => base_url.starts_with("http://"),
+        Dialect::Anthropic | Dialect::Demo => false,
+    };
+    let can = dialect != Dialect::Demo;
+    (can && raw.enabled.unwrap_or(usual)).then_some(Facts { interval, idle, timeout })
 }

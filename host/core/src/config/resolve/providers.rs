@@ -64,7 +64,12 @@ fn provider(
     let own_header = (key.is_some() || raw.api_keys.is_some()).then(|| key_header.name());
     let api_keys = keys(key, raw.api_keys, path, findings, lookup);
     let headers = headers(raw_headers, own_header, &path.key("headers"), findings, lookup);
-    let probe = health::probe(raw.probe.unwrap_or_default(), &path.key("probe"), findings);
+    let first = preset.and_then(|preset| preset.probe);
+    let probe = health::probe(raw.probe.unwrap_or_default(), first, &path.key("probe"), findings);
+    let address = base_url.as_deref().unwrap_or_default();
+    let facts = health::facts(raw.facts.unwrap_or_default(), dialect, address, &path.key("facts"), findings);
+    let watch = path.key("watch_models");
+    let watch_models = duration(raw.watch_models, &watch, Duration::from_secs(1)..=DAY, findings);
     let first_token = path.key("first_token_timeout");
     let first_token_timeout = duration(raw.first_token_timeout, &first_token, MILLISECOND..=DAY, findings);
     if dialect != Dialect::Demo && findings.written(&path.key("demo")) {
@@ -99,6 +104,8 @@ fn provider(
         pool_idle_timeout,
         pool_max_idle: raw.pool_max_idle.and_then(|count| usize::try_from(count).ok()).unwrap_or(256),
         probe: probe.filter(|_| dialect != Dialect::Demo),
+        facts,
+        watch_models: watch_models.filter(|_| dialect != Dialect::Demo),
         embedding_batch: batch::embedding_batch(
             raw.embedding_batch.unwrap_or_default(),
             preset.is_some_and(|preset| preset.local),
@@ -281,6 +288,8 @@ fn address(
             None
         }
         (Dialect::OpenAi | Dialect::Ollama | Dialect::Anthropic, Some(url)) => match check_url(&url) {
+            // All of its own paths are under `/api`, so it is not part of the address.
+            Ok(url) if dialect == Dialect::Ollama => Some(url.strip_suffix("/api").unwrap_or(url).to_owned()),
             Ok(url) => {
                 // A service whose own address has no path is somewhere else in the same way.
                 let usually = preset.and_then(|preset| preset.base_url).is_none_or(has_path);

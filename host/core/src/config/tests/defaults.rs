@@ -15,7 +15,7 @@ fn stated(definition: &str) -> Value {
 #[test]
 fn writing_out_every_default_changes_nothing() {
     let short = "
-providers: {demo: {dialect: demo, demo: {}}, far: {dialect: openai, base_url: 'http://far/v1', probe: {}, embedding_batch: {enabled: true}}}
+providers: {demo: {dialect: demo, demo: {}}, far: {dialect: openai, base_url: 'http://far/v1', probe: {}, facts: {}, embedding_batch: {enabled: true}}}
 deployments: {m@demo: {price: {}}, m@far: {}}
 routes: {m: {deployments: '*'}}
 policies: {rules: {health: {crash: {}}}, defaults: {crash: {}}, pull: {}}
@@ -38,6 +38,7 @@ cache: {redis: {url: 'redis://here'}}
     fill("/providers/demo/demo", "Demo");
     fill("/providers/far", "Provider");
     fill("/providers/far/probe", "Probe");
+    fill("/providers/far/facts", "Facts");
     fill("/providers/far/embedding_batch", "EmbeddingBatch");
     fill("/deployments/m@demo", "Deployment");
     fill("/deployments/m@demo/price", "Price");
