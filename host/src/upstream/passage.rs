@@ -33,20 +33,20 @@ pub(super) struct Manners {
 pub(super) struct Passage {
     asked: Endpoint,
     manners: Manners,
-    from: Option<From>,
-    to: Option<To>,
+    from: Option<FromClient>,
+    to: Option<ToProvider>,
 }
 
 /// What the client speaks, where that is not understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum From {
+enum FromClient {
     Messages,
     Responses,
 }
 
 /// What the provider speaks, where that is not chat completions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum To {
+enum ToProvider {
     Messages,
 }
 
@@ -61,11 +61,13 @@ impl Passage {
         }
         let (from, to) = match (manners.dialect, asked) {
             (Dialect::Anthropic, Endpoint::Messages | Endpoint::CountTokens) => (None, None),
-            (Dialect::Anthropic, Endpoint::Chat) => (None, Some(To::Messages)),
-            (Dialect::Anthropic, Endpoint::Responses) => (Some(From::Responses), Some(To::Messages)),
-            (Dialect::OpenAi | Dialect::Ollama | Dialect::Demo, Endpoint::Messages) => (Some(From::Messages), None),
+            (Dialect::Anthropic, Endpoint::Chat) => (None, Some(ToProvider::Messages)),
+            (Dialect::Anthropic, Endpoint::Responses) => (Some(FromClient::Responses), Some(ToProvider::Messages)),
+            (Dialect::OpenAi | Dialect::Ollama | Dialect::Demo, Endpoint::Messages) => {
+                (Some(FromClient::Messages), None)
+            }
             (Dialect::OpenAi | Dialect::Ollama | Dialect::Demo, Endpoint::Responses) => {
-                ((!manners.responses).then_some(From::Responses), None)
+                ((!manners.responses).then_some(FromClient::Responses), None)
             }
             (
                 Dialect::OpenAi | Dialect::Ollama | Dialect::Demo,
@@ -96,8 +98,8 @@ impl Passage {
     /// What is asked of the provider.
     pub(super) fn endpoint(&self) -> Endpoint {
         match (self.from, self.to) {
-            (_, Some(To::Messages)) => Endpoint::Messages,
-            (Some(From::Messages | From::Responses), None) => Endpoint::Chat,
+            (_, Some(ToProvider::Messages)) => Endpoint::Messages,
+            (Some(FromClient::Messages | FromClient::Responses), None) => Endpoint::Chat,
             (None, None) => self.asked,
         }
     }
@@ -121,17 +123,19 @@ impl Passage {
         let Manners { on_loss, output_limit, usage_unasked, .. } = self.manners;
         let chat = match self.from {
             None => None,
-            Some(From::Messages) => {
+            Some(FromClient::Messages) => {
                 let target = from_messages::Target { model, output_limit, usage_unasked, on_loss };
                 Some(from_messages::request(body, &target)?)
             }
-            Some(From::Responses) => {
-                let api = if self.to == Some(To::Messages) { MESSAGES_API } else { CHAT_API };
-                let target = from_responses::Target { model, api, output_limit, usage_unasked, on_loss };
+            Some(FromClient::Responses) => {
+                let takes_thoughts = self.to == Some(ToProvider::Messages);
+                let api = if takes_thoughts { MESSAGES_API } else { CHAT_API };
+                let target =
+                    from_responses::Target { model, api, output_limit, usage_unasked, takes_thoughts, on_loss };
                 Some(from_responses::request(body, &target)?)
             }
         };
-        let Some(To::Messages) = self.to else { return Ok(chat) };
+        let Some(ToProvider::Messages) = self.to else { return Ok(chat) };
         let max_tokens = max_tokens.unwrap_or(to_messages::DEFAULT_MAX_TOKENS);
         let target = to_messages::Target { model, max_tokens, on_loss };
         let Some(Translated { body, dropped }) = chat else {
@@ -147,13 +151,13 @@ impl Passage {
     pub(super) fn stream(&self, peek: &Peek, request: &[u8]) -> Option<Box<dyn StreamTranslator>> {
         let from = self.from.map(|from| -> Box<dyn StreamTranslator> {
             match from {
-                From::Messages => Box::new(from_messages::ToEvents::new(peek.prompt_tokens)),
-                From::Responses => {
+                FromClient::Messages => Box::new(from_messages::ToEvents::new(peek.prompt_tokens)),
+                FromClient::Responses => {
                     Box::new(from_responses::ToEvents::new(str::from_utf8(request).unwrap_or_default(), now()))
                 }
             }
         });
-        let Some(To::Messages) = self.to else { return from };
+        let Some(ToProvider::Messages) = self.to else { return from };
         let include_usage = from.is_some() || peek.include_usage;
         let to = Box::new(to_messages::ToChunks::new(now(), include_usage));
         Some(match from {
@@ -184,7 +188,7 @@ impl Passage {
     pub(super) fn answer(&self, body: &[u8], request: &[u8]) -> Result<Bytes, String> {
         let chat = match self.to {
             None => None,
-            Some(To::Messages) => {
+            Some(ToProvider::Messages) => {
                 let text = str::from_utf8(body).unwrap_or_default();
                 Some(to_messages::response(text, now()).map_err(|error| error.to_string())?)
             }
@@ -192,8 +196,10 @@ impl Passage {
         let text = chat.as_deref().unwrap_or_else(|| str::from_utf8(body).unwrap_or_default());
         match self.from {
             None => Ok(chat.map_or_else(|| Bytes::copy_from_slice(body), Bytes::from)),
-            Some(From::Messages) => from_messages::response(text).map(Bytes::from).map_err(|error| error.to_string()),
-            Some(From::Responses) => {
+            Some(FromClient::Messages) => {
+                from_messages::response(text).map(Bytes::from).map_err(|error| error.to_string())
+            }
+            Some(FromClient::Responses) => {
                 let request = str::from_utf8(request).unwrap_or_default();
                 from_responses::response(text, request, now()).map(Bytes::from).map_err(|error| error.to_string())
             }
@@ -202,7 +208,7 @@ impl Passage {
 
     /// The upstream's error in OpenAI's shape, in which failures are kept; `None` where it may stay as it is.
     pub(super) fn error(&self, told: &UpstreamError) -> Option<Bytes> {
-        (self.to == Some(To::Messages)).then(|| to_messages::error(told).to_json())
+        (self.to == Some(ToProvider::Messages)).then(|| to_messages::error(told).to_json())
     }
 
     /// Whether an event's data is an error in words that the client's dialect has.
