@@ -407,7 +407,8 @@ From Responses to Anthropic a request goes both ways, one after the other. An an
 is kept nowhere (it says `store: false`): a client has to send the whole conversation each time. Of a response that a \
 provider keeps the gateway remembers which one does, for the tenant that it was made for and until it is started anew: \
 `previous_response_id` leads there and nowhere else. One that it does not know goes where the policies say, and the \
-provider answers that it does not exist. A response is cached \
+provider answers that it does not exist. `GET` and `DELETE /v1/responses/{id}`, `cancel` and `input_items` go to the same \
+provider; for one that is not known, to the one that `passthrough` names, else the answer is 404. A response is cached \
 only when its request says `store: false` too.
 
 Anthropic requires `max_tokens`: where the client says none, it is the deployment's `max_output_tokens`, else 8192. \
