@@ -84,6 +84,11 @@ pub enum ApiError {
         /// As sent.
         model: String,
     },
+    /// It is not known where this response lies.
+    UnknownResponse {
+        /// As asked for.
+        id: Box<str>,
+    },
     /// A response is to go on from one that lies at a provider that this model is not served by.
     KeptElsewhere {
         /// Of the one that it is to go on from.
@@ -154,7 +159,9 @@ impl ApiError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Auth(_) => StatusCode::UNAUTHORIZED,
-            Self::UnknownPath { .. } | Self::UnknownModel { .. } => StatusCode::NOT_FOUND,
+            Self::UnknownPath { .. } | Self::UnknownModel { .. } | Self::UnknownResponse { .. } => {
+                StatusCode::NOT_FOUND
+            }
             Self::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::ContentType { .. } | Self::NotAForm { .. } | Self::ContentEncoding { .. } => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
@@ -190,6 +197,7 @@ impl ApiError {
             Self::BrokenBody => "broken-body",
             Self::Request(_) | Self::KeptElsewhere { .. } => "bad-request",
             Self::UnknownModel { .. } => "unknown-model",
+            Self::UnknownResponse { .. } => "unknown-response",
             Self::Rejected(_) => "rejected",
             Self::PolicyFailed { .. } => "policy",
             Self::Upstream { failure, .. } | Self::Passthrough { failure, .. } => failure.kind.name(),
@@ -294,6 +302,7 @@ impl ApiError {
             | Self::Request(_)
             | Self::UnknownModel { .. }
             | Self::KeptElsewhere { .. }
+            | Self::UnknownResponse { .. }
             | Self::Rejected(_)
             | Self::PolicyFailed { .. }
             | Self::Admin { .. }
@@ -364,6 +373,11 @@ impl ApiError {
                     .with_param("model")
                     .with_code("model_not_found")
             }
+            Self::UnknownResponse { id } => ErrorBody::invalid(format!(
+                "Response with id '{id}' not found: none of this id has been made for you since this gateway was started. \
+                 `passthrough.paths` can name the provider that keeps responses."
+            ))
+            .with_code("response_not_found"),
             Self::KeptElsewhere { id } => ErrorBody::invalid(format!(
                 "Previous response with id '{id}' not found: it was made by a provider that this model is not served by. \
                  Ask for the model that made it, or send the whole conversation."
@@ -433,6 +447,7 @@ impl ApiError {
             | Self::Request(_)
             | Self::UnknownModel { .. }
             | Self::KeptElsewhere { .. }
+            | Self::UnknownResponse { .. }
             | Self::PolicyFailed { .. }
             | Self::Admin { .. }
             | Self::Deadline

@@ -3,6 +3,9 @@
 //! Files, batches, fine-tuning jobs and vector stores lie at one provider, so there is nothing to route and no policy is
 //! asked. What applies to every request applies here too: keys, limits, timeouts, log, metrics, and that a client that
 //! hangs up ends what it asked for. Bodies go by in both directions as they come.
+//!
+//! What is asked about a response goes to the provider that made it for this tenant, as far as that is known; only else
+//! to the one that is configured.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,6 +40,18 @@ pub fn provider_for(config: &Config, path: &str) -> Option<usize> {
     below.and_then(|_| config.passthrough.provider_for(path))
 }
 
+/// Whether a request for such a path is answered here, if only with the news that there is no such response.
+pub fn is_answered(config: &Config, path: &str) -> bool {
+    response_in(path).is_some() || provider_for(config, path).is_some()
+}
+
+/// The response that a path is about.
+fn response_in(path: &str) -> Option<&str> {
+    let id = path.strip_prefix("/v1/responses/")?.split('/').next()?;
+    // What stands there besides are names of what can be done with a request.
+    (!id.is_empty() && !matches!(id, "." | ".." | "input_tokens" | "compact") && !id.contains('%')).then_some(id)
+}
+
 /// Answers a request for such a path.
 pub async fn pass_through(gateway: Arc<Gateway>, request: Request<Body>) -> Response<Body> {
     doors::attend(gateway, Purpose::Passthrough, request, answer, respond).await
@@ -49,8 +64,13 @@ async fn answer(visitor: Visitor, record: &mut RequestRecord) -> Result<(Method,
     let Admitted { patience, .. } = doors::admit(&gateway, &snapshot, &head.headers, &caller, record).await?;
     let (config, path) = (&snapshot.config, head.uri.path());
     // As the snapshot of this request has it: the one that led here may have been another.
-    let place = provider_for(config, path)
-        .ok_or_else(|| ApiError::UnknownPath { method: head.method.clone(), path: path.to_owned() })?;
+    let response = response_in(path);
+    let kept = response.and_then(|id| gateway.kept.provider_of(&caller.tenant_name, id));
+    let kept = kept.and_then(|name| config.providers.iter().position(|provider| provider.name == name));
+    let place = kept.or_else(|| provider_for(config, path)).ok_or_else(|| match response {
+        Some(id) => ApiError::UnknownResponse { id: id.into() },
+        None => ApiError::UnknownPath { method: head.method.clone(), path: path.to_owned() },
+    })?;
     let provider = &config.providers[place].name;
     record.passed_to(provider);
     let bounds = Bounds { limit: config.server.upload_limit, patience: config.server.read_timeout };
@@ -147,6 +167,24 @@ mod tests {
     use witgate_core::config::Passthrough;
 
     use super::*;
+
+    #[test]
+    fn a_path_is_about_a_response_when_it_names_one() {
+        for path in ["/v1/responses/resp_1", "/v1/responses/resp_1/", "/v1/responses/resp_1/input_items"] {
+            assert_eq!(response_in(path), Some("resp_1"), "{path}");
+        }
+        for path in [
+            "/v1/responses",
+            "/v1/responses/",
+            "/v1/responses/../models",
+            "/v1/responses/%2e%2e/models",
+            "/v1/responses/input_tokens",
+            "/v1/responses/compact",
+            "/responses/resp_1",
+        ] {
+            assert_eq!(response_in(path), None, "{path}");
+        }
+    }
 
     #[test]
     fn only_paths_below_v1_are_passed_through_and_none_that_climbs() {

@@ -118,13 +118,11 @@ fn other_method(snapshot: &Snapshot, request: &Request, allowed: &'static str) -
 async fn elsewhere(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let visit = Visit::begin(&gateway, &request);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    match passthrough::provider_for(&visit.snapshot.config, &path) {
-        None => visit.end(ollama::refuse(ApiError::UnknownPath { method, path }, request.uri().path())),
+    match passthrough::is_answered(&visit.snapshot.config, &path) {
+        false => visit.end(ollama::refuse(ApiError::UnknownPath { method, path }, request.uri().path())),
         // A browser asks the gateway, and the provider knows nothing of whom the gateway shares with.
-        Some(_) if method == Method::OPTIONS => {
-            visit.end(other_method(&visit.snapshot, &request, passthrough::METHODS))
-        }
-        Some(_) => passthrough::pass_through(gateway, request).await,
+        true if method == Method::OPTIONS => visit.end(other_method(&visit.snapshot, &request, passthrough::METHODS)),
+        true => passthrough::pass_through(gateway, request).await,
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 use witgate_core::decision::{Facts, FailedAttempt, INTEGER_LIMIT, Readings, Stamp};
+use witgate_core::openai::Endpoint;
 use witgate_core::outcome::OutcomeRow;
 use witgate_core::vocabulary::{Ending, Fact, FailureKind, OutcomeField, Signal};
 use witgate_wasm::{Hook, Hooks};
@@ -183,7 +184,7 @@ impl Draw {
         for fact in Fact::ALL {
             let value = match fact {
                 Fact::Streaming | Fact::JsonSchema | Fact::Idempotent => f64::from(self.rng.u8(..2)),
-                Fact::Endpoint => f64::from(self.rng.u8(..5)),
+                Fact::Endpoint => f64::from(self.rng.choice(Endpoint::ALL).map_or(0, Endpoint::index)),
                 Fact::Route => self.rng.usize(..routes) as f64,
                 Fact::Tenant => self.rng.usize(..tenants) as f64,
                 Fact::DeadlineMs => self.amount(),

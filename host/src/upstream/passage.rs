@@ -36,13 +36,13 @@ pub(super) struct Manners {
 pub(super) struct Passage {
     asked: Endpoint,
     manners: Manners,
-    from: Option<From>,
-    to: Option<To>,
+    from: Option<FromClient>,
+    to: Option<ToProvider>,
 }
 
 /// What the client speaks, where that is not understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum From {
+enum FromClient {
     Messages,
     Responses,
     OllamaChat,
@@ -52,7 +52,7 @@ enum From {
 
 /// What the provider speaks, where that is not OpenAI's dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum To {
+enum ToProvider {
     Messages,
     OllamaChat,
     OllamaGenerate,
@@ -60,14 +60,14 @@ enum To {
 }
 
 /// What an endpoint is in OpenAI's dialect, and how it gets there; `None` when it is nothing there.
-fn hub(asked: Endpoint) -> Option<(Option<From>, Endpoint)> {
+fn hub(asked: Endpoint) -> Option<(Option<FromClient>, Endpoint)> {
     match asked {
         Endpoint::Chat | Endpoint::Completions | Endpoint::Embeddings => Some((None, asked)),
-        Endpoint::Messages => Some((Some(From::Messages), Endpoint::Chat)),
-        Endpoint::Responses => Some((Some(From::Responses), Endpoint::Chat)),
-        Endpoint::OllamaChat => Some((Some(From::OllamaChat), Endpoint::Chat)),
-        Endpoint::OllamaGenerate => Some((Some(From::OllamaGenerate), Endpoint::Chat)),
-        Endpoint::OllamaEmbed => Some((Some(From::OllamaEmbed), Endpoint::Embeddings)),
+        Endpoint::Messages => Some((Some(FromClient::Messages), Endpoint::Chat)),
+        Endpoint::Responses => Some((Some(FromClient::Responses), Endpoint::Chat)),
+        Endpoint::OllamaChat => Some((Some(FromClient::OllamaChat), Endpoint::Chat)),
+        Endpoint::OllamaGenerate => Some((Some(FromClient::OllamaGenerate), Endpoint::Chat)),
+        Endpoint::OllamaEmbed => Some((Some(FromClient::OllamaEmbed), Endpoint::Embeddings)),
         // Of OpenAI's dialect, and of no other.
         Endpoint::Rerank
         | Endpoint::Moderations
@@ -82,19 +82,19 @@ fn hub(asked: Endpoint) -> Option<(Option<From>, Endpoint)> {
 }
 
 /// How an endpoint of OpenAI's dialect gets to a provider; `None` when it does not.
-fn last_leg(hub: Endpoint, speech: Speech) -> Option<Option<To>> {
+fn last_leg(hub: Endpoint, speech: Speech) -> Option<Option<ToProvider>> {
     match (speech, hub) {
         (Speech::OpenAi, _) => Some(None),
-        (Speech::Anthropic, Endpoint::Chat) => Some(Some(To::Messages)),
+        (Speech::Anthropic, Endpoint::Chat) => Some(Some(ToProvider::Messages)),
         (Speech::Anthropic, _) => None,
-        (Speech::Ollama, Endpoint::Chat) => Some(Some(To::OllamaChat)),
-        (Speech::Ollama, Endpoint::Completions) => Some(Some(To::OllamaGenerate)),
-        (Speech::Ollama, Endpoint::Embeddings) => Some(Some(To::OllamaEmbed)),
+        (Speech::Ollama, Endpoint::Chat) => Some(Some(ToProvider::OllamaChat)),
+        (Speech::Ollama, Endpoint::Completions) => Some(Some(ToProvider::OllamaGenerate)),
+        (Speech::Ollama, Endpoint::Embeddings) => Some(Some(ToProvider::OllamaEmbed)),
         (Speech::Ollama, _) => None,
     }
 }
 
-impl From {
+impl FromClient {
     /// Where there are streams.
     fn stream(self, peek: &Peek, request: &[u8]) -> Option<Box<dyn StreamTranslator>> {
         Some(match self {
@@ -122,7 +122,7 @@ impl From {
     }
 }
 
-impl To {
+impl ToProvider {
     fn endpoint(self) -> Endpoint {
         match self {
             Self::Messages => Endpoint::Messages,
@@ -237,24 +237,26 @@ impl Passage {
         let Manners { on_loss, output_limit, usage_unasked, .. } = self.manners;
         let chat = match self.from {
             None => None,
-            Some(From::Messages) => {
+            Some(FromClient::Messages) => {
                 let target = from_messages::Target { model, output_limit, usage_unasked, on_loss };
                 Some(from_messages::request(body, &target)?)
             }
-            Some(From::Responses) => {
+            Some(FromClient::Responses) => {
+                let takes_thoughts = self.to == Some(ToProvider::Messages);
                 let api = match self.to {
-                    Some(To::Messages) => MESSAGES_API,
-                    Some(To::OllamaChat | To::OllamaGenerate | To::OllamaEmbed) => OLLAMA_API,
+                    Some(ToProvider::Messages) => MESSAGES_API,
+                    Some(ToProvider::OllamaChat | ToProvider::OllamaGenerate | ToProvider::OllamaEmbed) => OLLAMA_API,
                     None => CHAT_API,
                 };
-                let target = from_responses::Target { model, api, output_limit, usage_unasked, on_loss };
+                let target =
+                    from_responses::Target { model, api, output_limit, usage_unasked, takes_thoughts, on_loss };
                 Some(from_responses::request(body, &target)?)
             }
-            Some(from @ (From::OllamaChat | From::OllamaGenerate | From::OllamaEmbed)) => {
+            Some(from @ (FromClient::OllamaChat | FromClient::OllamaGenerate | FromClient::OllamaEmbed)) => {
                 let target = from_ollama::Target { model, output_limit, usage_unasked, on_loss };
                 Some(match from {
-                    From::OllamaGenerate => from_ollama::generate_request(body, &target)?,
-                    From::OllamaEmbed => from_ollama::embed_request(body, &target)?,
+                    FromClient::OllamaGenerate => from_ollama::generate_request(body, &target)?,
+                    FromClient::OllamaEmbed => from_ollama::embed_request(body, &target)?,
                     _ => from_ollama::chat_request(body, &target)?,
                 })
             }
@@ -266,11 +268,11 @@ impl Passage {
         let second = to.request(&body, model, max_tokens, on_loss);
         // What is lost on the second leg is told in the words of the first.
         let second = match self.from {
-            Some(From::Responses) => second.map_err(|refusal| refusal.renamed(from_responses::named_as_asked))?,
+            Some(FromClient::Responses) => second.map_err(|refusal| refusal.renamed(from_responses::named_as_asked))?,
             _ => second?,
         };
         let named = |name: &String| match self.from {
-            Some(From::Responses) => from_responses::named_as_asked(name).to_owned(),
+            Some(FromClient::Responses) => from_responses::named_as_asked(name).to_owned(),
             _ => name.clone(),
         };
         let more = second.dropped.iter().map(named);

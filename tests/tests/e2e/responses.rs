@@ -332,3 +332,50 @@ async fn a_response_goes_on_only_where_the_one_before_it_lies() {
     b.becomes(upstream().body(response("resp_c", "bonjour")));
     assert_eq!(ask("only-b", "sk-ann", &after("resp_1")).await.status, 400);
 }
+
+#[tokio::test]
+async fn what_is_asked_about_a_response_reaches_the_provider_that_made_it() {
+    let a = upstream().body(response("resp_a", "hello")).start().await;
+    let b = upstream().body(response("resp_b", "bonjour")).start().await;
+    let both = json!({
+        "providers": {"a": {"responses": true}, "b": {"responses": true}},
+        "auth": {"keys": [{"name": "ann", "key": "sk-ann"}, {"name": "bob", "key": "sk-bob"}]},
+    });
+    let gateway = gateway().model("of-a", [&a]).model("of-b", [&b]).config(both).start().await;
+    let ask = |method: &str, path: &str, key: &str| {
+        gateway.request(method, path).header("authorization", &format!("Bearer {key}")).send()
+    };
+    for model in ["of-a", "of-b"] {
+        let body = format!(r#"{{"model":"{model}","input":"hi"}}"#);
+        let made = gateway.post(RESPONSES, body).header("authorization", "Bearer sk-ann").send().await;
+        assert_eq!(made.status, 200);
+    }
+    for (method, path) in [
+        ("GET", "/v1/responses/resp_b?include=x"),
+        ("DELETE", "/v1/responses/resp_b"),
+        ("POST", "/v1/responses/resp_b/cancel"),
+        ("GET", "/v1/responses/resp_b/input_items"),
+    ] {
+        let answer = ask(method, path, "sk-ann").await;
+        assert_eq!((answer.status, answer.body_text()), (200, &*response("resp_b", "bonjour")), "{method} {path}");
+        assert_eq!(b.last().head.start, format!("{method} {path} HTTP/1.1"));
+        assert_eq!(b.last().head.header("authorization"), Some("Bearer sk-provider"));
+    }
+    assert_eq!(a.hits(), 1);
+    // of another tenant's, and of what was never made here, nothing is known
+    let message = |id: &str| {
+        format!(
+            "Response with id '{id}' not found: none of this id has been made for you since this gateway was started. \
+             `passthrough.paths` can name the provider that keeps responses."
+        )
+    };
+    for (id, key) in [("resp_b", "sk-bob"), ("resp_c", "sk-ann")] {
+        let answer = ask("GET", &format!("/v1/responses/{id}"), key).await;
+        let error = json!({"error": {
+            "message": message(id), "type": "invalid_request_error", "param": null, "code": "response_not_found",
+        }});
+        assert_eq!((answer.status, answer.json()), (404, error));
+    }
+    assert_eq!(gateway.get("/v1/responses/resp_b").await.status, 401);
+    assert_eq!((a.hits(), b.hits()), (1, 5));
+}

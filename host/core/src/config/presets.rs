@@ -203,6 +203,7 @@ pub static PRESETS: [Preset; 17] = [
         base_url: Some("https://api.together.xyz/v1"),
         address: "https://api.together.xyz/v1",
         key: Some("TOGETHER_API_KEY"),
+        note: "Has Responses for some models: translated, unless `responses` says otherwise.",
         source: "docs.together.ai/docs/openai-api-compatibility",
         ..HOSTED
     },
@@ -286,6 +287,7 @@ pub static PRESETS: [Preset; 17] = [
     },
     Preset {
         continuation: Continuation::FinalMessage,
+        responses: false,
         ..local(
             "sglang",
             "SGLang",
@@ -413,10 +415,14 @@ files by id or URL |
 `verbosity`, `service_tier`, names of messages, the place of a late system message, `reasoning_content` without its \
 signature | `thinking`, `cache_control`, `speed`, `is_error`, thinking of earlier turns | `store`, \
 `truncation: auto`, `max_tool_calls`, `reasoning.summary`, `include` (but log probabilities), obfuscation of streams, \
-reasoning of earlier turns |
+reasoning of earlier turns (but what Anthropic thought goes back to it, with its signatures) |
 
 From Responses to Anthropic a request goes both ways, one after the other. An answer that is translated to a response \
-is kept nowhere (it says `store: false`): a client has to send the whole conversation each time. A response is cached \
+is kept nowhere (it says `store: false`): a client has to send the whole conversation each time. Of a response that a \
+provider keeps the gateway remembers which one does, for the tenant that it was made for and until it is started anew: \
+`previous_response_id` leads there and nowhere else. One that it does not know goes where the policies say, and the \
+provider answers that it does not exist. `GET` and `DELETE /v1/responses/{id}`, `cancel` and `input_items` go to the same \
+provider; for one that is not known, to the one that `passthrough` names, else the answer is 404. A response is cached \
 only when its request says `store: false` too.
 
 Anthropic requires `max_tokens`: where the client says none, it is the deployment's `max_output_tokens`, else 8192. \

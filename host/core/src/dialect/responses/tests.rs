@@ -13,7 +13,14 @@ const NOW: u64 = 1_795_395_005;
 const ASKED: &str = r#"{"model":"fast","input":"hi","instructions":"Be brief.","max_output_tokens":64,"metadata":{"team":"a"},"temperature":0.50,"tools":[{"type":"function","name":"f"}],"store":true,"stream":true}"#;
 
 fn target(on_loss: OnLoss) -> Target<'static> {
-    Target { model: "real", api: CHAT_API, output_limit: OutputLimit::MaxTokens, usage_unasked: false, on_loss }
+    Target {
+        model: "real",
+        api: CHAT_API,
+        output_limit: OutputLimit::MaxTokens,
+        usage_unasked: false,
+        takes_thoughts: false,
+        on_loss,
+    }
 }
 
 #[test]
@@ -156,6 +163,41 @@ fn a_further_translation_speaks_of_the_client_s_fields() {
     let target = anthropic::upstream::Target { model: "claude", max_tokens: 9, on_loss: OnLoss::RefuseDemands };
     let refused: Refusal = anthropic::upstream::request(&chat, &target).unwrap_err();
     assert_eq!(refused.renamed(named_as_asked).body().param.as_deref(), Some("text.format"));
+}
+
+/// The whole way there and back: a client that sends the output back gives Anthropic its thinking with its signatures.
+#[test]
+fn what_anthropic_thought_goes_back_to_it_with_its_signature() {
+    let blocks = r#"[{"type":"thinking","thinking":"Hm.","signature":"s\"1"},{"type":"redacted_thinking","data":"d"}]"#;
+    let message = format!(
+        r#"{{"id":"msg_1","type":"message","role":"assistant","model":"c","content":[{},{{"type":"tool_use","id":"t","name":"f","input":{{}}}}],"stop_reason":"tool_use","usage":{{"input_tokens":1,"output_tokens":1}}}}"#,
+        &blocks[1..blocks.len() - 1]
+    );
+    let chat = anthropic::upstream::response(&message, NOW).unwrap();
+    let told: Value = serde_json::from_str(&response(&chat, ASKED, NOW).unwrap()).unwrap();
+    let [reasoning, call] = [&told["output"][0], &told["output"][1]];
+    assert_eq!((&reasoning["type"], &call["type"]), (&"reasoning".into(), &"function_call".into()));
+    let result = serde_json::json!({"type": "function_call_output", "call_id": "t", "output": "rain"});
+    let again =
+        serde_json::json!({"model": "m", "input": [{"role": "user", "content": "hi"}, reasoning, call, result]});
+    let back =
+        |takes_thoughts| request(&again.to_string(), &Target { takes_thoughts, ..target(OnLoss::default()) }).unwrap();
+    let chat = back(true);
+    assert_eq!(chat.dropped, [""; 0]);
+    let anthropic = anthropic::upstream::Target { model: "c", max_tokens: 9, on_loss: OnLoss::Refuse };
+    let sent = anthropic::upstream::request(&chat.body, &anthropic).unwrap().body;
+    assert!(sent.contains(&format!("{},{{\"type\":\"tool_use\"", &blocks[..blocks.len() - 1])), "{sent}");
+    // nobody else could make anything of it
+    let chat = back(false);
+    assert_eq!(chat.dropped, ["input.type=reasoning"]);
+    assert!(!chat.body.contains("thinking"), "{}", chat.body);
+    // and it is no thinking of Anthropic's whatever a client sends
+    for other in ["gAAAA", "[]", "[7]", r#"[{"type":"text","text":"x"}]"#] {
+        let item = serde_json::json!({"type": "reasoning", "summary": [], "encrypted_content": other});
+        let body = with_item(&item.to_string());
+        let sent = request(&body, &Target { takes_thoughts: true, ..target(OnLoss::default()) }).unwrap();
+        assert_eq!(sent.dropped, ["input.type=reasoning"], "{other}");
+    }
 }
 
 #[test]

@@ -12,12 +12,21 @@ use crate::dialect::{Losses, Refusal};
 use crate::openai::json::Kind;
 
 /// The value of `input` as messages.
-pub(super) fn messages(value: &RawValue, losses: &mut Losses) -> Result<Vec<String>, Refusal> {
+pub(super) fn messages(value: &RawValue, takes_thoughts: bool, losses: &mut Losses) -> Result<Vec<String>, Refusal> {
     if kind(value) == Kind::String {
         return Ok(vec![message("user", value.get())]);
     }
     let Some(items) = list(value) else { return Err(Refusal::invalid("input", "expected a string or an array")) };
-    let mut reader = Reader { at: String::new(), losses, messages: vec![], said: None, calls: vec![], carried: vec![] };
+    let mut reader = Reader {
+        at: String::new(),
+        losses,
+        takes_thoughts,
+        messages: vec![],
+        thoughts: vec![],
+        said: None,
+        calls: vec![],
+        carried: vec![],
+    };
     for (index, item) in items.into_iter().enumerate() {
         reader.at = format!("input[{index}]");
         let Some(item) = Members::of(item) else { return Err(reader.wrong("", "it is not an object")) };
@@ -37,8 +46,10 @@ struct Reader<'l> {
     /// Where the item is.
     at: String,
     losses: &'l mut Losses,
+    takes_thoughts: bool,
     messages: Vec<String>,
-    /// The assistant's turn that is open: its text, and its calls.
+    /// The assistant's turn that is open: what it thought, its text, and its calls.
+    thoughts: Vec<String>,
     said: Option<String>,
     calls: Vec<String>,
     /// Parts that tools gave, for the user message after their results.
@@ -51,8 +62,7 @@ impl Reader<'_> {
             "message" => self.message(item),
             "function_call" => self.call(item),
             "function_call_output" => self.result(item),
-            // What a model thought, no other can take back.
-            "reasoning" => self.losses.hint("input.type=reasoning"),
+            "reasoning" => self.reasoning(item),
             other => self.losses.demand(&format!("input.type={other}")),
         }
     }
@@ -110,6 +120,18 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// What a model thought goes back to where it was told with its signature. No other can take it.
+    fn reasoning(&mut self, item: &Members<'_>) -> Result<(), Refusal> {
+        let kept = item.text("encrypted_content").filter(|_| self.takes_thoughts);
+        let Some(blocks) = kept.as_deref().and_then(thoughts) else {
+            return self.losses.hint("input.type=reasoning");
+        };
+        self.end_turn();
+        self.end_results();
+        self.thoughts = blocks;
+        Ok(())
+    }
+
     fn call(&mut self, item: &Members<'_>) -> Result<(), Refusal> {
         self.extras(item, "input", &["call_id", "name", "arguments", "id", "status"])?;
         let (Some(id), Some(name)) = (item.text("call_id"), item.text("name")) else {
@@ -157,9 +179,13 @@ impl Reader<'_> {
             return;
         }
         let content = said.filter(|said| !said.is_empty() || calls.is_empty());
-        let turn = Object::new()
+        let mut turn = Object::new()
             .text("role", "assistant")
             .raw("content", &content.as_deref().map_or("null".to_owned(), quoted));
+        let thoughts = mem::take(&mut self.thoughts);
+        if !thoughts.is_empty() {
+            turn.put("thinking_blocks", &array(&thoughts));
+        }
         self.messages.push(if calls.is_empty() {
             turn.finish()
         } else {
@@ -241,6 +267,16 @@ impl Reader<'_> {
     fn wrong(&self, field: &str, problem: &str) -> Refusal {
         Refusal::invalid(format!("{}{field}", self.at), problem)
     }
+}
+
+/// The inverse of [`sealed`](super::response::sealed).
+fn thoughts(sealed: &str) -> Option<Vec<String>> {
+    let blocks: Vec<&RawValue> = serde_json::from_str(sealed).ok()?;
+    let are_thoughts = blocks.iter().all(|block| {
+        let kind = Members::of(block).and_then(|block| block.text("type"));
+        matches!(kind.as_deref(), Some("thinking" | "redacted_thinking"))
+    });
+    (are_thoughts && !blocks.is_empty()).then(|| blocks.iter().map(|block| block.get().to_owned()).collect())
 }
 
 /// A part of a message's content.

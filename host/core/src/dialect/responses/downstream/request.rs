@@ -19,6 +19,8 @@ pub struct Target<'a> {
     pub output_limit: OutputLimit,
     /// Whether a stream has its usage unasked. Else it is asked for, since a stream of Responses tells it.
     pub usage_unasked: bool,
+    /// Whether it takes back what a model thought, with its signatures.
+    pub takes_thoughts: bool,
     /// What is done about what chat completions cannot do.
     pub on_loss: OnLoss,
 }
@@ -59,7 +61,7 @@ impl Draft<'_> {
         match key {
             // The answer repeats what is only for whoever reads it.
             "model" | "metadata" => {}
-            "input" => self.messages = input::messages(value, &mut self.losses)?,
+            "input" => self.messages = input::messages(value, self.target.takes_thoughts, &mut self.losses)?,
             "instructions" if kind(value) != Kind::String => {
                 return Err(Refusal::invalid(key, "expected a string"));
             }

@@ -1,7 +1,7 @@
 //! From a chat completion to a response.
 
 use crate::dialect::chat::{CHAT_API, content, reasoning};
-use crate::dialect::json::{Members, Object, array};
+use crate::dialect::json::{Members, Object, array, quoted};
 
 /// Why an answer is not translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,8 +20,11 @@ pub fn response(body: &str, request: &str, now: u64) -> Result<String, NotACompl
     let frame = Frame::new(Echo::of(request), &completion, now);
     let ending = Ending::of(choice.text("finish_reason").as_deref().unwrap_or_default());
     let mut output = Vec::new();
-    if let Some(reasoning) = reasoning(&message) {
-        output.push(reasoning_item(&frame.item_id("rs", 0), "completed", &[reasoning_part(&reasoning)]));
+    let (thought, blocks) = (reasoning(&message), message.list("thinking_blocks"));
+    if thought.is_some() || !blocks.is_empty() {
+        let parts: Vec<String> = thought.iter().map(|thought| reasoning_part(thought)).collect();
+        let blocks: Vec<&str> = blocks.iter().map(|block| block.get()).collect();
+        output.push(reasoning_item(&frame.item_id("rs", 0), "completed", &parts, &sealed(&blocks.join(","))));
     }
     let mut parts = Vec::new();
     if let Some(text) = content(&message) {
@@ -211,14 +214,19 @@ pub(super) fn message_item(id: &str, status: &str, parts: &[String]) -> String {
 }
 
 /// What the model thought. None of it is a summary.
-pub(super) fn reasoning_item(id: &str, status: &str, parts: &[String]) -> String {
-    Object::new()
-        .text("id", id)
-        .text("type", "reasoning")
-        .raw("summary", "[]")
-        .raw("content", &array(parts))
-        .text("status", status)
-        .finish()
+pub(super) fn reasoning_item(id: &str, status: &str, parts: &[String], sealed: &str) -> String {
+    let mut item =
+        Object::new().text("id", id).text("type", "reasoning").raw("summary", "[]").raw("content", &array(parts));
+    if !sealed.is_empty() {
+        item.put("encrypted_content", &quoted(sealed));
+    }
+    item.text("status", status).finish()
+}
+
+/// Anthropic's thinking blocks, of which `blocks` is the inside of a list, as what clients send back as they got it:
+/// without them and their signatures Anthropic does not go on after a tool. Empty where there are none.
+pub(super) fn sealed(blocks: &str) -> String {
+    if blocks.is_empty() { String::new() } else { format!("[{blocks}]") }
 }
 
 /// A call of a function.

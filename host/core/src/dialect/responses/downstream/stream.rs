@@ -4,7 +4,8 @@ use std::mem;
 
 use super::errors::failure;
 use super::response::{
-    Counts, Echo, Ending, Frame, call_item, message_item, reasoning_item, reasoning_part, refusal_part, text_part,
+    Counts, Echo, Ending, Frame, call_item, message_item, reasoning_item, reasoning_part, refusal_part, sealed,
+    text_part,
 };
 use crate::dialect::chat::{content, reasoning};
 use crate::dialect::json::{Members, Object, quoted};
@@ -41,7 +42,7 @@ struct Item {
 
 #[derive(Debug)]
 enum Kind {
-    Reasoning(String),
+    Reasoning { text: String, blocks: String },
     Message { text: String, logprobs: String },
     Refusal(String),
     Call { index: u64, call_id: String, name: String, arguments: String },
@@ -108,6 +109,9 @@ impl ToEvents {
         if let Some(thought) = reasoning(&delta) {
             self.told(Told::Reasoning, &thought, "", out);
         }
+        for block in delta.list("thinking_blocks") {
+            self.sealed(block.get(), out);
+        }
         if let Some(text) = content(&delta) {
             let logprobs: Vec<&str> = choice.object("logprobs").list("content").iter().map(|item| item.get()).collect();
             self.told(Told::Text, &text, &logprobs.join(","), out);
@@ -140,6 +144,22 @@ impl ToEvents {
             event.put("logprobs", &format!("[{logprobs}]"));
         }
         self.tell(name, event, out);
+    }
+
+    /// A thinking block with its signature, which comes after its text.
+    fn sealed(&mut self, block: &str, out: &mut Vec<u8>) {
+        let open = self.open.filter(|place| self.items[*place].kind.told() == Some(Told::Reasoning));
+        let place = match open {
+            Some(place) => place,
+            None => self.begin(Told::Reasoning.item(), out),
+        };
+        self.kept += block.len();
+        if let Kind::Reasoning { blocks, .. } = &mut self.items[place].kind {
+            if !blocks.is_empty() {
+                blocks.push(',');
+            }
+            blocks.push_str(block);
+        }
     }
 
     fn call(&mut self, call: &Members<'_>, out: &mut Vec<u8>) {
@@ -201,7 +221,7 @@ impl ToEvents {
         match &item.kind {
             Kind::Message { logprobs, .. } => event.put("logprobs", &format!("[{logprobs}]")),
             Kind::Call { name, .. } => event.put("name", &quoted(name)),
-            Kind::Reasoning(_) | Kind::Refusal(_) => {}
+            Kind::Reasoning { .. } | Kind::Refusal(_) => {}
         }
         let part = part.map(|part| place_of(item, place).plain("content_index", 0).raw("part", &part));
         let done = Object::new().plain("output_index", place).raw("item", &item.to_json());
@@ -282,7 +302,7 @@ impl Told {
     /// An item for it.
     fn item(self) -> Kind {
         match self {
-            Self::Reasoning => Kind::Reasoning(String::new()),
+            Self::Reasoning => Kind::Reasoning { text: String::new(), blocks: String::new() },
             Self::Text => Kind::Message { text: String::new(), logprobs: String::new() },
             Self::Refusal => Kind::Refusal(String::new()),
         }
@@ -292,7 +312,7 @@ impl Told {
 impl Kind {
     fn told(&self) -> Option<Told> {
         match self {
-            Self::Reasoning(_) => Some(Told::Reasoning),
+            Self::Reasoning { .. } => Some(Told::Reasoning),
             Self::Message { .. } => Some(Told::Text),
             Self::Refusal(_) => Some(Told::Refusal),
             Self::Call { .. } => None,
@@ -301,7 +321,7 @@ impl Kind {
 
     fn prefix(&self) -> &'static str {
         match self {
-            Self::Reasoning(_) => "rs",
+            Self::Reasoning { .. } => "rs",
             Self::Message { .. } | Self::Refusal(_) => "msg",
             Self::Call { .. } => "fc",
         }
@@ -310,7 +330,7 @@ impl Kind {
     /// Adds a piece; the name of the event that tells of it.
     fn push(&mut self, piece: &str, more: &str) -> &'static str {
         match self {
-            Self::Reasoning(text) => {
+            Self::Reasoning { text, .. } => {
                 text.push_str(piece);
                 "response.reasoning_text.delta"
             }
@@ -336,7 +356,7 @@ impl Kind {
     /// The event that tells all of it at once, the member that it is in, and it.
     fn whole(&self) -> (&'static str, &'static str, &str) {
         match self {
-            Self::Reasoning(text) => ("response.reasoning_text.done", "text", text),
+            Self::Reasoning { text, .. } => ("response.reasoning_text.done", "text", text),
             Self::Message { text, .. } => ("response.output_text.done", "text", text),
             Self::Refusal(text) => ("response.refusal.done", "refusal", text),
             Self::Call { arguments, .. } => ("response.function_call_arguments.done", "arguments", arguments),
@@ -345,7 +365,7 @@ impl Kind {
 
     fn part(&self) -> Option<String> {
         match self {
-            Self::Reasoning(text) => Some(reasoning_part(text)),
+            Self::Reasoning { text, .. } => Some(reasoning_part(text)),
             Self::Message { text, logprobs } => Some(text_part(text, logprobs)),
             Self::Refusal(text) => Some(refusal_part(text)),
             Self::Call { .. } => None,
@@ -354,7 +374,7 @@ impl Kind {
 
     fn empty_part(&self) -> Option<String> {
         match self {
-            Self::Reasoning(_) => Some(reasoning_part("")),
+            Self::Reasoning { .. } => Some(reasoning_part("")),
             Self::Message { .. } => Some(text_part("", "")),
             Self::Refusal(_) => Some(refusal_part("")),
             Self::Call { .. } => None,
@@ -372,7 +392,7 @@ impl Item {
     fn json(&self, parts: &[String]) -> String {
         let status = self.status;
         match &self.kind {
-            Kind::Reasoning(_) => reasoning_item(&self.id, status, parts),
+            Kind::Reasoning { blocks, .. } => reasoning_item(&self.id, status, parts, &sealed(blocks)),
             Kind::Message { .. } | Kind::Refusal(_) => message_item(&self.id, status, parts),
             Kind::Call { call_id, name, arguments, .. } => call_item(&self.id, status, call_id, name, arguments),
         }
