@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use serde::Deserialize;
+use witgate_core::vocabulary::{Ending, Fact, FailureKind, Signal as HostSignal};
 use witgate_sdk::cells::{Merge, Table};
 use witgate_sdk::{
     About, Ask, Attempt, FailedAttempt, Fallback, Field, Filter, Observer, Outcomes, Overlay, Plan, Policy, Reason,
@@ -168,6 +169,17 @@ fn plans_and_rejections_are_a_line() {
     assert_eq!((rejection.status, rejection.retry_after_ms, rejection.reason), (429, 5.0, 1));
     assert_eq!(Attempt::on_failure(0).delayed(2.0).overlaid(*overlay).overlay, Some(0));
     assert_eq!(declared.reasons(), ["first", "second"]);
+}
+
+#[test]
+fn tests_know_the_host_s_words_and_what_it_says_where_nothing_is_known() {
+    assert_eq!(testing::FAILURES.to_vec(), FailureKind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>());
+    assert_eq!(testing::ENDINGS.to_vec(), Ending::ALL.iter().map(|ending| ending.name()).collect::<Vec<_>>());
+    let signals = HostSignal::ALL.iter().map(|signal| (signal.name(), signal.neutral()));
+    let facts = Fact::ALL.iter().map(|fact| (fact.name(), fact.neutral()));
+    for (name, neutral) in signals.chain(facts) {
+        assert_eq!(testing::neutral(name), neutral, "{name}");
+    }
 }
 
 /// Declares texts.

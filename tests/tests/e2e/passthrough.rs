@@ -11,7 +11,7 @@ async fn passing(providers: &[(&str, &Upstream)], passthrough: Value) -> Gateway
     let mut builder = gateway().model("fast", [&model]).keys(&[("alice", "sk-alice")]);
     for (name, upstream) in providers {
         let base_url = format!("http://{}/base/v1", upstream.address());
-        builder = builder.config(json!({"providers": {*name: {"dialect": "openai", "base_url": base_url, "api_keys": ["sk-one", "sk-two"], "probe": {"enabled": false}}}}));
+        builder = builder.config(json!({"providers": {*name: {"dialect": "openai", "base_url": base_url, "api_keys": ["sk-one", "sk-two"], "probe": {"enabled": false}, "facts": {"enabled": false}}}}));
     }
     builder.config(json!({"passthrough": passthrough})).start().await
 }

@@ -24,7 +24,7 @@ use crate::{Ask, Deployment, FailedAttempt, Fallback, Filter, Observer, Outcomes
 use crate::{Setup, Verdict};
 
 /// What `catalogue.failures` holds.
-pub const FAILURES: [&str; 20] = [
+pub const FAILURES: [&str; 21] = [
     "connect",
     "connect-timeout",
     "reset",
@@ -45,14 +45,25 @@ pub const FAILURES: [&str; 20] = [
     "quota-exhausted",
     "content-policy",
     "unsupported",
+    "queue-full",
 ];
 
 /// What `catalogue.endings` holds.
 pub const ENDINGS: [&str; 4] = ["served", "failed", "cancelled", "hedge-lost"];
 
 /// Signals and facts whose unknown value is not 0.
-const NEUTRAL_IS_ONE: [&str; 7] =
-    ["rpm-headroom", "tpm-headroom", "weight", "warm-up", "ready-keys", "choices", "idempotent"];
+const NEUTRAL: [(&str, f64); 10] = [
+    ("rpm-headroom", 1.0),
+    ("tpm-headroom", 1.0),
+    ("weight", 1.0),
+    ("warm-up", 1.0),
+    ("ready-keys", 1.0),
+    ("free-slots", 1e6),
+    ("upstream-free-slots", 1e6),
+    ("model-loaded", 1.0),
+    ("choices", 1.0),
+    ("idempotent", 1.0),
+];
 
 /// A deployment with nothing but an id.
 pub fn deployment(id: &str) -> Deployment {
@@ -306,6 +317,7 @@ pub fn failure(target: u32, kind: &str) -> FailedAttempt {
     FailedAttempt { target, kind, status: 0, retry_after_ms: 0.0, elapsed_ms: 100.0, tokens_sent: 0 }
 }
 
-fn neutral(name: &str) -> f64 {
-    if NEUTRAL_IS_ONE.contains(&name) { 1.0 } else { 0.0 }
+/// The value of a signal or a fact that is not given: what the host says where nothing is known.
+pub fn neutral(name: &str) -> f64 {
+    NEUTRAL.iter().find(|(known, _)| *known == name).map_or(0.0, |(_, value)| *value)
 }

@@ -24,5 +24,5 @@ const EMBEDDINGS_API: &str = "OpenAI's embeddings API";
 const OPENAI_API: &str = "OpenAI's API";
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
