@@ -15,6 +15,7 @@ use crate::cache::{Cache, CacheError};
 use crate::config_files::ConfigFiles;
 use crate::fleet_cells::FleetCells;
 use crate::gateway::{Assembly, Gateway};
+use crate::learning;
 use crate::names::ModelNames;
 use crate::pipeline::record::Observers;
 use crate::probing;
@@ -34,6 +35,7 @@ pub struct App {
     server: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
     probing: JoinHandle<()>,
+    learning: JoinHandle<()>,
     /// With what ends it.
     fleet_cells: Option<(JoinHandle<()>, CancellationToken)>,
 }
@@ -143,11 +145,12 @@ impl App {
         ));
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&gateway)));
         let probing = tokio::spawn(probing::run(Arc::clone(&gateway)));
+        let learning = tokio::spawn(learning::run(Arc::clone(&gateway)));
         let fleet_cells = fleet_cells.map(|cells| {
             let stop = CancellationToken::new();
             (tokio::spawn(cells.run(stop.clone())), stop)
         });
-        Ok(Self { address, gateway, shutdown, server, housekeeping, probing, fleet_cells })
+        Ok(Self { address, gateway, shutdown, server, housekeeping, probing, learning, fleet_cells })
     }
 
     /// Where it listens; the port is the true one when the configuration says 0.
@@ -181,6 +184,7 @@ impl App {
         }
         self.housekeeping.abort();
         self.probing.abort();
+        self.learning.abort();
         if let Some((exchange, stop)) = self.fleet_cells {
             // What the last requests changed is told, if that is possible at once.
             stop.cancel();

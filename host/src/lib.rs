@@ -22,6 +22,7 @@ pub mod drain;
 pub mod fleet_cells;
 pub mod gateway;
 pub mod kept;
+pub mod learning;
 pub mod names;
 pub mod pipeline;
 pub mod probing;

@@ -5,7 +5,10 @@
 //! which they build on each other:
 //!
 //! - [`vocabulary`]: the names that a policy may use
+//! - [`ability`], [`catalogue`]: what models can do, cost and hold, as far as that is known
 //! - [`deployment`], [`live`], [`fleet`]: what may be chosen, and how it is doing
+//! - [`told`]: what model servers tell of their models
+//! - [`needs`]: who is able to carry a request out, and what is said when nobody is
 //! - [`decision`], [`plan`], [`outcome`]: what a policy is asked, what it may answer, what is made of the answer, and
 //!   what came of it
 //! - [`admission`]: who runs, who waits, who is turned away
@@ -17,9 +20,11 @@
 //! - [`config`]: the configuration, from YAML to checked values
 //! - [`routes`]: from a model name to a route
 
+pub mod ability;
 pub mod admission;
 pub mod breaker;
 pub mod budget;
+pub mod catalogue;
 pub mod config;
 pub mod decision;
 pub mod deployment;
@@ -30,10 +35,12 @@ pub mod fleet;
 #[expect(clippy::panic, reason = "a test fails by panicking")]
 mod golden;
 pub mod live;
+pub mod needs;
 pub mod openai;
 pub mod outcome;
 pub mod plan;
 pub mod resume;
 pub mod routes;
 pub mod sse;
+pub mod told;
 pub mod vocabulary;

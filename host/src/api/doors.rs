@@ -12,9 +12,10 @@ use axum::body::Body;
 use axum::response::Response;
 use futures_util::FutureExt as _;
 use http::request::Parts;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderName, Request};
 use witgate_core::admission::Priority;
-use witgate_core::openai::Endpoint;
+use witgate_core::needs::Needs;
+use witgate_core::openai::{Endpoint, Peek};
 
 use crate::admission::Held;
 use crate::api::auth::Caller;
@@ -111,7 +112,9 @@ pub(super) async fn enter(
         snapshot.table.resolve(&peek.model).ok_or_else(|| ApiError::UnknownModel { model: peek.model.to_string() })?;
     let route = resolved.route;
     record.routed(&snapshot, route);
-    let (requested_model, candidates) = (resolved.model.into(), Arc::clone(resolved.deployments));
+    let requested_model = resolved.model.into();
+    let mut needs = needs(&headers, &peek);
+    let candidates = needs.narrow(&snapshot.fleet, resolved.deployments, &peek, &body).map_err(ApiError::Unable)?;
     Ok(Arrival {
         id: record.id().clone(),
         started: record.started(),
@@ -120,6 +123,7 @@ pub(super) async fn enter(
         requested_model,
         candidates,
         bound: false,
+        needs,
         headers,
         snapshot,
         body,
@@ -130,6 +134,15 @@ pub(super) async fn enter(
         priority,
         held,
     })
+}
+
+/// What the request needs of a deployment. Counting needs nothing: how much too long a prompt is, is worth knowing.
+fn needs(headers: &HeaderMap, peek: &Peek) -> Needs {
+    if peek.endpoint == Endpoint::CountTokens {
+        return Needs::default();
+    }
+    let mut betas = headers.get_all(ANTHROPIC_BETA).iter().filter_map(|value| value.to_str().ok());
+    Needs::of(peek).with_longer_window(betas.any(|value| value.contains(LONGER_WINDOW)))
 }
 
 /// Waits for the right to run. Before the body is read: what waits takes no memory.
@@ -149,3 +162,7 @@ pub(super) async fn admit(
     record.admitted(overload::enter(gateway, server, priority, record.started()).await?);
     Ok(Admitted { patience, priority })
 }
+
+const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+/// What Anthropic's clients say for a million tokens, with a model whose window is shorter without it.
+const LONGER_WINDOW: &str = "context-1m";

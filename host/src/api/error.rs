@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use witgate_core::dialect::anthropic::downstream;
+use witgate_core::needs::Refusal;
 use witgate_core::openai::{Endpoint, ErrorBody, RequestError, UpstreamError};
 use witgate_core::plan::Rejection;
 use witgate_core::vocabulary::FailureKind;
@@ -87,6 +88,8 @@ pub enum ApiError {
         /// Of the one that it is to go on from.
         id: Box<str>,
     },
+    /// None of the deployments that the name leads to can carry the request out.
+    Unable(Box<Refusal>),
     /// The policy refused.
     Rejected(Rejection),
     /// The policy chain failed, and the route says to refuse then.
@@ -165,6 +168,7 @@ impl ApiError {
             | Self::Header { .. }
             | Self::Request(_)
             | Self::KeptElsewhere { .. } => StatusCode::BAD_REQUEST,
+            Self::Unable(refusal) => StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST),
             Self::Rejected(rejection) => StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::FORBIDDEN),
             Self::PolicyFailed { .. } | Self::ShuttingDown | Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream { failure, .. } | Self::Passthrough { failure, .. } => upstream_status(failure),
@@ -188,6 +192,7 @@ impl ApiError {
             Self::BrokenBody => "broken-body",
             Self::Request(_) | Self::KeptElsewhere { .. } => "bad-request",
             Self::UnknownModel { .. } => "unknown-model",
+            Self::Unable(refusal) => refusal.kind.name(),
             Self::Rejected(_) => "rejected",
             Self::PolicyFailed { .. } => "policy",
             Self::Upstream { failure, .. } | Self::Passthrough { failure, .. } => failure.kind.name(),
@@ -277,6 +282,7 @@ impl ApiError {
             | Self::Request(_)
             | Self::UnknownModel { .. }
             | Self::KeptElsewhere { .. }
+            | Self::Unable(_)
             | Self::Rejected(_)
             | Self::PolicyFailed { .. }
             | Self::Admin { .. }
@@ -353,6 +359,7 @@ impl ApiError {
             ))
             .with_param("previous_response_id")
             .with_code("previous_response_not_found"),
+            Self::Unable(refusal) => refusal.body.clone(),
             Self::Rejected(rejection) => {
                 let message = rejection.reason.as_deref().unwrap_or("The routing policy refused this request.");
                 ErrorBody::new(message, kind_of(self.status())).with_code("rejected_by_policy")
@@ -416,6 +423,7 @@ impl ApiError {
             | Self::Request(_)
             | Self::UnknownModel { .. }
             | Self::KeptElsewhere { .. }
+            | Self::Unable(_)
             | Self::PolicyFailed { .. }
             | Self::Admin { .. }
             | Self::Deadline

@@ -181,6 +181,7 @@ impl Visit {
             ttft: None,
             latency,
             usage: Usage::default(),
+            usd: None,
             bytes: 0,
             resumes: 0,
             not_resumed: "",
