@@ -16,6 +16,7 @@ use crate::config_files::ConfigFiles;
 use crate::facts;
 use crate::fleet_cells::FleetCells;
 use crate::gateway::{Assembly, Gateway};
+use crate::learning;
 use crate::names::ModelNames;
 use crate::pipeline::record::Observers;
 use crate::probing;
@@ -38,6 +39,7 @@ pub struct App {
     probing: JoinHandle<()>,
     facts: JoinHandle<()>,
     watching: JoinHandle<()>,
+    learning: JoinHandle<()>,
     /// With what ends it.
     fleet_cells: Option<(JoinHandle<()>, CancellationToken)>,
 }
@@ -150,11 +152,12 @@ impl App {
         let probing = tokio::spawn(probing::run(Arc::clone(&gateway)));
         let facts = tokio::spawn(facts::run(Arc::clone(&gateway)));
         let watching = tokio::spawn(watching::run(Arc::clone(&gateway), found));
+        let learning = tokio::spawn(learning::run(Arc::clone(&gateway)));
         let fleet_cells = fleet_cells.map(|cells| {
             let stop = CancellationToken::new();
             (tokio::spawn(cells.run(stop.clone())), stop)
         });
-        Ok(Self { address, gateway, shutdown, server, housekeeping, probing, facts, watching, fleet_cells })
+        Ok(Self { address, gateway, shutdown, server, housekeeping, probing, facts, watching, learning, fleet_cells })
     }
 
     /// Where it listens; the port is the true one when the configuration says 0.
@@ -190,6 +193,7 @@ impl App {
         self.probing.abort();
         self.facts.abort();
         self.watching.abort();
+        self.learning.abort();
         if let Some((exchange, stop)) = self.fleet_cells {
             // What the last requests changed is told, if that is possible at once.
             stop.cancel();

@@ -23,6 +23,7 @@ pub mod facts;
 pub mod fleet_cells;
 pub mod gateway;
 pub mod kept;
+pub mod learning;
 pub mod names;
 pub mod pipeline;
 pub mod probing;

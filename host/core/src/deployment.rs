@@ -3,6 +3,13 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use crate::ability::Abilities;
+use crate::catalogue::Match;
+
+mod price;
+
+pub use price::{LongPrice, Price, Tokens};
+
 /// A deployment, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Deployment {
@@ -14,24 +21,63 @@ pub struct Deployment {
     pub model: UpstreamModel,
     /// Empty when nothing is configured.
     pub region: Arc<str>,
-    /// Sorted, none twice.
+    /// What policies are told: sorted, none twice, words of the operator's own among them.
     pub capabilities: Vec<Arc<str>>,
+    /// What is known of what it can do, by the configuration or else the catalogue.
+    pub abilities: Abilities,
     /// The operator's own key and value pairs.
     pub labels: Vec<(Arc<str>, Arc<str>)>,
     /// Above 0.
     pub weight: f64,
-    /// USD per million tokens; 0 when free or not configured.
-    pub price: Price,
+    /// `None` when it is not known.
+    pub price: Option<Price>,
     /// Requests a minute.
     pub rpm: Option<u32>,
     /// Tokens a minute.
     pub tpm: Option<u32>,
     /// Requests that it can carry out at once.
     pub max_concurrency: Option<NonZeroU32>,
-    /// Context window in tokens.
+    /// Context window in tokens, by the configuration or else the catalogue.
     pub context_tokens: Option<u32>,
-    /// Largest answer in tokens.
+    /// Whether the provider refuses a request whose prompt and whose largest answer do not fit the window together.
+    pub answer_in_window: bool,
+    /// Largest answer in tokens, by the configuration or else the catalogue.
     pub max_output_tokens: Option<u32>,
+    /// What the catalogue knows it as.
+    pub known: Option<Known>,
+}
+
+/// An entry of the catalogue that a deployment was found to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The entry's name.
+    pub name: Arc<str>,
+    /// How it was found.
+    pub how: Match,
+}
+
+impl Default for Deployment {
+    /// Nobody's model, of which nothing is known: for what is made without a configuration.
+    fn default() -> Self {
+        Self {
+            id: Arc::default(),
+            provider: Arc::default(),
+            model: UpstreamModel::AsRequested,
+            region: Arc::default(),
+            capabilities: Vec::new(),
+            abilities: Abilities::default(),
+            labels: Vec::new(),
+            weight: 1.0,
+            price: None,
+            rpm: None,
+            tpm: None,
+            max_concurrency: None,
+            context_tokens: None,
+            answer_in_window: false,
+            max_output_tokens: None,
+            known: None,
+        }
+    }
 }
 
 /// What the provider is asked for.
@@ -41,44 +87,4 @@ pub enum UpstreamModel {
     Named(Arc<str>),
     /// The name that the client sent.
     AsRequested,
-}
-
-/// USD per million tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Price {
-    /// Of input.
-    pub input: f64,
-    /// Of output.
-    pub output: f64,
-    /// Of input that the provider had cached; the input price where nothing is configured.
-    pub cached_input: Option<f64>,
-}
-
-impl Price {
-    /// Cost of a request in USD.
-    pub fn cost(&self, tokens_in: u32, cached: u32, tokens_out: u32) -> f64 {
-        let cached = cached.min(tokens_in);
-        let cached_price = self.cached_input.unwrap_or(self.input);
-        let millionths = f64::from(tokens_in - cached) * self.input
-            + f64::from(cached) * cached_price
-            + f64::from(tokens_out) * self.output;
-        millionths / 1e6
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cached_input_costs_its_own_price() {
-        let price = Price { input: 2.0, output: 8.0, cached_input: Some(0.5) };
-        assert_eq!(price.cost(1_000_000, 0, 0), 2.0);
-        assert_eq!(price.cost(1_000_000, 1_000_000, 0), 0.5);
-        assert_eq!(price.cost(0, 0, 500_000), 4.0);
-        // an upstream that claims more cached tokens than there were is not believed
-        assert_eq!(price.cost(1_000_000, 2_000_000, 0), 0.5);
-        let plain = Price { cached_input: None, ..price };
-        assert_eq!(plain.cost(1_000_000, 500_000, 0), 2.0);
-    }
 }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::ability::Abilities;
 use crate::breaker::BreakerState;
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, Price};
 use crate::live::{Live, Millis, ProviderKeys};
 use crate::vocabulary::Signal;
 
@@ -22,6 +23,18 @@ pub struct FleetEntry {
     pub spec: Arc<Deployment>,
     /// How it is doing; shared with the fleet of the configuration before, if it was there.
     pub live: Arc<Live>,
+}
+
+impl FleetEntry {
+    /// What is known of what it can do: by the configuration, the catalogue, or else by the server itself.
+    pub fn abilities(&self) -> Abilities {
+        self.spec.abilities.or(self.live.learnt().abilities)
+    }
+
+    /// The context window, by the configuration, the catalogue, or else by the server itself.
+    pub fn context_tokens(&self) -> Option<u32> {
+        self.spec.context_tokens.or_else(|| self.live.learnt().context_tokens)
+    }
 }
 
 impl Fleet {
@@ -95,10 +108,13 @@ impl Fleet {
                 self.each(candidates, out, signal, |e| headroom(e.spec.tpm, || e.live.tokens_per_minute(now)));
             }
             Signal::CooldownMs => self.each(candidates, out, signal, |e| e.live.cooldown_ms(now)),
-            Signal::UsdPerMtokIn => self.each(candidates, out, signal, |e| e.spec.price.input),
-            Signal::UsdPerMtokOut => self.each(candidates, out, signal, |e| e.spec.price.output),
+            Signal::UsdPerMtokIn => self.each(candidates, out, signal, |e| usd(e, |price| price.input)),
+            Signal::UsdPerMtokOut => self.each(candidates, out, signal, |e| usd(e, |price| price.output)),
+            Signal::UsdPerMtokCached => {
+                self.each(candidates, out, signal, |e| usd(e, |price| price.cached_input.unwrap_or(price.input)));
+            }
             Signal::Weight => self.each(candidates, out, signal, |e| e.spec.weight),
-            Signal::ContextTokens => self.each(candidates, out, signal, |e| known(e.spec.context_tokens)),
+            Signal::ContextTokens => self.each(candidates, out, signal, |e| known(e.context_tokens())),
             Signal::MaxOutputTokens => self.each(candidates, out, signal, |e| known(e.spec.max_output_tokens)),
             Signal::BreakerState => self.each(candidates, out, signal, |e| match e.live.breaker_state(now) {
                 BreakerState::Closed => 0.0,
@@ -146,6 +162,10 @@ fn headroom(limit: Option<u32>, used: impl FnOnce() -> f64) -> f64 {
     }
 }
 
+fn usd(entry: &FleetEntry, part: impl FnOnce(&Price) -> f64) -> f64 {
+    entry.spec.price.as_ref().map_or(0.0, part)
+}
+
 fn known(value: Option<u32>) -> f64 {
     value.map_or(0.0, f64::from)
 }
@@ -158,22 +178,17 @@ mod tests {
     use super::*;
     use crate::deployment::{Price, UpstreamModel};
     use crate::facts::Report;
+    use crate::ability::Ability;
+    use crate::live::Learnt;
 
     fn deployment(id: &str, rpm: Option<u32>) -> Arc<Deployment> {
         Arc::new(Deployment {
             id: id.into(),
             provider: "p".into(),
-            model: UpstreamModel::AsRequested,
-            region: "".into(),
-            capabilities: vec![],
-            labels: vec![],
             weight: 2.0,
-            price: Price::default(),
             rpm,
-            tpm: None,
             max_concurrency: NonZeroU32::new(2).filter(|_| id == "b"),
-            context_tokens: None,
-            max_output_tokens: None,
+            ..Deployment::default()
         })
     }
 
@@ -234,6 +249,26 @@ mod tests {
             let values = column(&fleet, *signal, &[0]);
             assert!(values.len() == 1 && values[0].is_finite(), "{signal:?} is {values:?}");
         }
+    }
+
+    #[test]
+    fn what_a_server_tells_fills_what_is_not_configured() {
+        let said = Deployment {
+            context_tokens: Some(4096),
+            abilities: Abilities::default().with(Ability::Tools, true),
+            ..(*deployment("b", None)).clone()
+        };
+        let fleet = Fleet::new(vec![deployment("a", None), Arc::new(said)], vec![], None);
+        let told = Abilities::default().with(Ability::Tools, false).with(Ability::Vision, true);
+        for entry in fleet.deployments() {
+            entry.live.learn(Learnt { abilities: told, context_tokens: Some(8192) });
+        }
+        assert_eq!(column(&fleet, Signal::ContextTokens, &[0, 1]), [8192.0, 4096.0]);
+        let can = |number: usize| {
+            let abilities = fleet.deployments()[number].abilities();
+            [Ability::Tools, Ability::Vision, Ability::Audio].map(|ability| abilities.can(ability))
+        };
+        assert_eq!((can(0), can(1)), ([Some(false), Some(true), None], [Some(true), Some(true), None]));
     }
 
     #[test]

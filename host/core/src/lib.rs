@@ -6,7 +6,10 @@
 //!
 //! - [`vocabulary`]: the names that a policy may use
 //! - [`facts`]: what model servers say of themselves
+//! - [`ability`], [`catalogue`]: what models can do, cost and hold, as far as that is known
 //! - [`deployment`], [`live`], [`fleet`]: what may be chosen, and how it is doing
+//! - [`told`]: what model servers tell of their models
+//! - [`needs`]: who is able to carry a request out, and what is said when nobody is
 //! - [`decision`], [`plan`], [`outcome`]: what a policy is asked, what it may answer, what is made of the answer, and
 //!   what came of it
 //! - [`admission`]: who runs, who waits, who is turned away
@@ -19,9 +22,11 @@
 //! - [`routes`]: from a model name to a route
 //! - [`survey`]: who answers at an address, and the configuration that is made of it
 
+pub mod ability;
 pub mod admission;
 pub mod breaker;
 pub mod budget;
+pub mod catalogue;
 pub mod config;
 pub mod decision;
 pub mod deployment;
@@ -33,6 +38,7 @@ pub mod fleet;
 #[expect(clippy::panic, reason = "a test fails by panicking")]
 mod golden;
 pub mod live;
+pub mod needs;
 pub mod openai;
 pub mod outcome;
 pub mod plan;
@@ -40,4 +46,5 @@ pub mod resume;
 pub mod routes;
 pub mod sse;
 pub mod survey;
+pub mod told;
 pub mod vocabulary;

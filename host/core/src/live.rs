@@ -17,6 +17,7 @@ use crate::vocabulary::{Ending, FailureKind};
 mod ewma;
 mod health;
 mod keys;
+mod learnt;
 mod quantiles;
 mod reported;
 mod window;
@@ -24,6 +25,8 @@ mod window;
 use ewma::{Ewma, PeakEwma};
 use keys::Keys;
 pub use keys::{MOST_KEYS, ProviderKeys};
+pub use learnt::Learnt;
+use learnt::Told;
 use quantiles::{Quantiles, RecentHistogram};
 use reported::Reported;
 use window::SlidingMinute;
@@ -68,6 +71,7 @@ pub struct Live {
     closed_since: AtomicU64,
     slow_start_ms: AtomicU32,
     reported: Reported,
+    told: Told,
     writer: Mutex<Writer>,
 }
 
@@ -143,6 +147,16 @@ impl Live {
     /// The key whose turn it is, for what is no attempt.
     pub fn next_key(&self, now: Millis) -> usize {
         self.keys.next(now)
+    }
+
+    /// The server has told what its model is able of; what it does not tell any more is forgotten.
+    pub fn learn(&self, learnt: Learnt) {
+        self.told.learn(learnt);
+    }
+
+    /// What the server has told.
+    pub fn learnt(&self) -> Learnt {
+        self.told.learnt()
     }
 
     /// Attempts running now.

@@ -33,7 +33,11 @@ pub struct Outcome {
     pub tokens_out: u32,
     /// Input tokens that the upstream had cached.
     pub cached_tokens: u32,
-    /// Cost by the configured prices.
+    /// Input tokens that the upstream has put into its cache.
+    pub cache_write_tokens: u32,
+    /// Output tokens that the model thought and did not say.
+    pub reasoning_tokens: u32,
+    /// Cost by the prices of the configuration or else of the catalogue.
     pub usd: f64,
     /// The facts of the same names.
     pub asked: Asked,
@@ -59,6 +63,12 @@ pub struct Asked {
 pub struct OutcomeRow(pub [f64; OutcomeField::COUNT]);
 
 impl Outcome {
+    /// Whether an answer came, or began to: what an attempt without one has is only the estimate of its prompt, which
+    /// nobody is billed for.
+    pub fn was_answered(&self) -> bool {
+        self.failure.is_none() && self.ttft.is_some()
+    }
+
     /// The outcome as numbers.
     pub fn row(&self) -> OutcomeRow {
         let mut row = [0.0; OutcomeField::COUNT];
@@ -87,6 +97,8 @@ impl Outcome {
             OutcomeField::Route => f64::from(self.asked.route),
             OutcomeField::Model => f64::from(self.asked.model),
             OutcomeField::Affinity => f64::from(self.asked.affinity),
+            OutcomeField::CacheWriteTokens => f64::from(self.cache_write_tokens),
+            OutcomeField::ReasoningTokens => f64::from(self.reasoning_tokens),
             OutcomeField::Streaming => f64::from(u8::from(self.asked.streaming)),
         }
     }

@@ -75,11 +75,11 @@ vocabulary! {
         RpmHeadroom = "rpm-headroom", "0 to 1", 1.0, "Unused share of the configured requests a minute; 1 when there is no limit.";
         TpmHeadroom = "tpm-headroom", "0 to 1", 1.0, "Unused share of the configured tokens a minute; 1 when there is no limit.";
         CooldownMs = "cooldown-ms", "ms", 0.0, "Time until the deployment wants to be asked again (Retry-After of a 503) and one of its provider's keys is ready (429, 401, 403, an empty account); 0 when it may be asked.";
-        UsdPerMtokIn = "usd-per-mtok-in", "USD per million tokens", 0.0, "Configured price of input tokens; 0 when free or not configured.";
-        UsdPerMtokOut = "usd-per-mtok-out", "USD per million tokens", 0.0, "Configured price of output tokens; 0 when free or not configured.";
+        UsdPerMtokIn = "usd-per-mtok-in", "USD per million tokens", 0.0, "Price of input tokens, by the configuration or else the catalogue; 0 when free or not known.";
+        UsdPerMtokOut = "usd-per-mtok-out", "USD per million tokens", 0.0, "Price of output tokens, by the configuration or else the catalogue; 0 when free or not known.";
         Weight = "weight", "above 0", 1.0, "Configured weight.";
-        ContextTokens = "context-tokens", "tokens", 0.0, "Configured context window; 0 when not configured.";
-        MaxOutputTokens = "max-output-tokens", "tokens", 0.0, "Configured largest answer; 0 when not configured.";
+        ContextTokens = "context-tokens", "tokens", 0.0, "Context window, by the configuration, the catalogue, or else the server itself; 0 when not known.";
+        MaxOutputTokens = "max-output-tokens", "tokens", 0.0, "Largest answer, by the configuration or else the catalogue; 0 when not known.";
         Score = "score", "0 to 1", 0.0, "Weighted mean of the scores of the chain's scorers; 0 when there is none.";
         BreakerState = "breaker-state", "0, 1, 2", 0.0, "0 closed; 1 half-open: a request may try; 2 open: to be left alone, also while the trials of a half-open one are under way.";
         BreakerOpenMs = "breaker-open-ms", "ms", 0.0, "Time until an open breaker is half-open, unless a probe succeeds sooner; 0 when it is not open.";
@@ -92,6 +92,7 @@ vocabulary! {
         UpstreamFreeSlots = "upstream-free-slots", "requests", 1_000_000.0, "Requests that the server could take up at once, as it said last; 1000000 where it does not say.";
         KvUsed = "kv-used", "0 to 1", 0.0, "Share of the server's cache of keys and values that is in use, as it said last; 0 where it does not say.";
         ModelLoaded = "model-loaded", "0 or 1", 1.0, "0 when the server would have to load the model first, as it said last; 1 where it does not say.";
+        UsdPerMtokCached = "usd-per-mtok-cached", "USD per million tokens", 0.0, "Price of input tokens that the provider had cached; that of input tokens where it has none of its own.";
     }
 }
 
@@ -162,12 +163,14 @@ vocabulary! {
         TokensIn = "tokens-in", "tokens", 0.0, "As the upstream says, else the estimate.";
         TokensOut = "tokens-out", "tokens", 0.0, "As the upstream says, else counted chunks.";
         CachedTokens = "cached-tokens", "tokens", 0.0, "Input tokens that the upstream had cached.";
-        Usd = "usd", "USD", 0.0, "Cost by the configured prices.";
+        Usd = "usd", "USD", 0.0, "Cost by the prices of the configuration or else of the catalogue; 0 when free or not known.";
         Tenant = "tenant", "interned id", 0.0, "As the fact.";
         Route = "route", "index", 0.0, "As the fact.";
         Model = "model", "interned id", 0.0, "As the fact.";
         Affinity = "affinity", "hash", 0.0, "As the fact.";
         Streaming = "streaming", "0 or 1", 0.0, "As the fact.";
+        CacheWriteTokens = "cache-write-tokens", "tokens", 0.0, "Input tokens that the upstream has put into its cache.";
+        ReasoningTokens = "reasoning-tokens", "tokens", 0.0, "Output tokens that the model thought and did not say.";
     }
 }
 

@@ -12,10 +12,11 @@ use axum::body::Body;
 use axum::response::Response;
 use futures_util::FutureExt as _;
 use http::request::Parts;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderName, Request};
 use witgate_core::admission::Priority;
 use witgate_core::dialect::Speech;
-use witgate_core::openai::Endpoint;
+use witgate_core::needs::Needs;
+use witgate_core::openai::{Endpoint, Peek};
 use witgate_core::routes::{Resolved, RouteTable};
 
 use crate::admission::Held;
@@ -113,7 +114,9 @@ pub(super) async fn enter(
         .ok_or_else(|| ApiError::UnknownModel { model: peek.model.to_string() })?;
     let route = resolved.route;
     record.routed(&snapshot, route);
-    let (requested_model, candidates) = (resolved.model.into(), Arc::clone(resolved.deployments));
+    let requested_model = resolved.model.into();
+    let mut needs = needs(&headers, &peek);
+    let candidates = needs.narrow(&snapshot.fleet, resolved.deployments, &peek, &body).map_err(ApiError::Unable)?;
     Ok(Arrival {
         id: record.id().clone(),
         started: record.started(),
@@ -122,6 +125,7 @@ pub(super) async fn enter(
         requested_model,
         candidates,
         bound: false,
+        needs,
         headers,
         snapshot,
         body,
@@ -142,6 +146,15 @@ pub(super) fn resolve<'a>(table: &'a RouteTable, model: &'a str, speech: Speech)
     table.resolve(plain.unwrap_or(model))
 }
 
+/// What the request needs of a deployment. Counting needs nothing: how much too long a prompt is, is worth knowing.
+fn needs(headers: &HeaderMap, peek: &Peek) -> Needs {
+    if peek.endpoint == Endpoint::CountTokens {
+        return Needs::default();
+    }
+    let mut betas = headers.get_all(ANTHROPIC_BETA).iter().filter_map(|value| value.to_str().ok());
+    Needs::of(peek).with_longer_window(betas.any(|value| value.contains(LONGER_WINDOW)))
+}
+
 /// Waits for the right to run. Before the body is read: what waits takes no memory.
 ///
 /// # Errors
@@ -159,3 +172,7 @@ pub(super) async fn admit(
     record.admitted(overload::enter(gateway, server, priority, record.started()).await?);
     Ok(Admitted { patience, priority })
 }
+
+const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+/// What Anthropic's clients say for a million tokens, with a model whose window is shorter without it.
+const LONGER_WINDOW: &str = "context-1m";

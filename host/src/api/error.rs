@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use witgate_core::dialect::Speech;
 use witgate_core::dialect::anthropic::downstream;
 use witgate_core::dialect::ollama::downstream as ollama;
+use witgate_core::needs::Refusal;
 use witgate_core::openai::{Endpoint, ErrorBody, RequestError, UpstreamError};
 use witgate_core::plan::Rejection;
 use witgate_core::vocabulary::FailureKind;
@@ -94,6 +95,8 @@ pub enum ApiError {
         /// Of the one that it is to go on from.
         id: Box<str>,
     },
+    /// None of the deployments that the name leads to can carry the request out.
+    Unable(Box<Refusal>),
     /// The policy refused.
     Rejected(Rejection),
     /// The policy chain failed, and the route says to refuse then.
@@ -174,6 +177,7 @@ impl ApiError {
             | Self::Header { .. }
             | Self::Request(_)
             | Self::KeptElsewhere { .. } => StatusCode::BAD_REQUEST,
+            Self::Unable(refusal) => StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST),
             Self::Rejected(rejection) => StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::FORBIDDEN),
             Self::PolicyFailed { .. } | Self::ShuttingDown | Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream { failure, .. } | Self::Passthrough { failure, .. } => upstream_status(failure),
@@ -198,6 +202,7 @@ impl ApiError {
             Self::Request(_) | Self::KeptElsewhere { .. } => "bad-request",
             Self::UnknownModel { .. } => "unknown-model",
             Self::UnknownResponse { .. } => "unknown-response",
+            Self::Unable(refusal) => refusal.kind.name(),
             Self::Rejected(_) => "rejected",
             Self::PolicyFailed { .. } => "policy",
             Self::Upstream { failure, .. } | Self::Passthrough { failure, .. } => failure.kind.name(),
@@ -303,6 +308,7 @@ impl ApiError {
             | Self::UnknownModel { .. }
             | Self::KeptElsewhere { .. }
             | Self::UnknownResponse { .. }
+            | Self::Unable(_)
             | Self::Rejected(_)
             | Self::PolicyFailed { .. }
             | Self::Admin { .. }
@@ -384,6 +390,7 @@ impl ApiError {
             ))
             .with_param("previous_response_id")
             .with_code("previous_response_not_found"),
+            Self::Unable(refusal) => refusal.body.clone(),
             Self::Rejected(rejection) => {
                 let message = rejection.reason.as_deref().unwrap_or("The routing policy refused this request.");
                 ErrorBody::new(message, kind_of(self.status())).with_code("rejected_by_policy")
@@ -448,6 +455,7 @@ impl ApiError {
             | Self::UnknownModel { .. }
             | Self::KeptElsewhere { .. }
             | Self::UnknownResponse { .. }
+            | Self::Unable(_)
             | Self::PolicyFailed { .. }
             | Self::Admin { .. }
             | Self::Deadline

@@ -189,6 +189,7 @@ impl Visit {
             ttft: None,
             latency,
             usage: Usage::default(),
+            usd: None,
             bytes: 0,
             resumes: 0,
             not_resumed: "",

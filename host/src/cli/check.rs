@@ -6,7 +6,7 @@ use std::sync::Arc;
 use witgate_core::config::{KeyPath, Loaded, Problem, Severity};
 
 use super::serve::find;
-use super::{CheckArgs, complain, say};
+use super::{CheckArgs, complain, models, say};
 use crate::app;
 use crate::config_files::{ConfigFiles, Overrides};
 use crate::names::ModelNames;
@@ -44,6 +44,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     }
     if problems.is_empty() {
         say(&summary(&files, &loaded));
+        models::guesses(&loaded.config.deployments).for_each(|guess| say(&guess));
         return Ok(ExitCode::SUCCESS);
     }
     complain(&format!("{}: {} problem(s)", files.describe(), problems.len()));

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 mod check;
 mod init;
 mod local;
+mod models;
 mod policy;
 mod policy_supply;
 mod serve;
@@ -34,6 +35,9 @@ enum Command {
     /// Check a configuration completely, without serving: exit code 0 good, 1 bad
     #[command(after_help = CHECK_HELP)]
     Check(CheckArgs),
+    /// Show what is known of models: prices, limits, capabilities
+    #[command(after_help = MODELS_HELP)]
+    Models(ModelsArgs),
     /// Make, build, test, measure, attack and publish routing policies
     Policy {
         #[command(subcommand)]
@@ -67,6 +71,15 @@ struct CheckArgs {
 }
 
 #[derive(Args)]
+struct ModelsArgs {
+    /// Show only those whose names hold all of these words
+    words: Vec<String>,
+    /// Show the deployments of this configuration, and what each is taken for in the catalogue
+    #[arg(long, short, value_name = "PATH")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Args)]
 struct ConfigArg {
     /// A YAML file, or a folder whose *.yaml files are read together. Without it: ./witgate.yaml, else
     /// /etc/witgate/witgate.yaml, else a built-in default with a demo provider
@@ -89,6 +102,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Init(args) => init::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Models(args) => Ok(models::run(args)),
         Command::Policy { command } => policy::run(*command),
     };
     match result {
@@ -128,6 +142,13 @@ const SERVE_HELP: &str = "\
 Configuration and policies reload live: save the file, or send SIGHUP. A bad file changes nothing and is reported.
 SIGTERM or Ctrl-C lets the requests in flight end within `server.shutdown_grace`; a second one ends at once.
 The log goes to standard error; RUST_LOG overrides `log.filter`.";
+
+const MODELS_HELP: &str = "\
+The list is built in and dated. A deployment takes from it what the configuration does not say; `catalogue` in the
+configuration adds models to it, and says otherwise of those that are in it.
+
+  witgate models claude sonnet
+  witgate models --config witgate.yaml";
 
 const CHECK_HELP: &str = "\
 Checks syntax, keys and values, references, duplicates, environment variables, policy files (pins and signatures are

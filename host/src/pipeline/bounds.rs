@@ -142,7 +142,7 @@ const LEAST_TOKENS: f64 = 4096.0;
 mod tests {
     use std::sync::Arc;
 
-    use witgate_core::deployment::{Deployment, Price, UpstreamModel};
+    use witgate_core::deployment::Deployment;
     use witgate_core::live::Live;
     use witgate_core::outcome::{Asked, Outcome};
     use witgate_core::vocabulary::{Ending, FailureKind};
@@ -152,23 +152,8 @@ mod tests {
     const NOW: Millis = Millis(1_000);
 
     fn fleet() -> Fleet {
-        let deployment = |id: &str| {
-            Arc::new(Deployment {
-                id: id.into(),
-                provider: id.into(),
-                model: UpstreamModel::AsRequested,
-                region: "".into(),
-                capabilities: vec![],
-                labels: vec![],
-                weight: 1.0,
-                price: Price::default(),
-                rpm: None,
-                tpm: None,
-                context_tokens: None,
-                max_output_tokens: None,
-                max_concurrency: None,
-            })
-        };
+        let deployment =
+            |id: &str| Arc::new(Deployment { id: id.into(), provider: id.into(), ..Deployment::default() });
         Fleet::new(["a", "b", "c"].map(deployment).into(), vec![], None)
     }
 
@@ -187,6 +172,8 @@ mod tests {
             tokens_in: 0,
             tokens_out: 0,
             cached_tokens: 0,
+            cache_write_tokens: 0,
+            reasoning_tokens: 0,
             usd: 0.0,
             asked: Asked::default(),
         };

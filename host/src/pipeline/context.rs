@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use witgate_core::admission::Priority;
 use witgate_core::decision::{Content, Facts, INTEGER_LIMIT, Offer, Stamp};
+use witgate_core::needs::Needs;
 use witgate_core::openai::{Peek, prompt_text};
 use witgate_core::outcome::Asked;
 use witgate_core::vocabulary::Fact;
@@ -34,6 +35,8 @@ pub struct Context {
     pub candidates: Arc<[u32]>,
     /// Whether no others may be used after a failure either.
     pub bound: bool,
+    /// What a deployment must be able of.
+    pub needs: Needs,
     /// The client's headers.
     pub headers: HeaderMap,
     /// The client's body, as it came; of a form, as far as it was read.
@@ -80,6 +83,8 @@ pub struct Arrival {
     /// See [`Context`].
     pub bound: bool,
     /// See [`Context`].
+    pub needs: Needs,
+    /// See [`Context`].
     pub headers: HeaderMap,
     /// See [`Context`].
     pub body: Bytes,
@@ -111,6 +116,7 @@ impl Context {
             requested_model,
             candidates,
             bound,
+            needs,
             headers,
             body,
             form,
@@ -140,6 +146,7 @@ impl Context {
             requested_model,
             candidates,
             bound,
+            needs,
             headers,
             body,
             form,

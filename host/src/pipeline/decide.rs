@@ -25,11 +25,10 @@ pub fn candidates_after(context: &Context) -> Cow<'_, [u32]> {
     if context.bound {
         return Cow::Borrowed(&context.candidates);
     }
-    if context.candidates.len() == route.candidates.len() {
-        return Cow::Borrowed(&route.after_failure);
-    }
-    // Narrowed by a capability: the fallback routes' deployments come after the narrowed ones.
-    let others = route.after_failure.iter().filter(|number| !route.candidates.contains(number));
+    // The fallback routes' deployments that are able come after the route's own, which may have been narrowed.
+    let deployments = context.snapshot.fleet.deployments();
+    let may = |number: &&u32| deployments.get(**number as usize).is_some_and(|entry| context.needs.may_go_to(entry));
+    let others = route.after_failure.iter().filter(|number| !route.candidates.contains(number)).filter(may);
     context.candidates.iter().chain(others).copied().collect()
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use witgate_core::breaker::Transition;
+use witgate_core::deployment::Tokens;
 use witgate_core::live::InFlight;
 use witgate_core::openai::Usage;
 use witgate_core::outcome::{Outcome, OutcomeRow};
@@ -92,6 +93,8 @@ impl AttemptRecord {
             tokens_in: context.peek.prompt_tokens,
             tokens_out: 0,
             cached_tokens: 0,
+            cache_write_tokens: 0,
+            reasoning_tokens: 0,
             usd: 0.0,
             asked: context.asked,
         };
@@ -140,6 +143,14 @@ impl AttemptRecord {
         open.outcome.tokens_in = usage.prompt_tokens.unwrap_or(open.outcome.tokens_in);
         open.outcome.tokens_out = usage.completion_tokens.unwrap_or(open.outcome.tokens_out);
         open.outcome.cached_tokens = usage.cached_tokens.unwrap_or(open.outcome.cached_tokens);
+        open.outcome.cache_write_tokens = usage.cache_write_tokens.unwrap_or(open.outcome.cache_write_tokens);
+        open.outcome.reasoning_tokens = usage.reasoning_tokens.unwrap_or(open.outcome.reasoning_tokens);
+    }
+
+    /// What it has cost so far in USD; `None` when the price is not known.
+    pub fn usd(&self) -> Option<f64> {
+        let open = self.open.as_ref()?;
+        usd(&open.snapshot, &open.outcome)
     }
 
     /// The client has, or is about to get, the whole answer.
@@ -162,13 +173,15 @@ impl AttemptRecord {
             outcome.status = failure.status;
             outcome.retry_after = failure.retry_after;
         }
-        let spec = &snapshot.fleet.deployments()[outcome.target as usize].spec;
         if outcome.failure.is_none() {
-            outcome.usd = spec.price.cost(outcome.tokens_in, outcome.cached_tokens, outcome.tokens_out);
+            outcome.usd = usd(&snapshot, &outcome).unwrap_or(0.0);
         }
         let transition = in_flight.finish(&outcome, clock::monotonic());
         changed(&snapshot, outcome.target, transition);
         snapshot.deployment_metrics[outcome.target as usize].record(&outcome);
+        if outcome.was_answered() {
+            snapshot.routes[outcome.asked.route as usize].metrics.cost(outcome.usd);
+        }
         if let Some((observers, chain)) = observers {
             observers.tell(chain, outcome.row());
         }
@@ -182,6 +195,17 @@ impl Drop for AttemptRecord {
             self.close(ending, None);
         }
     }
+}
+
+fn usd(snapshot: &Snapshot, outcome: &Outcome) -> Option<f64> {
+    let price = snapshot.fleet.deployments()[outcome.target as usize].spec.price?;
+    Some(price.cost(Tokens {
+        input: outcome.tokens_in,
+        cached: outcome.cached_tokens,
+        cache_write: outcome.cache_write_tokens,
+        output: outcome.tokens_out,
+        reasoning: outcome.reasoning_tokens,
+    }))
 }
 
 /// A breaker that opens or closes is told to the operator.

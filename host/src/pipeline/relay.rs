@@ -92,6 +92,7 @@ fn whole(
         recording.finish();
     }
     attempt.tokens(used);
+    request.costs(attempt.usd());
     attempt.served();
     request.passed(body.len());
     request.served(status, used);
@@ -182,6 +183,7 @@ impl Relay {
         // For the client that goes away in the middle.
         if let Some(attempt) = &mut accounts.attempt {
             attempt.tokens(used);
+            accounts.request.costs(attempt.usd());
         }
         let in_all = accounts.in_all(used);
         accounts.request.passed(piece.len());
@@ -202,6 +204,7 @@ impl Relay {
         let Accounts { attempt, mut request, recording, .. } = accounts;
         if let Some(mut attempt) = attempt {
             attempt.tokens(used);
+            request.costs(attempt.usd());
             attempt.served();
         }
         request.served(self.status, in_all);

@@ -40,6 +40,8 @@ pub struct RequestRecord {
     bytes: u64,
     /// How often its stream broke and was gone on with.
     resumes: usize,
+    /// What the attempts have cost that it has gone on from.
+    spent: f64,
     not_resumed: Option<NotResumed>,
     ended: Ended,
     /// The right to be in flight; left when the answer has ended.
@@ -87,6 +89,7 @@ impl RequestRecord {
             first_token: None,
             bytes: 0,
             resumes: 0,
+            spent: 0.0,
             not_resumed: None,
             permit: None,
             ended: Ended { status: CLIENT_GONE, outcome: RequestOutcome::Cancelled, usage: Usage::default() },
@@ -156,6 +159,7 @@ impl RequestRecord {
             by: Some(by),
             attempts,
             provider: None,
+            usd: None,
         };
     }
 
@@ -186,6 +190,7 @@ impl RequestRecord {
     /// Its stream broke, and another one goes on.
     pub fn resumed(&mut self) {
         self.resumes += 1;
+        self.spent = self.receipt.usd.unwrap_or(self.spent);
         if let Some(route) = self.route() {
             route.metrics.stream_broke(RESUMED);
         }
@@ -202,6 +207,11 @@ impl RequestRecord {
         }
     }
 
+    /// What the attempt that answers has cost so far, besides those that it goes on from; `None` when that is not known.
+    pub fn costs(&mut self, usd: Option<f64>) {
+        self.receipt.usd = usd.map(|usd| self.spent + usd);
+    }
+
     /// The answer is complete.
     pub fn served(&mut self, status: StatusCode, usage: Usage) {
         self.ended = Ended { status: status.as_u16(), outcome: RequestOutcome::Served, usage };
@@ -211,6 +221,7 @@ impl RequestRecord {
     pub fn replayed(&mut self, hit: &Hit) {
         self.passed(hit.entry.body.len());
         self.receipt.deployment = Some(Arc::from(&*hit.entry.deployment));
+        self.receipt.usd = Some(0.0);
         self.ended =
             Ended { status: StatusCode::OK.as_u16(), outcome: RequestOutcome::Cached, usage: Usage::default() };
     }
@@ -283,6 +294,7 @@ impl RequestRecord {
             ttft: self.first_token,
             latency,
             usage: self.ended.usage,
+            usd: self.receipt.usd,
             bytes: self.bytes,
             resumes: self.resumes,
             not_resumed: self.not_resumed.map_or("", NotResumed::label),

@@ -50,6 +50,8 @@ pub struct AccessLine<'a> {
     pub latency: Duration,
     /// As the upstream counts.
     pub usage: Usage,
+    /// By the prices of the configuration or else of the catalogue; `None` when they are not known.
+    pub usd: Option<f64>,
     /// Of the answer's body.
     pub bytes: u64,
     /// How often its stream broke and was gone on with.
@@ -88,6 +90,9 @@ impl AccessLine<'_> {
             tokens_in = self.usage.prompt_tokens,
             tokens_out = self.usage.completion_tokens,
             tokens_cached = self.usage.cached_tokens,
+            tokens_cache_write = self.usage.cache_write_tokens,
+            tokens_reasoning = self.usage.reasoning_tokens,
+            usd = self.usd,
             bytes = self.bytes,
             resumes = (self.resumes > 0).then_some(self.resumes),
             not_resumed = some(self.not_resumed),
@@ -159,6 +164,7 @@ mod tests {
             ttft: None,
             latency: Duration::from_nanos(12_345_678),
             usage: Usage::default(),
+            usd: None,
             bytes: 0,
             resumes: 0,
             not_resumed: "",
@@ -189,7 +195,14 @@ mod tests {
             attempts: 2,
             cache: "miss",
             ttft: Some(Duration::from_micros(1500)),
-            usage: Usage { prompt_tokens: Some(7), completion_tokens: Some(3), cached_tokens: Some(2) },
+            usage: Usage {
+                prompt_tokens: Some(7),
+                completion_tokens: Some(3),
+                cached_tokens: Some(2),
+                cache_write_tokens: Some(1),
+                reasoning_tokens: Some(2),
+            },
+            usd: Some(0.000_025),
             bytes: 420,
             resumes: 1,
             not_resumed: "declined",
@@ -200,8 +213,8 @@ mod tests {
             "path": "/chat/completions", "status": 200, "outcome": "served", "key": "alice", "tenant": "team",
             "model": "gpt-4o", "route": "chat", "deployment": "gpt-4o@openai", "policy": "cheapest",
             "revision": "0123456789ab", "attempts": 2, "cache": "miss", "ttft_ms": 1.5, "latency_ms": 12.345,
-            "tokens_in": 7, "tokens_out": 3, "tokens_cached": 2, "bytes": 420, "resumes": 1,
-            "not_resumed": "declined",
+            "tokens_in": 7, "tokens_out": 3, "tokens_cached": 2, "tokens_cache_write": 1, "tokens_reasoning": 2,
+            "usd": 0.000025, "bytes": 420, "resumes": 1, "not_resumed": "declined",
         });
         assert_eq!(written(&line), told);
     }

@@ -190,6 +190,8 @@ fn served(target: usize, latency: Duration) -> Outcome {
         tokens_in: 400,
         tokens_out: 200,
         cached_tokens: 0,
+        cache_write_tokens: 0,
+        reasoning_tokens: 0,
         usd: 0.0,
         asked: Asked::default(),
     }

@@ -27,6 +27,7 @@ mod provider;
 #[cfg(test)]
 mod tests;
 mod through;
+mod told;
 mod vectors;
 
 use std::sync::Arc;

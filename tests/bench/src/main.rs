@@ -17,6 +17,7 @@ mod client;
 mod cores;
 mod decision;
 mod embeddings;
+mod estimate;
 mod failover;
 mod failures;
 mod gateway;
@@ -118,6 +119,12 @@ enum Command {
         #[command(flatten)]
         place: gateway::Place,
     },
+    /// Reading a request and estimating its tokens, beside counting them exactly
+    Estimate {
+        /// Short runs, to see whether everything works
+        #[arg(long)]
+        quick: bool,
+    },
     /// The mock model server that `gateway` and `swap` use
     Upstream {
         /// Where to listen
@@ -194,6 +201,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Embeddings { output, options, place } => {
             output.keep(&LocalSet::new().block_on(&runtime, embeddings::run(&options, &place, output.quick))?)
         }
+        Command::Estimate { quick } => estimate::run(quick),
         Command::Upstream { addresses, delay_ms, chunk_delay_ms } => {
             let pace =
                 upstream::Pace { first: Duration::from_millis(delay_ms), chunk: Duration::from_millis(chunk_delay_ms) };

@@ -63,6 +63,58 @@ witgate.yaml: 5 problem(s)
     );
 }
 
+const PRICED: &str = "\
+server: {listen: \"127.0.0.1:0\"}
+policies: {code_cache: off}
+providers:
+  openai: {preset: openai, api_key: sk}
+  here: {dialect: openai, base_url: \"http://127.0.0.1:9/v1\"}
+catalogue: {openai/mine: {price: {input: 1}, lacks: [tools]}}
+deployments:
+  gpt-4o@openai:
+  gpt-4o-2027-01-01@openai: {price: {input: 2, output: 8}, context_tokens: 1000}
+  mine@openai:
+  llama@here: {capabilities: [tools]}
+routes:
+  all: {deployments: \"*\", policies: [in-order]}
+";
+
+#[test]
+fn models_are_looked_up_by_words() {
+    let told = run(folder("").path(), &["models", "GPT-4O", "openai/", "2024-05"]);
+    let openai = ["openai/gpt-4o-2024-05-13", "5", "15", "-", "128000", "4096", "chat,tools,vision"];
+    let openai: Vec<&str> = openai.into_iter().chain(["completions,embeddings,json-schema"]).collect();
+    let lines: Vec<Vec<&str>> = told.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((told.code, lines[1].clone()), (0, openai), "{}", told.out);
+    assert!(told.out.ends_with("2 model(s), as of 2026-06; prices in USD for a million tokens\n"), "{}", told.out);
+    let none = run(folder("").path(), &["models", "gpt", "nosuch"]);
+    let message = "the catalogue of 2026-06 has no model with `gpt` and `nosuch` in its name\n";
+    assert_eq!((none.code, &*none.out, &*none.err), (1, "", message));
+}
+
+#[test]
+fn models_of_a_configuration_say_what_they_are_taken_for() {
+    let told = run(folder(PRICED).path(), &["models", "--config", "witgate.yaml"]);
+    let expected = "\
+deployment                 in  out  cached  context  answer                            can                  cannot                                in the catalogue
+gpt-4o@openai             2.5   10    1.25   128000   16384  chat,tools,vision,json-schema  completions,embeddings                      openai/gpt-4o, by its name
+gpt-4o-2027-01-01@openai    2    8       -     1000   16384  chat,tools,vision,json-schema  completions,embeddings  openai/gpt-4o, by its name without the date
+mine@openai                 1    0       -        -       -                              -                   tools                        openai/mine, by its name
+llama@here                  -    -       -        -       -                          tools                       -                                              no
+";
+    assert_eq!((told.code, &*told.out, &*told.err), (0, expected, ""));
+}
+
+#[test]
+fn check_says_what_was_guessed() {
+    let told = run(folder(PRICED).path(), &["check"]);
+    let expected = "\
+witgate.yaml: good: 2 provider(s), 4 deployment(s), 1 route(s), 0 warning(s)
+gpt-4o-2027-01-01@openai is taken for openai/gpt-4o, by its name without the date
+";
+    assert_eq!((told.code, &*told.out, &*told.err), (0, expected, ""));
+}
+
 #[test]
 fn check_tries_the_policies_too() {
     let folder = folder(&GOOD.replace("[in-order]", "[{use: in-order, settings: {attempts: 0}}]"));

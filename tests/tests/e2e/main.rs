@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod able;
 mod admin;
 mod auth;
 mod bad_input;
@@ -13,6 +14,7 @@ mod cancel;
 mod chat;
 mod cli;
 mod cors;
+mod cost;
 mod crashes;
 mod drain;
 mod embedding_batch;

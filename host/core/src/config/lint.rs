@@ -1,9 +1,10 @@
 //! Warnings: what can be used, but cannot do what is probably meant.
 
 use super::findings::Findings;
-use super::model::{Config, ModelPattern, RouteCache};
+use super::model::{Config, ModelPattern, RouteCache, Stage};
 use super::problem::KeyPath;
 use super::tree::Node;
+use crate::catalogue;
 use crate::resume::Continuation;
 use crate::routes::glob;
 
@@ -17,6 +18,8 @@ pub(super) fn lint(config: &Config, findings: &mut Findings<'_>) {
     shadowed_names(config, findings);
     unreachable(config, findings);
     without_effect(config, findings);
+    unpriced(config, findings);
+    beyond_the_catalogue(config, findings);
 }
 
 /// The same exact name, or the same capability, on two routes: nobody could tell which is meant.
@@ -153,6 +156,56 @@ fn without_effect(config: &Config, findings: &mut Findings<'_>) {
             "no route caches its answers",
             "set `cache: {ttl: 10m}` in a route, or `cache.default`",
         );
+    }
+}
+
+/// Deployments that cost money and that `cheapest` takes for free.
+fn unpriced(config: &Config, findings: &mut Findings<'_>) {
+    let mut told = Vec::new();
+    for (place, route) in config.routes.iter().enumerate() {
+        let goes_by_price = |stage: &Stage| &*stage.policy == "cheapest" && stage.settings["unpriced"] != "last";
+        if !route.chain.iter().any(goes_by_price) {
+            continue;
+        }
+        for number in &route.deployments {
+            let Some(entry) = config.deployments.get(*number as usize) else { continue };
+            // What one runs oneself needs no key, and is free indeed.
+            let is_hosted = config.providers.get(entry.provider).is_some_and(|provider| !provider.api_keys.is_empty());
+            if entry.deployment.price.is_none() && is_hosted && !told.contains(number) {
+                told.push(*number);
+                let message = format!(
+                    "the price of the model is not known, so that `cheapest` of the route `{}` takes it for free",
+                    config.routes[place].name
+                );
+                let path = KeyPath::top("deployments").key(&entry.deployment.id);
+                let hint = "set `price` (to `{input: 0, output: 0}` if it is free), or `catalogue` to the model's name \
+                            there, or `unpriced: last` in the policy's settings";
+                findings.warning(&path, message, hint);
+            }
+        }
+    }
+}
+
+/// Limits that are higher than the model is known to have.
+fn beyond_the_catalogue(config: &Config, findings: &mut Findings<'_>) {
+    for entry in &config.deployments {
+        let deployment = &entry.deployment;
+        let Some(known) = deployment.known.as_ref() else { continue };
+        // An entry of the operator's own says what is meant.
+        let Some(there) = catalogue::entry(&known.name) else { continue };
+        let path = KeyPath::top("deployments").key(&deployment.id);
+        for (key, said, limit) in [
+            ("context_tokens", deployment.context_tokens, there.context_tokens),
+            ("max_output_tokens", deployment.max_output_tokens, there.max_output_tokens),
+        ] {
+            if let (Some(said), Some(limit)) = (said, limit)
+                && said > limit
+                && findings.written(&path.key(key))
+            {
+                let message = format!("the model is known to have no more than {limit}, as `{}`", known.name);
+                findings.warning(&path.key(key), message, "lower it, if it is a mistake");
+            }
+        }
     }
 }
 

@@ -195,6 +195,11 @@ pub struct Provider {
     /// Whether a stream has its usage unasked, so that a translated request does not ask for it. Default: as the preset
     /// says, or as Mistral where the address is Mistral's.
     pub usage_unasked: bool,
+    /// Its name in the catalogue; its own where the catalogue does not know it. Default: by preset or address.
+    pub catalogue: Arc<str>,
+    /// Whether it refuses a request whose prompt and whose largest answer do not fit the window together. Default: by
+    /// preset or address.
+    pub answer_in_window: bool,
     /// What is done about what its dialect cannot say. Default: demands are refused, hints are left out.
     pub on_loss: OnLoss,
     /// How its models go on with an answer that another one began. Default: by dialect.

@@ -351,6 +351,7 @@ pub fn markdown() -> String {
     text.push_str(&page::sections());
     text.push_str(TRANSLATION);
     text.push_str(MORE);
+    text.push_str(CATALOGUE);
     text
 }
 
@@ -516,6 +517,43 @@ embeddings that come while another one runs at the same deployment wait for each
 as one. Only those with the same parameters are. Each client gets its own answer with its share of the usage, an attempt and a \
 receipt of its own; `x-witgate-batched` says how many went together. If the upstream finds something wrong with all of them, \
 each is sent by itself. A client that asks one thing after another never waits.
+";
+
+const CATALOGUE: &str = "
+## Prices, limits and capabilities
+
+A list of some 1,000 models is built in: what they cost, how much they hold, what they can do. It is dated, and made \
+by `host/core/src/catalogue/make.py` out of LiteLLM's public list. `witgate models WORD...` looks models up in it; \
+`witgate models --config FILE` shows what each deployment is taken for, and `witgate check` tells what was guessed: a \
+date that the list does not have, a vendor's name in front. Models on one's own servers are not in it. What is written \
+counts before what the list says, and that before what a server itself tells:
+
+```yaml
+catalogue:                                   # adds to the list, or says otherwise; may be a file of its own in a folder
+  openai/gpt-4o: {price: {input: 2, output: 8, cached_input: 1}}
+  here/qwen3: {price: {input: 0.1, output: 0.2}, context_tokens: 32768, capabilities: [tools], lacks: [vision]}
+deployments:
+  prod-chat@azure: {catalogue: azure/gpt-4o}  # where the model's name at the provider is one's own
+  gpt-4o@openai: {lacks: [vision]}
+  qwen3@here: {capabilities: [code_generation]}
+```
+
+A capability is known to be there, known to be missing, or not known. A request is sent only to deployments that are \
+not known to be unable, by what its body says: tools, images, audio, a JSON schema, an effort of reasoning, the \
+endpoint, and the length of the prompt. When all are, it is answered at once as OpenAI would (`unsupported_parameter`, \
+`context_length_exceeded`, ...), and nobody is asked. Among the others policies choose. A prompt is too long only where \
+no tokeniser could make it fit: words and numbers alone are counted. `max_tokens` counts with it where the provider \
+counts it, at OpenAI, Azure and vLLM, for models that do not reason. A client's `anthropic-beta: context-1m...` leaves \
+the window to the provider.
+
+**Cost.** Each answer's receipt has `x-witgate-cost-usd`, by the tokens that the upstream counts: fresh, cached and \
+cache-writing input, output and reasoning, each at its price, and long prompts at theirs. A stream's header is sent \
+before its tokens are known, so its cost is in the log (`usd`) and the metrics (`witgate_cost_usd_total` by \
+deployment, `witgate_route_cost_usd_total` by route) alone, and policies are told it as the outcome field `usd`. An answer from the cache costs 0; where \
+the price is not known, the header is left out.
+
+**Estimates.** Before a call, a prompt's tokens are estimated in one pass over its bytes (about 1 µs for 1 kB). Policies see the estimate as the fact `prompt-tokens`, and it is what \
+`count_tokens` answers where the provider does not count.
 ";
 
 #[cfg(test)]

@@ -32,6 +32,9 @@ pub(super) struct Raw {
     pub(super) providers: Option<Named<RawProvider>>,
     /// Models at providers, by an id of your choice, usually `model@provider`.
     pub(super) deployments: Option<Named<RawDeployment>>,
+    /// What is known of models besides the built-in catalogue, or instead of what it says, by `provider/model` as
+    /// `witgate models` shows them; for a provider that the catalogue does not know, its name in `providers`.
+    pub(super) catalogue: Option<Named<RawEntry>>,
     /// Who may be chosen for which model name, and by which policies; by a name of your choice.
     pub(super) routes: Option<Named<RawRoute>>,
     /// Other names for models: what the client says, and the name to use instead. Looked up once.
@@ -351,8 +354,15 @@ pub(super) struct RawDeployment {
     /// The model's name at the provider; `"*"` passes on what the client asked for. Without it: the id's part before
     /// the last `@`, or the whole id.
     pub(super) model: Option<String>,
-    /// What it can do, for example `chat`, `tools`, `vision`, `json-schema`, `embeddings`, or words of your own.
+    /// The name of its model in the catalogue, from which comes what is not written here: prices, limits and
+    /// capabilities; `none` for none. Without it: by provider and model, where the provider is known.
+    pub(super) catalogue: Option<String>,
+    /// What it can do: `chat`, `completions`, `embeddings`, `tools`, `vision`, `json-schema`, `reasoning`, `audio`,
+    /// `rerank`, `image-generation`, `speech`, `transcription`, `moderation`, `responses`, or words of your own.
     pub(super) capabilities: Option<Vec<String>>,
+    /// Which of these (no words of your own) it cannot do: a request that needs one is not sent to it. What is in
+    /// neither list, nor in the catalogue, may be tried.
+    pub(super) lacks: Option<Vec<String>>,
     /// Where it is, for policies.
     #[schemars(extend("default" = ""))]
     pub(super) region: Option<String>,
@@ -361,7 +371,7 @@ pub(super) struct RawDeployment {
     /// Its share where a policy goes by weight.
     #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1_000_000, "default" = 1.0))]
     pub(super) weight: Option<f64>,
-    /// What it costs. Without it: nothing.
+    /// What it costs. Without it: what the catalogue says, else it is not known and counts as nothing.
     pub(super) price: Option<RawPrice>,
     /// Requests a minute that it can take. Without it: no limit.
     #[schemars(range(min = 1, max = 2_147_483_647))]
@@ -372,17 +382,36 @@ pub(super) struct RawDeployment {
     /// Requests that it can carry out at once; more wait in the queue (`server.queue`). Without it: no limit.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(super) max_concurrency: Option<u64>,
-    /// Context window in tokens.
+    /// Context window in tokens. Without it: what the catalogue says, else what the server tells.
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub(super) context_tokens: Option<u64>,
-    /// Largest answer in tokens.
+    /// Largest answer in tokens. Without it: what the catalogue says.
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub(super) max_output_tokens: Option<u64>,
     /// Instead of the provider's `continuation`.
     pub(super) continuation: Option<RawContinuation>,
 }
 
-/// Prices in USD for a million tokens.
+/// What is known of one model. What is left out is as the built-in catalogue has it, if it has the model.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "CatalogueEntry")]
+pub(super) struct RawEntry {
+    /// What it costs.
+    pub(super) price: Option<RawPrice>,
+    /// Context window in tokens.
+    #[schemars(range(min = 1, max = 2_147_483_647))]
+    pub(super) context_tokens: Option<u64>,
+    /// Largest answer in tokens.
+    #[schemars(range(min = 1, max = 2_147_483_647))]
+    pub(super) max_output_tokens: Option<u64>,
+    /// What it can do, in the words of a deployment's `capabilities`, but none of your own.
+    pub(super) capabilities: Option<Vec<String>>,
+    /// What it cannot do.
+    pub(super) lacks: Option<Vec<String>>,
+}
+
+/// Prices in USD for a million tokens. They stand for all of a model's prices: nothing is added from the catalogue.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Price")]
@@ -396,6 +425,30 @@ pub(super) struct RawPrice {
     /// Of input tokens that the provider had cached. Without it: as `input`.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub(super) cached_input: Option<f64>,
+    /// Of input tokens that the provider puts into its cache. Without it: as `input`.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub(super) cache_write: Option<f64>,
+    /// Of output tokens that the model thinks and does not say. Without it: as `output`.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub(super) reasoning: Option<f64>,
+    /// Of requests with a long prompt. Without it: the same for all.
+    pub(super) long: Option<RawLongPrice>,
+}
+
+/// Prices of requests whose prompt is longer than that. The other prices go up by the same ratio.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "LongPrice")]
+pub(super) struct RawLongPrice {
+    /// Tokens of a prompt that still has the usual price.
+    #[schemars(required, range(min = 1, max = 2_147_483_647))]
+    pub(super) above: Option<u64>,
+    /// Of input tokens.
+    #[schemars(required, range(min = 0, max = 1_000_000))]
+    pub(super) input: Option<f64>,
+    /// Of output tokens.
+    #[schemars(required, range(min = 0, max = 1_000_000))]
+    pub(super) output: Option<f64>,
 }
 
 /// Who may be chosen for which model name, and by which policies.

@@ -19,6 +19,8 @@ fn served(ttft: u64, latency: u64, tokens_out: u32) -> Outcome {
         tokens_in: 10,
         tokens_out,
         cached_tokens: 0,
+        cache_write_tokens: 0,
+        reasoning_tokens: 0,
         usd: 0.0,
         asked: Asked { streaming: true, ..Asked::default() },
     }

@@ -180,6 +180,7 @@ impl Form {
             audio: if of_images { 0 } else { self.files },
             previous: None,
             json_schema: false,
+            reasoning: false,
             prompt_tokens: 0,
         })
     }

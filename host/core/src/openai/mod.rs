@@ -13,6 +13,7 @@
 pub mod batch;
 mod content;
 mod error;
+mod estimate;
 pub mod form;
 pub mod json;
 mod peek;
@@ -27,7 +28,7 @@ pub mod usage;
 pub use error::{ErrorBody, UpstreamError};
 pub use form::FormError;
 pub use peek::{Peek, peek};
-pub use prompt::prompt_text;
+pub use prompt::{prompt_text, prompt_tokens_at_least};
 pub use renamed::Renamed;
 pub use request_error::RequestError;
 pub use response_id::response_id;

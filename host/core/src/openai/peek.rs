@@ -5,8 +5,8 @@
 //! obey the other. Fields that it does not read are the upstream's to judge.
 
 use super::content::{self, Visitor};
+use super::estimate::Estimate;
 use super::json::{Kind, Scanner, Span, Text, place};
-use super::prompt::Estimate;
 use super::{Endpoint, RequestError};
 use crate::dialect::Speech;
 
@@ -46,6 +46,8 @@ pub struct Peek {
     pub previous: Option<Box<str>>,
     /// Whether `response_format`, `text.format` of Responses, or Anthropic's `output_config`, asks for a JSON schema.
     pub json_schema: bool,
+    /// Whether the model is asked to reason: `reasoning_effort`, or Anthropic's `thinking`.
+    pub reasoning: bool,
     /// Estimated length of the prompt, tools included; below 2^31.
     pub prompt_tokens: u32,
 }
@@ -91,6 +93,7 @@ struct Fields {
     /// Something else than the input says what a response is to.
     goes_on: bool,
     json_schema: bool,
+    reasoning: bool,
     counts: Counts,
 }
 
@@ -107,11 +110,11 @@ struct Counts {
 
 impl Visitor for Counts {
     fn text(&mut self, text: Text<'_>) {
-        self.estimate.text(text.raw);
+        self.estimate.text(text);
     }
 
     fn structure(&mut self, raw: &str) {
-        self.estimate.text(raw);
+        self.estimate.raw(raw);
     }
 
     fn token(&mut self) {
@@ -153,6 +156,7 @@ impl Fields {
             previous: None,
             goes_on: false,
             json_schema: false,
+            reasoning: false,
             counts: Counts::default(),
         }
     }
@@ -204,6 +208,9 @@ impl Fields {
             "tools" | "functions" if kind == Kind::Array => self.tools(scanner)?,
             "response_format" if kind == Kind::Object => self.response_format(scanner)?,
             "modalities" if kind == Kind::Array => self.modalities(scanner)?,
+            // Models that do not reason refuse any effort but none.
+            "reasoning_effort" if kind == Kind::String => self.reasoning = scanner.string()?.raw != "none",
+            "thinking" if self.endpoint.is_anthropic() && kind == Kind::Object => self.thinking(scanner)?,
             "system" if self.endpoint.is_anthropic() => self.system(scanner)?,
             "system" if self.endpoint == Endpoint::OllamaGenerate => self.system(scanner)?,
             "options" if self.is_ollama() && kind == Kind::Object => self.options(scanner)?,
@@ -279,7 +286,7 @@ impl Fields {
     fn tools(&mut self, scanner: &mut Scanner<'_>) -> Result<(), RequestError> {
         scanner.array(|inner| {
             self.counts.tools += 1;
-            self.counts.estimate.text(inner.raw()?);
+            self.counts.estimate.raw(inner.raw()?);
             Ok(())
         })
     }
@@ -356,6 +363,17 @@ impl Fields {
         })
     }
 
+    fn thinking(&mut self, scanner: &mut Scanner<'_>) -> Result<(), RequestError> {
+        scanner.object(|inner, key| {
+            if key.raw == "type" && inner.kind()? == Kind::String {
+                self.reasoning = inner.string()?.raw != "disabled";
+                return Ok(());
+            }
+            inner.skip()?;
+            Ok(())
+        })
+    }
+
     fn output_config(&mut self, scanner: &mut Scanner<'_>) -> Result<(), RequestError> {
         scanner.object(|inner, key| {
             self.json_schema |= key.raw == "format" && inner.kind()? == Kind::Object;
@@ -405,6 +423,7 @@ impl Fields {
             audio: self.counts.audio,
             previous: self.previous,
             json_schema: self.json_schema,
+            reasoning: self.reasoning,
             prompt_tokens: self.counts.estimate.tokens(),
         })
     }
@@ -457,7 +476,7 @@ fn whole(scanner: &mut Scanner<'_>, field: &'static str, minimum: i64) -> Result
 }
 
 /// The fields that are read, each of them at most once.
-const READ: [&str; 28] = [
+const READ: [&str; 30] = [
     "model",
     "messages",
     "stream",
@@ -486,6 +505,8 @@ const READ: [&str; 28] = [
     "images",
     "query",
     "documents",
+    "reasoning_effort",
+    "thinking",
 ];
 
 #[cfg(test)]

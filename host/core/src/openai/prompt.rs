@@ -1,73 +1,43 @@
-//! How long a prompt is, roughly, and its text for policies that were granted it.
+//! The text of a prompt: for policies that were granted it, and for counting what it has at least.
 
 use super::content::{self, Visitor};
+use super::estimate::at_least;
 use super::json::{Scanner, Text};
 use super::{Endpoint, Peek};
-
-/// Counts towards an estimate of a prompt's tokens, in one pass over its bytes.
-///
-/// Tokenisers differ and are slow; routing needs the order of magnitude. Over English text and code the common ones
-/// make a token of about 4 bytes, over Chinese, Japanese and Korean of about one character, which is 3 bytes; other
-/// scripts lie between. Each message costs about 4 tokens of template, and an image 765 (OpenAI's figure for
-/// 1024 × 1024).
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Estimate {
-    ascii: usize,
-    beyond_ascii: usize,
-    whole: usize,
-}
-
-const ASCII_BYTES_A_TOKEN: usize = 4;
-const OTHER_BYTES_A_TOKEN: usize = 3;
-const TOKENS_A_MESSAGE: usize = 4;
-const TOKENS_AN_IMAGE: usize = 765;
-
-impl Estimate {
-    /// A text as it stands in the JSON. Escapes count as they are written, which is close enough: `\n` is a token
-    /// or part of one, and `\u4f60` (6 bytes) is one character.
-    pub(super) fn text(&mut self, raw: &str) {
-        let beyond_ascii = raw.bytes().filter(|byte| !byte.is_ascii()).count();
-        self.ascii += raw.len() - beyond_ascii;
-        self.beyond_ascii += beyond_ascii;
-    }
-
-    pub(super) fn messages(&mut self, count: u32) {
-        self.whole += TOKENS_A_MESSAGE * count as usize;
-    }
-
-    pub(super) fn image(&mut self) {
-        self.whole += TOKENS_AN_IMAGE;
-    }
-
-    pub(super) fn token(&mut self) {
-        self.whole += 1;
-    }
-
-    /// Clamped below 2^31, since policies read it.
-    pub(super) fn tokens(self) -> u32 {
-        let tokens =
-            self.ascii.div_ceil(ASCII_BYTES_A_TOKEN) + self.beyond_ascii.div_ceil(OTHER_BYTES_A_TOKEN) + self.whole;
-        u32::try_from(tokens).unwrap_or(u32::MAX).min(i32::MAX as u32)
-    }
-}
 
 /// The prompt as one text: the text parts of all messages (or of `prompt` or `input`), oldest first, joined by
 /// newlines. Meant for a body that was [peeked](super::peek) at; anything else gives what can be read of it.
 pub fn prompt_text(body: &[u8], peek: &Peek) -> String {
     let mut collect = Collect { text: String::new(), empty: true };
+    read(body, peek, &mut collect);
+    collect.text
+}
+
+/// The least number of tokens that the prompt has under any common tokeniser, templates, tools and images left out; of
+/// several prompts or inputs, each of which must fit the window, that of the longest. Takes a pass over the prompt.
+pub fn prompt_tokens_at_least(body: &[u8], peek: &Peek) -> u32 {
+    let one = [Endpoint::Chat, Endpoint::Messages, Endpoint::CountTokens, Endpoint::Responses];
+    let apart = !one.contains(&peek.endpoint);
+    let mut least = Least { apart, tokens: 0 };
+    read(body, peek, &mut least);
+    u32::try_from(least.tokens).unwrap_or(u32::MAX)
+}
+
+/// Shows the visitor all of the prompt, oldest first.
+fn read(body: &[u8], peek: &Peek, visitor: &mut impl Visitor) {
     if let Some(Ok(system)) = peek.system_span.clone().and_then(|span| body.get(span)).map(str::from_utf8) {
-        let _ = content::content(&mut Scanner::new(system), &mut collect);
+        let _ = content::content(&mut Scanner::new(system), visitor);
     }
     if let Some(Ok(prompt)) = body.get(peek.prompt_span.clone()).map(str::from_utf8) {
         let mut scanner = Scanner::new(prompt);
         // Syntax was checked by `peek`; what was read before an error is all there is to give.
         let _ = match peek.endpoint {
             Endpoint::Chat | Endpoint::Messages | Endpoint::CountTokens | Endpoint::OllamaChat => {
-                content::messages(&mut scanner, &mut collect).map(drop)
+                content::messages(&mut scanner, visitor).map(drop)
             }
-            Endpoint::Responses => content::items(&mut scanner, &mut collect).map(drop),
-            Endpoint::Rerank => content::documents(&mut scanner, &mut collect),
-            Endpoint::Moderations if prompt.starts_with('[') => content::inputs(&mut scanner, &mut collect),
+            Endpoint::Responses => content::items(&mut scanner, visitor).map(drop),
+            Endpoint::Rerank => content::documents(&mut scanner, visitor),
+            Endpoint::Moderations if prompt.starts_with('[') => content::inputs(&mut scanner, visitor),
             Endpoint::Completions
             | Endpoint::Embeddings
             | Endpoint::Moderations
@@ -75,12 +45,24 @@ pub fn prompt_text(body: &[u8], peek: &Peek) -> String {
             | Endpoint::ImageEdits
             | Endpoint::Speech
             | Endpoint::OllamaGenerate
-            | Endpoint::OllamaEmbed => content::input(&mut scanner, &mut collect),
+            | Endpoint::OllamaEmbed => content::input(&mut scanner, visitor),
             // Forms, of which only what stands before the model is sure to be in memory.
             Endpoint::ImageVariations | Endpoint::Transcriptions | Endpoint::Translations => Ok(()),
         };
     }
-    collect.text
+}
+
+struct Least {
+    /// Each text is a prompt of its own.
+    apart: bool,
+    tokens: u64,
+}
+
+impl Visitor for Least {
+    fn text(&mut self, text: Text<'_>) {
+        let tokens = at_least(&text.decode());
+        self.tokens = if self.apart { self.tokens.max(tokens) } else { self.tokens + tokens };
+    }
 }
 
 struct Collect {
@@ -108,12 +90,6 @@ mod tests {
         prompt_text(body.as_bytes(), &peek(body.as_bytes(), endpoint).unwrap())
     }
 
-    fn tokens(raw: &str) -> u32 {
-        let mut estimate = Estimate::default();
-        estimate.text(raw);
-        estimate.tokens()
-    }
-
     #[test]
     fn texts_are_joined_oldest_first() {
         let body = r#"{"model":"m","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":[
@@ -130,10 +106,16 @@ mod tests {
     }
 
     #[test]
-    fn scripts_weigh_differently() {
-        assert_eq!(tokens(""), 0);
-        assert_eq!(tokens("abcd"), 1);
-        assert_eq!(tokens("abcde"), 2);
-        assert_eq!(tokens("你好"), 2);
+    fn the_least_is_that_of_all_messages_or_of_the_longest_input() {
+        let least =
+            |endpoint, body: &str| prompt_tokens_at_least(body.as_bytes(), &peek(body.as_bytes(), endpoint).unwrap());
+        let chat = r#"{"model":"m","messages":[{"content":"one two"},{"content":[{"type":"text","text":"th\u0072ee\n"},
+            {"type":"image_url"}]}],"tools":[{"name":"a b c"}]}"#;
+        assert_eq!(least(Endpoint::Chat, chat), 3);
+        assert_eq!(least(Endpoint::Embeddings, r#"{"model":"m","input":["one","two three four","five"]}"#), 3);
+        assert_eq!(least(Endpoint::Completions, r#"{"model":"m","prompt":[1,2,3]}"#), 0);
+        let messages =
+            r#"{"model":"m","max_tokens":1,"system":"Be brief.","messages":[{"role":"user","content":"hi"}]}"#;
+        assert_eq!(least(Endpoint::Messages, messages), 3);
     }
 }

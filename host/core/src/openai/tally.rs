@@ -279,7 +279,8 @@ mod tests {
         let seen = tally(&[
             "data: {\"choices\":[{\"finish_reason\":\"stop\",\"index\":0,\"delta\":{}}],\"timings\":{\"cache_n\":4,\"prompt_n\":1,\"predicted_n\":3}}\n\n",
         ]);
-        let usage = Usage { prompt_tokens: Some(5), completion_tokens: Some(3), cached_tokens: Some(4) };
+        let usage =
+            Usage { prompt_tokens: Some(5), completion_tokens: Some(3), cached_tokens: Some(4), ..Usage::default() };
         assert_eq!((seen.complete(), seen.done(), seen.usage()), (true, false, Some(usage)));
     }
 
@@ -289,7 +290,7 @@ mod tests {
             "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}],\"x_groq\":{\"id\":\"req_1\"}}\n\n",
             "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"x_groq\":{\"id\":\"req_1\",\"usage\":{\"queue_time\":0.06,\"prompt_tokens\":18,\"completion_tokens\":439}}}\n\n",
         ]);
-        let usage = Usage { prompt_tokens: Some(18), completion_tokens: Some(439), cached_tokens: None };
+        let usage = Usage { prompt_tokens: Some(18), completion_tokens: Some(439), ..Usage::default() };
         assert_eq!(seen.usage(), Some(usage));
     }
 
@@ -315,7 +316,7 @@ mod tests {
         ]);
         assert_eq!(
             seen.usage(),
-            Some(Usage { prompt_tokens: Some(1), completion_tokens: Some(2), cached_tokens: None })
+            Some(Usage { prompt_tokens: Some(1), completion_tokens: Some(2), ..Usage::default() })
         );
         assert!(seen.done() && seen.complete() && !seen.failed());
     }
@@ -335,7 +336,8 @@ mod tests {
         assert_eq!((seen.content_events(), seen.complete()), (1, false));
         let end = "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":3}}\n\n";
         assert_eq!(seen.see(end.as_bytes()), Seen::Chunk);
-        let usage = Usage { prompt_tokens: Some(5), completion_tokens: Some(3), cached_tokens: Some(4) };
+        let usage =
+            Usage { prompt_tokens: Some(5), completion_tokens: Some(3), cached_tokens: Some(4), ..Usage::default() };
         assert_eq!((seen.complete(), seen.done(), seen.usage()), (true, false, Some(usage)));
         assert_eq!(seen.see(b"event: ping\ndata: {\"type\":\"ping\"}\n\n"), Seen::Ping);
         assert_eq!(seen.see(b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"), Seen::Done);
@@ -360,7 +362,8 @@ mod tests {
             assert_eq!({ seen }.see(end(name).as_bytes()), what, "{name}");
         }
         assert_eq!(seen.see(end("completed").as_bytes()), Seen::Done);
-        let usage = Usage { prompt_tokens: Some(5), completion_tokens: Some(3), cached_tokens: Some(4) };
+        let usage =
+            Usage { prompt_tokens: Some(5), completion_tokens: Some(3), cached_tokens: Some(4), ..Usage::default() };
         assert_eq!((seen.done(), seen.usage()), (true, Some(usage)));
         let error = "data: {\"type\":\"error\",\"code\":null,\"message\":\"No.\",\"sequence_number\":4}\n\n";
         assert_eq!(Tally::default().see(error.as_bytes()), Seen::Error);

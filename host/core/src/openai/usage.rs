@@ -13,6 +13,10 @@ pub struct Usage {
     pub completion_tokens: Option<u32>,
     /// Of the prompt, those that the upstream had cached.
     pub cached_tokens: Option<u32>,
+    /// Of the prompt, those that the upstream has put into its cache.
+    pub cache_write_tokens: Option<u32>,
+    /// Of the answer, those that the model thought and did not say.
+    pub reasoning_tokens: Option<u32>,
 }
 
 impl Usage {
@@ -27,6 +31,8 @@ impl Usage {
             prompt_tokens: sum(self.prompt_tokens, other.prompt_tokens),
             completion_tokens: sum(self.completion_tokens, other.completion_tokens),
             cached_tokens: sum(self.cached_tokens, other.cached_tokens),
+            cache_write_tokens: sum(self.cache_write_tokens, other.cache_write_tokens),
+            reasoning_tokens: sum(self.reasoning_tokens, other.reasoning_tokens),
         }
     }
 
@@ -37,6 +43,8 @@ impl Usage {
             prompt_tokens: self.prompt_tokens.or(before.prompt_tokens),
             completion_tokens: self.completion_tokens.or(before.completion_tokens),
             cached_tokens: self.cached_tokens.or(before.cached_tokens),
+            cache_write_tokens: self.cache_write_tokens.or(before.cache_write_tokens),
+            reasoning_tokens: self.reasoning_tokens.or(before.reasoning_tokens),
         }
     }
 }
@@ -106,9 +114,18 @@ pub(super) fn read_usage(scanner: &mut Scanner<'_>) -> Result<Option<Usage>, Syn
         ("cache_read_input_tokens", Kind::Number) => store(inner, &mut read),
         ("cache_creation_input_tokens", Kind::Number) => store(inner, &mut written),
         ("completion_tokens" | "output_tokens", Kind::Number) => store(inner, &mut usage.completion_tokens),
+        // DeepSeek's word for what others tell among the details.
+        ("prompt_cache_hit_tokens", Kind::Number) => store(inner, &mut usage.cached_tokens),
         ("prompt_tokens_details" | "input_tokens_details", Kind::Object) => {
             inner.object(|detail, key| match (key.raw, detail.kind()?) {
                 ("cached_tokens", Kind::Number) => store(detail, &mut usage.cached_tokens),
+                ("cache_write_tokens", Kind::Number) => store(detail, &mut usage.cache_write_tokens),
+                _ => detail.skip(),
+            })
+        }
+        ("completion_tokens_details" | "output_tokens_details", Kind::Object) => {
+            inner.object(|detail, key| match (key.raw, detail.kind()?) {
+                ("reasoning_tokens" | "thinking_tokens", Kind::Number) => store(detail, &mut usage.reasoning_tokens),
                 _ => detail.skip(),
             })
         }
@@ -120,6 +137,7 @@ pub(super) fn read_usage(scanner: &mut Scanner<'_>) -> Result<Option<Usage>, Syn
         usage.prompt_tokens = Some(u32::saturating_add(input, read.unwrap_or(0)).saturating_add(written.unwrap_or(0)));
         usage.cached_tokens = usage.cached_tokens.or(read);
     }
+    usage.cache_write_tokens = usage.cache_write_tokens.or(written);
     Ok(Some(usage))
 }
 
@@ -177,7 +195,13 @@ fn value_after<T>(rest: &[u8], read: Read<T>) -> Option<T> {
 mod tests {
     use super::*;
 
-    const USAGE: Usage = Usage { prompt_tokens: Some(5), completion_tokens: Some(3), cached_tokens: Some(4) };
+    const USAGE: Usage = Usage {
+        prompt_tokens: Some(5),
+        completion_tokens: Some(3),
+        cached_tokens: Some(4),
+        cache_write_tokens: None,
+        reasoning_tokens: None,
+    };
 
     #[test]
     fn usage_is_found_in_the_answers_of_real_servers() {
@@ -194,10 +218,26 @@ mod tests {
     #[test]
     fn anthropic_counts_cached_tokens_apart() {
         let usage = r#"{"usage":{"input_tokens":1,"cache_creation_input_tokens":2,"cache_read_input_tokens":4,"output_tokens":3}}"#;
-        assert_eq!(of_answer(usage.as_bytes()), Some(Usage { prompt_tokens: Some(7), ..USAGE }));
+        let seven = Usage { prompt_tokens: Some(7), cache_write_tokens: Some(2), ..USAGE };
+        assert_eq!(of_answer(usage.as_bytes()), Some(seven));
         // Some tell both ways at once; OpenAI's has all of them in it.
         let both = r#"{"usage":{"prompt_tokens":5,"input_tokens":1,"completion_tokens":3,"cache_read_input_tokens":4,"prompt_tokens_details":{"cached_tokens":4}}}"#;
         assert_eq!(of_answer(both.as_bytes()), Some(USAGE));
+    }
+
+    #[test]
+    fn reasoning_and_cached_tokens_are_found_where_each_tells_them() {
+        let openai = r#"{"usage":{"prompt_tokens":5,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":4,"audio_tokens":0},
+            "completion_tokens_details":{"reasoning_tokens":2,"audio_tokens":0}}}"#;
+        assert_eq!(of_answer(openai.as_bytes()), Some(Usage { reasoning_tokens: Some(2), ..USAGE }));
+        let responses = r#"{"usage":{"input_tokens":5,"input_tokens_details":{"cached_tokens":4},"output_tokens":3,
+            "output_tokens_details":{"reasoning_tokens":2},"total_tokens":8}}"#;
+        assert_eq!(of_answer(responses.as_bytes()), Some(Usage { reasoning_tokens: Some(2), ..USAGE }));
+        // as we ourselves translate what Anthropic tells
+        let translated = r#"{"usage":{"prompt_tokens":5,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":4,"cache_write_tokens":1}}}"#;
+        assert_eq!(of_answer(translated.as_bytes()), Some(Usage { cache_write_tokens: Some(1), ..USAGE }));
+        let deepseek = r#"{"usage":{"prompt_tokens":5,"completion_tokens":3,"prompt_cache_hit_tokens":4,"prompt_cache_miss_tokens":1}}"#;
+        assert_eq!(of_answer(deepseek.as_bytes()), Some(USAGE));
     }
 
     #[test]

@@ -172,7 +172,12 @@ fn pass(thread: &mut Thread, piece: &str) -> String {
 }
 
 fn used(prompt: u32, completion: u32) -> Usage {
-    Usage { prompt_tokens: Some(prompt), completion_tokens: Some(completion), cached_tokens: Some(3) }
+    Usage {
+        prompt_tokens: Some(prompt),
+        completion_tokens: Some(completion),
+        cached_tokens: Some(3),
+        ..Usage::default()
+    }
 }
 
 #[test]

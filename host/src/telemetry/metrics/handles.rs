@@ -116,6 +116,7 @@ pub struct RouteMetrics {
     /// Series are made when they are first needed, so that endpoints which nobody uses do not show.
     endpoints: [[OnceLock<Ended>; 4]; Purpose::COUNT],
     first_token: OnceLock<Histogram>,
+    cost: OnceLock<Counter>,
 }
 
 struct Ended {
@@ -133,6 +134,15 @@ impl RouteMetrics {
             families: families.clone(),
             endpoints: Default::default(),
             first_token: OnceLock::new(),
+            cost: OnceLock::new(),
+        }
+    }
+
+    /// A request has cost so much, in USD.
+    pub fn cost(&self, usd: f64) {
+        // Series of routes whose prices nobody knows would show nothing but zeros.
+        if usd > 0.0 {
+            self.cost.get_or_init(|| self.families.cost.with_label_values(&[&*self.route])).inc_by(usd);
         }
     }
 
@@ -183,6 +193,8 @@ pub struct DeploymentMetrics {
     tokens_in: IntCounter,
     tokens_out: IntCounter,
     tokens_cached: IntCounter,
+    tokens_cache_write: IntCounter,
+    tokens_reasoning: IntCounter,
     cost: Counter,
     opened: IntCounter,
     failures: [OnceLock<IntCounter>; FailureKind::COUNT],
@@ -202,6 +214,8 @@ impl DeploymentMetrics {
             tokens_in: tokens("in"),
             tokens_out: tokens("out"),
             tokens_cached: tokens("cached"),
+            tokens_cache_write: tokens("cache-write"),
+            tokens_reasoning: tokens("reasoning"),
             cost: attempts.cost.with_label_values(&[id]),
             opened: health.opened.with_label_values(&[id]),
             failures: std::array::from_fn(|_| OnceLock::new()),
@@ -229,11 +243,12 @@ impl DeploymentMetrics {
         if outcome.ending == Ending::Served {
             self.duration.observe(seconds(outcome.latency));
         }
-        // An attempt that never answered has only its estimate of the prompt, which nobody was billed for.
-        if outcome.ttft.is_some() {
+        if outcome.was_answered() {
             self.tokens_in.inc_by(outcome.tokens_in.into());
             self.tokens_out.inc_by(outcome.tokens_out.into());
             self.tokens_cached.inc_by(outcome.cached_tokens.into());
+            self.tokens_cache_write.inc_by(outcome.cache_write_tokens.into());
+            self.tokens_reasoning.inc_by(outcome.reasoning_tokens.into());
             self.cost.inc_by(outcome.usd.max(0.0));
         }
     }

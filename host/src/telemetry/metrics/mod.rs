@@ -57,6 +57,7 @@ struct Requests {
     repeated: IntCounterVec,
     bounded: IntCounterVec,
     broken: IntCounterVec,
+    cost: CounterVec,
 }
 
 /// How deployments are.
@@ -140,6 +141,11 @@ impl Metrics {
                  (tools, format, choices, logprobs, audio, reasoning, prefilled, prompt, content, too-long, complete).",
                 &["route", "result"],
             ),
+            cost: make.amounts(
+                "witgate_route_cost_usd_total",
+                "Cost of a route's requests, by the prices of the configuration or else of the catalogue.",
+                &["route"],
+            ),
         };
         let health = Health {
             breaker: make.gauges(
@@ -188,10 +194,15 @@ impl Metrics {
                 ),
                 tokens: make.counters(
                     "witgate_tokens_total",
-                    "Tokens as the upstreams count them, by direction: in, out, and cached (a part of in).",
+                    "Tokens as the upstreams count them, by direction: in, out, and of these cached and cache-write (parts \
+                     of in) and reasoning (a part of out).",
                     &["deployment", "direction"],
                 ),
-                cost: make.amounts("witgate_cost_usd_total", "Cost by the configured prices.", &["deployment"]),
+                cost: make.amounts(
+                    "witgate_cost_usd_total",
+                    "Cost by the prices of the configuration or else of the catalogue.",
+                    &["deployment"],
+                ),
                 in_flight: make.gauges("witgate_in_flight", "Attempts that are running now.", &["deployment"]),
             },
             policies: Policies {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use witgate_core::deployment::{Deployment, Price, UpstreamModel};
+use witgate_core::deployment::Deployment;
 use witgate_core::live::Millis;
 use witgate_core::openai::Endpoint;
 use witgate_core::outcome::{Asked, Outcome};
@@ -19,17 +19,8 @@ fn fleet(ids: &[&str]) -> Fleet {
         Arc::new(Deployment {
             id: (*id).into(),
             provider: "p".into(),
-            model: UpstreamModel::AsRequested,
-            region: "".into(),
-            capabilities: vec![],
-            labels: vec![],
-            weight: 1.0,
-            price: Price::default(),
-            rpm: None,
-            tpm: None,
-            context_tokens: None,
-            max_output_tokens: None,
             max_concurrency: Some(std::num::NonZeroU32::MIN),
+            ..Deployment::default()
         })
     };
     Fleet::new(ids.iter().map(deployment).collect(), vec![], None)
@@ -50,6 +41,8 @@ fn served() -> Outcome {
         tokens_in: 10,
         tokens_out: 5,
         cached_tokens: 4,
+        cache_write_tokens: 3,
+        reasoning_tokens: 1,
         usd: 0.25,
         asked: Asked::default(),
     }
@@ -113,9 +106,11 @@ fn attempts_are_counted_by_deployment_and_outcome() {
     assert_eq!(
         lines(&metrics, "witgate_tokens_total"),
         [
+            r#"witgate_tokens_total{deployment="m@p",direction="cache-write"} 6"#,
             r#"witgate_tokens_total{deployment="m@p",direction="cached"} 8"#,
             r#"witgate_tokens_total{deployment="m@p",direction="in"} 20"#,
             r#"witgate_tokens_total{deployment="m@p",direction="out"} 7"#,
+            r#"witgate_tokens_total{deployment="m@p",direction="reasoning"} 2"#,
         ]
     );
     assert_eq!(lines(&metrics, "witgate_cost_usd_total"), [r#"witgate_cost_usd_total{deployment="m@p"} 0.5"#]);

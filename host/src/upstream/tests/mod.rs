@@ -44,6 +44,8 @@ fn provider(address: std::net::SocketAddr) -> Configured {
         key_header: KeyHeader::Bearer,
         responses: false,
         lacks: &[],
+        catalogue: "test".into(),
+        answer_in_window: false,
         on_loss: OnLoss::default(),
         continuation: Continuation::Never,
         output_limit: OutputLimit::default(),

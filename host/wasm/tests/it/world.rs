@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use witgate_core::config::PolicyRules;
 use witgate_core::decision::{Content, Facts, Names, Offer, Stamp};
-use witgate_core::deployment::{Deployment, Price, UpstreamModel};
+use witgate_core::deployment::Deployment;
 use witgate_core::fleet::Fleet;
 use witgate_core::live::Millis;
 use witgate_core::plan::Decision;
@@ -66,17 +66,11 @@ pub(crate) fn fleet(deployments: u32) -> Fleet {
         Arc::new(Deployment {
             id: format!("m@{number}").into(),
             provider: "p".into(),
-            model: UpstreamModel::AsRequested,
             region: "eu".into(),
             capabilities: vec!["chat".into()],
             labels: vec![("tier".into(), "gold".into())],
             weight: f64::from(number + 1),
-            price: Price::default(),
-            rpm: None,
-            tpm: None,
-            context_tokens: None,
-            max_output_tokens: None,
-            max_concurrency: None,
+            ..Deployment::default()
         })
     };
     Fleet::new((0..deployments).map(deployment).collect(), vec!["first".into()], None)

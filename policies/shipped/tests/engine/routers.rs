@@ -88,7 +88,7 @@ fn usage_based_takes_the_candidate_with_the_most_room() {
 #[test]
 fn cheapest_goes_by_the_size_of_the_request() {
     let priced =
-        |id, input, output| Deployment { price: Price { input, output, cached_input: None }, ..deployment(id) };
+        |id, input, output| Deployment { price: Some(Price { input, output, ..Price::default() }), ..deployment(id) };
     let world = World::new([priced("m@a", 1.0, 10.0), priced("m@b", 3.0, 4.0)]);
     let policy = world.bind("cheapest", json!({}));
     assert_eq!(picked(&policy, &world.offer(&[(Fact::PromptTokens, 10_000.0)])), [0]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use witgate_core::config::PolicyRules;
 use witgate_core::decision::{Facts, Names, Offer, Stamp};
-use witgate_core::deployment::{Deployment, Price, UpstreamModel};
+use witgate_core::deployment::{Deployment, UpstreamModel};
 use witgate_core::fleet::Fleet;
 use witgate_core::live::{InFlight, Live, Millis};
 use witgate_core::outcome::{Asked, Outcome};
@@ -126,16 +126,7 @@ pub(crate) fn deployment(id: &str) -> Deployment {
         id: id.into(),
         provider: provider.into(),
         model: UpstreamModel::Named(model.into()),
-        region: "".into(),
-        capabilities: Vec::new(),
-        labels: Vec::new(),
-        weight: 1.0,
-        price: Price::default(),
-        rpm: None,
-        tpm: None,
-        context_tokens: None,
-        max_output_tokens: None,
-        max_concurrency: None,
+        ..Deployment::default()
     }
 }
 
@@ -154,6 +145,8 @@ fn outcome(ending: Ending, millis: u64) -> Outcome {
         tokens_in: 10,
         tokens_out: 10,
         cached_tokens: 0,
+        cache_write_tokens: 0,
+        reasoning_tokens: 0,
         usd: 0.0,
         asked: Asked::default(),
     }

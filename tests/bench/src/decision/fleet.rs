@@ -79,14 +79,13 @@ fn deployment(number: usize, random: &mut fastrand::Rng) -> Deployment {
         model: UpstreamModel::Named(format!("model-{number}").into()),
         region: "eu-central".into(),
         capabilities: vec!["chat".into(), "tools".into()],
-        labels: Vec::new(),
         weight: f64::from(random.u32(1..5)),
-        price: Price { input: random.f64(), output: 4.0 * random.f64(), cached_input: None },
+        price: Some(Price { input: random.f64(), output: 4.0 * random.f64(), ..Price::default() }),
         rpm: Some(100_000),
         tpm: Some(100_000_000),
         context_tokens: Some(128_000),
         max_output_tokens: Some(16_000),
-        max_concurrency: None,
+        ..Deployment::default()
     }
 }
 
@@ -105,6 +104,8 @@ fn served(target: u32, latency: Duration) -> Outcome {
         tokens_in: 100,
         tokens_out: 50,
         cached_tokens: 0,
+        cache_write_tokens: 0,
+        reasoning_tokens: 0,
         usd: 0.0,
         asked: Asked::default(),
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use witgate_core::config::PolicyRules;
 use witgate_core::decision::{Facts, Names, Offer, Stamp};
-use witgate_core::deployment::{Deployment, Price, UpstreamModel};
+use witgate_core::deployment::Deployment;
 use witgate_core::fleet::Fleet;
 use witgate_core::live::Millis;
 use witgate_core::plan::Decision;
@@ -77,21 +77,7 @@ pub(crate) fn pick(policy: &Policy, offer: &Offer) -> u32 {
 }
 
 fn deployment(id: &str) -> Deployment {
-    Deployment {
-        id: id.into(),
-        provider: "test".into(),
-        model: UpstreamModel::AsRequested,
-        region: "".into(),
-        capabilities: Vec::new(),
-        labels: Vec::new(),
-        weight: 1.0,
-        price: Price::default(),
-        rpm: None,
-        tpm: None,
-        context_tokens: None,
-        max_output_tokens: None,
-        max_concurrency: None,
-    }
+    Deployment { id: id.into(), provider: "test".into(), ..Deployment::default() }
 }
 
 struct NoNames;

@@ -90,7 +90,7 @@ fn manifest() -> Manifest {
 fn every_stored_policy_loads_and_decides_as_written_down() {
     let Manifest { deployments, policies } = manifest();
     let specs = deployments.map(|Target { id, usd, label }| Deployment {
-        price: Price { input: usd, output: usd, cached_input: None },
+        price: Some(Price { input: usd, output: usd, ..Price::default() }),
         labels: label.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
         ..deployment(&id)
     });

@@ -77,6 +77,8 @@ impl World {
             tokens_in: 0,
             tokens_out: 0,
             cached_tokens: 0,
+            cache_write_tokens: 0,
+            reasoning_tokens: 0,
             usd: 0.0,
             asked: Asked::default(),
         };
@@ -151,16 +153,7 @@ pub(crate) fn deployment(id: &str) -> Deployment {
         id: id.into(),
         provider: provider.into(),
         model: UpstreamModel::Named(model.into()),
-        region: "".into(),
-        capabilities: Vec::new(),
-        labels: Vec::new(),
-        weight: 1.0,
-        price: Price::default(),
-        rpm: None,
-        tpm: None,
-        context_tokens: None,
-        max_output_tokens: None,
-        max_concurrency: None,
+        ..Deployment::default()
     }
 }
 
@@ -170,7 +163,7 @@ pub(crate) fn labelled(id: &str, key: &str, value: &str) -> Deployment {
 
 /// USD per million tokens, in and out alike.
 pub(crate) fn priced(id: &str, usd: f64) -> Deployment {
-    Deployment { price: Price { input: usd, output: usd, cached_input: None }, ..deployment(id) }
+    Deployment { price: Some(Price { input: usd, output: usd, ..Price::default() }), ..deployment(id) }
 }
 
 pub(crate) fn decide(policy: &Policy, offer: &Offer) -> Decision {

@@ -135,6 +135,8 @@ fn outcome(fails: bool) -> Outcome {
         tokens_in: 10,
         tokens_out: 10,
         cached_tokens: 0,
+        cache_write_tokens: 0,
+        reasoning_tokens: 0,
         usd: 0.0,
         asked: Asked::default(),
     }

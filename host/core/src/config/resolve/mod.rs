@@ -4,6 +4,7 @@
 //! result is used only if there was no error.
 
 mod batch;
+mod catalogue;
 mod cors;
 mod deployments;
 mod gateway;
@@ -37,7 +38,8 @@ pub(super) fn resolve(raw: Raw, findings: &mut Findings<'_>, lookup: &dyn Lookup
     let policies = policies::policies(raw.policies.unwrap_or_default(), findings, lookup);
     let providers = providers::providers(raw.providers.unwrap_or_default(), findings, lookup);
     let passthrough = passthrough::passthrough(raw.passthrough, &providers, findings);
-    let deployments = deployments::deployments(raw.deployments.unwrap_or_default(), &providers, findings);
+    let own = catalogue::own(raw.catalogue.unwrap_or_default(), findings);
+    let deployments = deployments::deployments(raw.deployments.unwrap_or_default(), &providers, &own, findings);
     let (routes, default_route) = routes::routes(raw.routes.unwrap_or_default(), &deployments, cache.default, findings);
     let aliases = routes::aliases(raw.aliases.unwrap_or_default(), &routes, default_route, findings);
     for (section, empty, hint) in [

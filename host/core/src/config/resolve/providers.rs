@@ -1,9 +1,11 @@
 //! Services that we call.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::values::{DAY, MILLISECOND, duration, is_name, secret};
 use super::{batch, health};
+use crate::catalogue::provider_at;
 use crate::config::Secret;
 use crate::config::findings::Findings;
 use crate::config::interpolate::Lookup;
@@ -18,6 +20,8 @@ use crate::resume::Continuation;
 
 const OLLAMA: &str = "http://127.0.0.1:11434/v1";
 const ANTHROPIC: &str = "https://api.anthropic.com/v1";
+/// Who refuses what llama.cpp, Anthropic and others only cut: a prompt that fits, with a `max_tokens` that does not.
+const ANSWER_IN_WINDOW: [&str; 3] = ["openai", "azure", "vllm"];
 /// What the gateway itself sets on every request, or must not pass on.
 const OWN_HEADERS: [&str; 8] =
     ["connection", "content-length", "content-type", "host", "keep-alive", "te", "transfer-encoding", "upgrade"];
@@ -75,6 +79,7 @@ fn provider(
     if dialect != Dialect::Demo && findings.written(&path.key("demo")) {
         findings.error(&path.key("demo"), "only a provider of the dialect `demo` behaves like one", "remove it");
     }
+    let catalogue = catalogued(name, preset, base_url.as_deref());
     Some(Provider {
         name: name.into(),
         dialect,
@@ -86,6 +91,8 @@ fn provider(
             |preset| preset.usage_unasked,
         ),
         continuation: raw.continuation.map_or_else(|| usual_continuation(dialect, preset), continuation),
+        answer_in_window: ANSWER_IN_WINDOW.contains(&preset.map_or(&*catalogue, |preset| preset.name)),
+        catalogue,
         output_limit: preset
             .map_or_else(|| output_limit(base_url.as_deref().unwrap_or_default()), |preset| preset.output_limit),
         base_url: base_url.unwrap_or_default(),
@@ -128,6 +135,12 @@ pub(super) fn continuation(raw: RawContinuation) -> Continuation {
 fn usual_continuation(dialect: Dialect, preset: Option<&Preset>) -> Continuation {
     let usual = if dialect == Dialect::Anthropic { Continuation::Message } else { Continuation::Never };
     preset.map_or(usual, |preset| preset.continuation)
+}
+
+/// Its name in the catalogue, by its preset or its address. Servers that one runs oneself have their own name.
+fn catalogued(name: &str, preset: Option<&Preset>, base_url: Option<&str>) -> Arc<str> {
+    let hosted = preset.filter(|preset| preset.key.is_some()).map(|preset| preset.name);
+    hosted.or_else(|| provider_at(base_url?)).unwrap_or(name).into()
 }
 
 /// OpenAI's own reasoning models refuse `max_tokens`; many others know nothing else.

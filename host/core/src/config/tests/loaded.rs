@@ -1,11 +1,14 @@
 //! What a good configuration becomes, and how later problems find their place.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::*;
-use crate::deployment::{Price, UpstreamModel};
+use crate::ability::Ability;
+use crate::catalogue::Match;
+use crate::deployment::{LongPrice, Price, UpstreamModel};
 use crate::dialect::OnLoss;
 use crate::openai::Endpoint;
 
@@ -70,8 +73,12 @@ fn what_is_written_is_what_is_meant() {
 
     let deployment = |number: usize| &config.deployments[number].deployment;
     assert_eq!(deployment(0).model, UpstreamModel::Named("gpt-4o".into()));
-    assert_eq!(deployment(0).capabilities, ["tools".into(), "vision".into()]);
-    assert_eq!(deployment(0).price, Price { input: 2.5, output: 10.0, cached_input: Some(1.25) });
+    // what the catalogue knows comes to what is written
+    let capabilities: Vec<&str> = deployment(0).capabilities.iter().map(|name| &**name).collect();
+    assert_eq!(capabilities, ["chat", "json-schema", "tools", "vision"]);
+    assert_eq!(deployment(0).known.as_ref().map(|known| &*known.name), Some("openai/gpt-4o"));
+    let price = Price { input: 2.5, output: 10.0, cached_input: Some(1.25), ..Price::default() };
+    assert_eq!(deployment(0).price, Some(price));
     assert_eq!((deployment(1).model.clone(), deployment(1).weight), (UpstreamModel::AsRequested, 2.0));
     assert_eq!((&*deployment(2).provider, config.deployments[2].provider), ("fake", 2));
 
@@ -141,8 +148,11 @@ deployments:
 routes: {r: {deployments: '*'}}
 ";
     let config = load_text(text).map_err(|problems| show(&problems)).unwrap().config;
-    let seen: Vec<_> =
-        config.deployments.iter().map(|d| (d.deployment.price.input, d.deployment.rpm, d.deployment.tpm)).collect();
+    let seen: Vec<_> = config
+        .deployments
+        .iter()
+        .map(|d| (d.deployment.price.unwrap().input, d.deployment.rpm, d.deployment.tpm))
+        .collect();
     assert_eq!(seen, [(1.0, Some(5), None), (1.0, Some(6), None), (1.0, Some(5), Some(3))]);
 }
 
@@ -294,4 +304,52 @@ routes: {m: {deployments: "*", resume: true}, n: {deployments: m@vllm}}
     let how: Vec<_> = config.deployments.iter().map(|entry| entry.continuation.name()).collect();
     assert_eq!(how, ["continue-final-message", "prefix", "assistant-message", "none", "assistant-message", "none"]);
     assert_eq!(config.routes.iter().map(|route| route.resume).collect::<Vec<_>>(), [true, false]);
+}
+
+#[test]
+fn what_is_not_written_is_as_the_catalogue_says() {
+    let text = "
+providers:
+  openai: {preset: openai, api_key: mine}
+  proxy: {dialect: openai, base_url: \"https://eu.api.openai.com/v1\", api_key: mine}
+  here: {preset: vllm, base_url: \"http://10.0.0.7:8000/v1\"}
+  fake: {dialect: demo}
+catalogue:
+  openai/gpt-4o: {context_tokens: 9000, capabilities: [audio]}
+  here/qwen3: {price: {input: 0.1, output: 0.2}, context_tokens: 32768, lacks: [vision]}
+deployments:
+  gpt-4o@openai: {lacks: [tools], price: {input: 1, output: 2, long: {above: 10, input: 3, output: 4}}}
+  o3-2025-04-16@proxy: {max_output_tokens: 10}
+  mine@openai: {catalogue: openai/gpt-4o-mini}
+  gpt-4@openai: {catalogue: none}
+  qwen3@here:
+  gpt-4o@fake:
+  any@openai: {model: \"*\"}
+routes: {m: {deployments: \"*\"}}
+";
+    let config = load_text(text).map_err(|problems| show(&problems)).unwrap().config;
+    let of = |id: &str| {
+        let entry = config.deployments.iter().find(|entry| &*entry.deployment.id == id);
+        Arc::clone(&entry.unwrap().deployment)
+    };
+    let can = |id: &str| {
+        let needs = [Ability::Tools, Ability::Vision, Ability::Audio, Ability::Embeddings];
+        needs.map(|ability| of(id).abilities.can(ability))
+    };
+    assert_eq!(can("gpt-4o@openai"), [Some(false), Some(true), Some(true), Some(false)]);
+    let gpt = of("gpt-4o@openai");
+    assert_eq!((gpt.context_tokens, gpt.max_output_tokens, gpt.answer_in_window), (Some(9000), Some(16_384), true));
+    let long = Some(LongPrice { above: 10, input: 3.0, output: 4.0 });
+    assert_eq!(gpt.price, Some(Price { input: 1.0, output: 2.0, long, ..Price::default() }));
+    // who reasons takes `max_completion_tokens` for a bound
+    let o3 = of("o3-2025-04-16@proxy");
+    assert_eq!((o3.price.unwrap().cached_input, o3.max_output_tokens), (Some(0.5), Some(10)));
+    assert_eq!((o3.answer_in_window, o3.known.as_ref().map(|known| known.how)), (false, Some(Match::Exact)));
+    assert_eq!(of("mine@openai").known.as_ref().map(|known| known.how), Some(Match::Said));
+    let qwen = of("qwen3@here");
+    assert_eq!((qwen.context_tokens, qwen.answer_in_window, qwen.price.unwrap().output), (Some(32_768), true, 0.2));
+    assert_eq!(can("qwen3@here"), [None, Some(false), None, None]);
+    for id in ["gpt-4@openai", "gpt-4o@fake", "any@openai"] {
+        assert_eq!((of(id).known.clone(), of(id).price, can(id)), (None, None, [None; 4]), "{id}");
+    }
 }

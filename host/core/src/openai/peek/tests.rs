@@ -34,7 +34,7 @@ fn a_full_request_is_read() {
         "modalities": ["text", "audio"],
         "stream": true, "stream_options": {"include_obfuscation": false, "include_usage": true},
         "max_tokens": 9, "max_completion_tokens": 7, "n": 2, "temperature": 0.5,
-        "user": "ann", "prompt_cache_key": "k\u0065y",
+        "reasoning_effort": "low", "user": "ann", "prompt_cache_key": "k\u0065y",
         "response_format": {"type": "json_schema", "json_schema": {}},
         "model" : "gpt-4o"
     }"#;
@@ -60,8 +60,9 @@ fn a_full_request_is_read() {
             audio: 2,
             previous: None,
             json_schema: true,
-            // 12 bytes of text, 42 of tools, two messages, one image
-            prompt_tokens: 54_u32.div_ceil(4) + 2 * 4 + 765,
+            reasoning: true,
+            // two messages and one image, and 12 bytes of text and 42 of tools
+            prompt_tokens: 2 * 4 + 765 + 23,
         }
     );
 }
@@ -82,7 +83,7 @@ fn the_least_request_has_the_defaults() {
 #[test]
 fn the_other_endpoints_have_their_own_prompt() {
     let completion = peek(br#"{"model":"m","prompt":["abcd","efgh"],"messages":7}"#, Endpoint::Completions).unwrap();
-    assert_eq!(completion.prompt_tokens, 2);
+    assert_eq!(completion.prompt_tokens, 3);
     let tokens = peek(br#"{"model":"m","input":[[1,2],[3]],"stream":true}"#, Endpoint::Embeddings).unwrap();
     assert_eq!((tokens.prompt_tokens, tokens.stream), (3, false));
 }
@@ -200,8 +201,8 @@ fn messages_are_anthropic_s() {
         (3, 1, 1, true, true)
     );
     assert_eq!((peeked.session.as_deref(), peeked.max_output_tokens), (Some("ann"), Some(64)));
-    let text = 17 + 4 + r#"{"city":"Paris"}"#.len() as u32 + 4 + r#"{"name":"f"}"#.len() as u32;
-    assert_eq!(peeked.prompt_tokens, text.div_ceil(4) + 3 * 4 + 765);
+    // three messages and one image, and 53 bytes of text, call, result and tool
+    assert_eq!(peeked.prompt_tokens, 3 * 4 + 765 + 23);
     assert_eq!(crate::openai::prompt_text(body.as_bytes(), &peeked), "Be brief, please.\nabcd\nrain");
     // a chat has its system prompt among the messages, and `system` is a field like any other
     assert_eq!(peek(body.as_bytes(), Endpoint::Chat).unwrap().system_span, None);

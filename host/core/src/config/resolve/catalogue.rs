@@ -1,0 +1,88 @@
+//! What is known of a deployment's model: the built-in catalogue, and what the configuration says over it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::deployments::{price, said, tokens};
+use super::values::is_name;
+use crate::catalogue::{self, Entry, Match};
+use crate::config::findings::{Findings, suggest};
+use crate::config::model::{Dialect, Provider};
+use crate::config::problem::KeyPath;
+use crate::config::raw::RawEntry;
+use crate::config::shapes::Named;
+use crate::deployment::{Known, UpstreamModel};
+
+/// The operator's own entries, each laid over the built-in one of its name.
+pub(super) struct Own(HashMap<String, Entry>);
+
+pub(super) fn own(raw: Named<RawEntry>, findings: &mut Findings<'_>) -> Own {
+    let section = KeyPath::top("catalogue");
+    let entries = raw.0.into_iter().map(|(name, raw)| {
+        let path = section.key(&name);
+        if is_name(&name, &path, findings) && !name.contains('/') {
+            findings.error(&path, "the name has no provider in it", "write it as `provider/model`");
+        }
+        let name = name.to_ascii_lowercase();
+        let capabilities: Vec<Arc<str>> = raw.capabilities.unwrap_or_default().into_iter().map(Arc::from).collect();
+        let abilities = said(&capabilities, raw.lacks.unwrap_or_default(), &path, findings);
+        let there = catalogue::entry(&name).unwrap_or_default();
+        let entry = Entry {
+            context_tokens: raw.context_tokens.and_then(tokens).or(there.context_tokens),
+            max_output_tokens: raw.max_output_tokens.and_then(tokens).or(there.max_output_tokens),
+            abilities: abilities.or(there.abilities),
+            price: raw.price.as_ref().map(price).or(there.price),
+            name: (*name).into(),
+        };
+        (name, entry)
+    });
+    Own(entries.collect())
+}
+
+impl Own {
+    /// The entry of a deployment's model: the one that it names, else the one that provider and model lead to.
+    pub(super) fn known(
+        &self,
+        named: Option<&str>,
+        provider: &Provider,
+        model: &UpstreamModel,
+        path: &KeyPath,
+        findings: &mut Findings<'_>,
+    ) -> Option<(Known, Entry)> {
+        let (entry, how) = match (named, model) {
+            (Some("none"), _) => return None,
+            (Some(name), _) => {
+                let found = self.entry(&name.to_ascii_lowercase());
+                if found.is_none() {
+                    findings.error(path, format!("there is no `{name}` in the catalogue"), self.hint(name));
+                }
+                (found?, Match::Said)
+            }
+            (None, UpstreamModel::AsRequested) => return None,
+            (None, UpstreamModel::Named(_)) if provider.dialect == Dialect::Demo => return None,
+            (None, UpstreamModel::Named(model)) => {
+                catalogue::find_in(&provider.catalogue, model, &|name| self.entry(name))?
+            }
+        };
+        Some((Known { name: (*entry.name).into(), how }, entry))
+    }
+
+    fn entry(&self, name: &str) -> Option<Entry> {
+        self.0.get(name).cloned().or_else(|| catalogue::entry(name))
+    }
+
+    /// The entry that was probably meant: of the same provider, or the same model at another.
+    fn hint(&self, name: &str) -> String {
+        let (provider, model) = name.split_once('/').unwrap_or(("", name));
+        let names = catalogue::entries().map(|entry| entry.name).chain(self.0.keys().map(|name| (**name).into()));
+        let close = names.filter(|known: &Box<str>| {
+            let (at, called) = known.split_once('/').unwrap_or_default();
+            at == provider || called == model
+        });
+        let close: Vec<Box<str>> = close.collect();
+        if close.is_empty() {
+            return "write it as `witgate models` does, for example `openai/gpt-4o`, or `none`".to_owned();
+        }
+        suggest(name, close.iter().map(|name| &**name))
+    }
+}
