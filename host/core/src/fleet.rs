@@ -176,9 +176,8 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
-    use crate::deployment::{Price, UpstreamModel};
-    use crate::facts::Report;
     use crate::ability::Ability;
+    use crate::facts::Report;
     use crate::live::Learnt;
 
     fn deployment(id: &str, rpm: Option<u32>) -> Arc<Deployment> {

@@ -123,9 +123,11 @@ fn worst_first(lacks: impl Iterator<Item = Lack>) -> Option<Lack> {
 /// What a model must be able of to serve an endpoint.
 const fn served_by(endpoint: Endpoint) -> Ability {
     match endpoint {
-        Endpoint::Chat | Endpoint::Messages | Endpoint::CountTokens => Ability::Chat,
+        Endpoint::Chat | Endpoint::Messages | Endpoint::CountTokens | Endpoint::OllamaChat => Ability::Chat,
+        // Ollama itself makes a chat of it where the model is one for chats.
+        Endpoint::OllamaGenerate => Ability::Chat,
         Endpoint::Completions => Ability::Completions,
-        Endpoint::Embeddings => Ability::Embeddings,
+        Endpoint::Embeddings | Endpoint::OllamaEmbed => Ability::Embeddings,
         Endpoint::Responses => Ability::Responses,
         Endpoint::Rerank => Ability::Rerank,
         Endpoint::Moderations => Ability::Moderation,

@@ -254,7 +254,9 @@ impl Draw {
                 | OutcomeField::Affinity
                 | OutcomeField::TokensIn
                 | OutcomeField::TokensOut
-                | OutcomeField::CachedTokens => f64::from(self.integer()),
+                | OutcomeField::CachedTokens
+                | OutcomeField::CacheWriteTokens
+                | OutcomeField::ReasoningTokens => f64::from(self.integer()),
             };
         }
         OutcomeRow(row)

@@ -60,7 +60,7 @@ async fn ask(service: &Service, path: &str, body: Option<String>) -> Option<Byte
         Request::from_parts(head, Pieces::from(RequestBody::from(Bytes::from(body.clone()))))
     };
     let whole = async {
-        let (head, mut body) = service.client.send(request).await.ok()?;
+        let (head, mut body) = service.client.send(request, true).await.ok()?;
         let mut bytes = BytesMut::new();
         while let Some(chunk) = std::future::poll_fn(|cx| body.poll_data(cx)).await {
             bytes.extend_from_slice(&chunk.ok()?);

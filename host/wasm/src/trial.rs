@@ -238,7 +238,11 @@ impl Random {
             | OutcomeField::Model
             | OutcomeField::Affinity => f64::from(self.below(INTEGER_LIMIT)),
             OutcomeField::TtftMs | OutcomeField::LatencyMs | OutcomeField::Usd => self.amount(),
-            OutcomeField::TokensIn | OutcomeField::TokensOut | OutcomeField::CachedTokens => self.amount().trunc(),
+            OutcomeField::TokensIn
+            | OutcomeField::TokensOut
+            | OutcomeField::CachedTokens
+            | OutcomeField::CacheWriteTokens
+            | OutcomeField::ReasoningTokens => self.amount().trunc(),
         }
     }
 

@@ -52,7 +52,9 @@ fn too_long(endpoint: Endpoint, window: u32, prompt: u32, answer: u32) -> ErrorB
         | Endpoint::ImageVariations
         | Endpoint::Speech
         | Endpoint::Transcriptions
-        | Endpoint::Translations => ErrorBody::invalid(format!(
+        | Endpoint::Translations
+        | Endpoint::OllamaGenerate
+        | Endpoint::OllamaEmbed => ErrorBody::invalid(format!(
             "This model's maximum context length is {window} tokens, however you requested at least {all} tokens \
              ({prompt} in your prompt; {answer} for the completion). Please reduce your prompt; or completion length."
         ))
@@ -62,13 +64,13 @@ fn too_long(endpoint: Endpoint, window: u32, prompt: u32, answer: u32) -> ErrorB
         )
         .with_param("input")
         .with_code("context_length_exceeded"),
-        Endpoint::Chat if answer == 0 => ErrorBody::invalid(format!(
+        Endpoint::Chat | Endpoint::OllamaChat if answer == 0 => ErrorBody::invalid(format!(
             "This model's maximum context length is {window} tokens. However, your messages resulted in at least \
              {prompt} tokens. Please reduce the length of the messages."
         ))
         .with_param("messages")
         .with_code("context_length_exceeded"),
-        Endpoint::Chat => ErrorBody::invalid(format!(
+        Endpoint::Chat | Endpoint::OllamaChat => ErrorBody::invalid(format!(
             "This model's maximum context length is {window} tokens. However, you requested at least {all} tokens \
              ({prompt} in the messages, {answer} in the completion). Please reduce the length of the messages or \
              completion."

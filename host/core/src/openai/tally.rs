@@ -380,7 +380,7 @@ mod tests {
         let end = "data: {\"model\":\"m\",\"done\":true,\"done_reason\":\"stop\",\"prompt_eval_count\":5,\"eval_count\":3}\n\n";
         // A text may be in it too.
         assert_eq!(seen.see(end.as_bytes()), Seen::Chunk);
-        let usage = Usage { prompt_tokens: Some(5), completion_tokens: Some(3), cached_tokens: None };
+        let usage = Usage { prompt_tokens: Some(5), completion_tokens: Some(3), ..Usage::default() };
         assert_eq!((seen.complete(), seen.done(), seen.usage()), (true, true, Some(usage)));
         assert_eq!(seen.see(b"data: {\"error\":\"an error was encountered\"}\n\n"), Seen::Error);
     }

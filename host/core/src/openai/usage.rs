@@ -59,7 +59,7 @@ pub fn of_answer(body: &[u8]) -> Option<Usage> {
         let completion_tokens = last(body, b"\"eval_count\"", read_count);
         let prompt_tokens = last(body, b"\"prompt_eval_count\"", read_count);
         let told = completion_tokens.or(prompt_tokens).is_some();
-        told.then_some(Usage { prompt_tokens, completion_tokens, cached_tokens: None })
+        told.then_some(Usage { prompt_tokens, completion_tokens, ..Usage::default() })
     })
 }
 
