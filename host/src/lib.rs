@@ -24,6 +24,7 @@ pub mod fleet_cells;
 pub mod gateway;
 pub mod kept;
 pub mod names;
+pub mod pace;
 pub mod pipeline;
 pub mod probing;
 pub mod reload;
