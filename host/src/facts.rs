@@ -10,6 +10,7 @@ use witgate_core::facts::Report;
 
 use crate::clock;
 use crate::gateway::Gateway;
+use crate::pace::Pace;
 use crate::snapshot::Snapshot;
 
 /// Asks until it is dropped.
@@ -35,13 +36,6 @@ struct Asking {
     providers: HashMap<Arc<str>, Pace>,
 }
 
-/// When a provider is to be asked next.
-#[derive(Clone, Copy)]
-struct Pace {
-    due: Instant,
-    running: bool,
-}
-
 /// What one said.
 struct Heard {
     name: Arc<str>,
@@ -59,13 +53,10 @@ impl Asking {
         for (place, provider) in snapshot.config.providers.iter().enumerate() {
             let Some(facts) = &provider.facts else { continue };
             let distance = if works(&snapshot, place) { facts.interval } else { facts.idle };
-            let pace = self.providers.entry(Arc::clone(&provider.name)).or_insert(Pace { due: now, running: false });
-            // Who begins to work is not waited for as long as who does not.
-            pace.due = pace.due.min(now + distance);
-            if pace.running || pace.due > now {
+            let pace = self.providers.entry(Arc::clone(&provider.name)).or_insert(Pace::from(now));
+            if !pace.is_due(distance, now) {
                 continue;
             }
-            *pace = Pace { due: now + distance, running: true };
             let (name, snapshot) = (Arc::clone(&provider.name), Arc::clone(&snapshot));
             let counts_for = distance * MISSED + facts.timeout;
             self.running.spawn(async move {
@@ -77,7 +68,7 @@ impl Asking {
 
     fn ended(&mut self, heard: Heard) {
         if let Some(pace) = self.providers.get_mut(&heard.name) {
-            pace.running = false;
+            pace.ended();
         }
         let until = clock::monotonic().after(heard.counts_for);
         for (place, report) in heard.reports {

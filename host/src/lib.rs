@@ -25,6 +25,7 @@ pub mod gateway;
 pub mod kept;
 pub mod learning;
 pub mod names;
+pub mod pace;
 pub mod pipeline;
 pub mod probing;
 pub mod reload;

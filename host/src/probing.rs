@@ -14,6 +14,7 @@ use witgate_core::live::{Live, Millis};
 
 use crate::clock;
 use crate::gateway::Gateway;
+use crate::pace::Pace;
 use crate::snapshot::Snapshot;
 use crate::upstream::Probed;
 
@@ -37,14 +38,12 @@ pub async fn run(gateway: Arc<Gateway>) {
 #[derive(Default)]
 struct Probing {
     running: JoinSet<(Arc<str>, Option<Probed>)>,
-    providers: HashMap<Arc<str>, Pace>,
+    providers: HashMap<Arc<str>, Asked>,
 }
 
 /// When a provider is to be asked next, and what it said last.
-#[derive(Clone, Copy)]
-struct Pace {
-    due: Instant,
-    running: bool,
+struct Asked {
+    pace: Pace,
     bad: bool,
 }
 
@@ -64,8 +63,8 @@ impl Probing {
         self.providers.retain(|name, _| snapshot.config.providers.iter().any(|provider| provider.name == *name));
         for (place, provider) in snapshot.config.providers.iter().enumerate() {
             let Some(probe) = &provider.probe else { continue };
-            let known = self.providers.get(&provider.name).copied();
-            let Some(need) = need(&snapshot, place, probe, known.is_some_and(|pace| pace.bad), now) else {
+            let was_bad = self.providers.get(&provider.name).is_some_and(|asked| asked.bad);
+            let Some(need) = need(&snapshot, place, probe, was_bad, now) else {
                 // It answers requests.
                 self.providers.remove(&provider.name);
                 continue;
@@ -75,12 +74,9 @@ impl Probing {
                 Need::Idle => probe.idle,
             };
             let first = if need == Need::Down { instant + distance } else { instant };
-            let pace = known.unwrap_or(Pace { due: first, running: false, bad: false });
-            let pace = Pace { due: pace.due.min(instant + distance), ..pace };
-            let is_due = !pace.running && pace.due <= instant;
-            let next = if is_due { Pace { due: instant + distance, running: true, ..pace } } else { pace };
-            self.providers.insert(Arc::clone(&provider.name), next);
-            if is_due {
+            let first = Asked { pace: Pace::from(first), bad: false };
+            let asked = self.providers.entry(Arc::clone(&provider.name)).or_insert(first);
+            if asked.pace.is_due(distance, instant) {
                 let (name, upstreams) = (Arc::clone(&provider.name), Arc::clone(&snapshot.upstreams));
                 self.running.spawn(async move { (name, upstreams.probe(place).await) });
             }
@@ -90,8 +86,9 @@ impl Probing {
     fn ended(&mut self, gateway: &Gateway, name: &Arc<str>, result: Option<Probed>) {
         let snapshot = gateway.snapshot();
         let place = snapshot.config.providers.iter().position(|provider| provider.name == *name);
-        if let Some(pace) = self.providers.get_mut(name) {
-            *pace = Pace { running: false, bad: result == Some(Probed::Bad), ..*pace };
+        if let Some(asked) = self.providers.get_mut(name) {
+            asked.pace.ended();
+            asked.bad = result == Some(Probed::Bad);
         }
         let (Some(result), Some(place)) = (result, place) else { return };
         gateway.parts.metrics.probed(name, result.label());

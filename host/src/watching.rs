@@ -12,6 +12,7 @@ use witgate_core::survey::Model;
 
 use crate::config_files::FoundModels;
 use crate::gateway::Gateway;
+use crate::pace::Pace;
 use crate::upstream::{DiscoverError, models_of};
 
 /// Watches until it is dropped.
@@ -36,12 +37,11 @@ type Answer = (Arc<str>, Result<Vec<Model>, DiscoverError>);
 #[derive(Default)]
 struct Watching {
     running: JoinSet<Answer>,
-    providers: HashMap<Arc<str>, Pace>,
+    providers: HashMap<Arc<str>, Watched>,
 }
 
-struct Pace {
-    due: Instant,
-    running: bool,
+struct Watched {
+    pace: Pace,
     /// It did not answer; said once.
     silent: bool,
 }
@@ -53,13 +53,11 @@ impl Watching {
         self.providers.retain(|name, _| snapshot.config.providers.iter().any(|provider| provider.name == *name));
         for provider in &snapshot.config.providers {
             let Some(interval) = provider.watch_models else { continue };
-            let first = Pace { due: now, running: false, silent: false };
-            let pace = self.providers.entry(Arc::clone(&provider.name)).or_insert(first);
-            pace.due = pace.due.min(now + interval);
-            if pace.running || pace.due > now {
+            let first = Watched { pace: Pace::from(now), silent: false };
+            let watched = self.providers.entry(Arc::clone(&provider.name)).or_insert(first);
+            if !watched.pace.is_due(interval, now) {
                 continue;
             }
-            (pace.due, pace.running) = (now + interval, true);
             let provider = provider.clone();
             self.running.spawn(async move {
                 let models = models_of(&provider, PATIENCE).await;
@@ -70,11 +68,11 @@ impl Watching {
 
     /// Whether there is news.
     fn heard(&mut self, found: &FoundModels, provider: &Arc<str>, result: Result<Vec<Model>, DiscoverError>) -> bool {
-        let Some(pace) = self.providers.get_mut(provider) else { return false };
-        pace.running = false;
+        let Some(watched) = self.providers.get_mut(provider) else { return false };
+        watched.pace.ended();
         match result {
             Ok(models) => {
-                pace.silent = false;
+                watched.silent = false;
                 let names: Vec<&str> = models.iter().map(|model| &*model.id).collect();
                 let names = names.join(", ");
                 let news = found.set(provider, models);
@@ -84,7 +82,7 @@ impl Watching {
                 news
             }
             Err(error) => {
-                if !std::mem::replace(&mut pace.silent, true) {
+                if !std::mem::replace(&mut watched.silent, true) {
                     tracing::warn!(provider = &**provider, %error, "its models are not known; those that it had stay");
                 }
                 false

@@ -67,10 +67,7 @@ async fn count(visitor: Visitor, record: &mut RequestRecord) -> Result<Count, Ap
 }
 
 fn counts(snapshot: &Snapshot, number: u32) -> bool {
-    let config = &snapshot.config;
-    let deployment = config.deployments.get(number as usize);
-    let provider = deployment.and_then(|deployment| config.providers.get(deployment.provider));
-    provider.is_some_and(|provider| provider.dialect == Dialect::Anthropic)
+    snapshot.config.provider_of(number).is_some_and(|provider| provider.dialect == Dialect::Anthropic)
 }
 
 /// What the provider says; `None` when it cannot say, and an estimate is better than nothing.

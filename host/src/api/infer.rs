@@ -87,10 +87,7 @@ fn keep_to_the_previous(arrival: &mut Arrival) -> Result<(), ApiError> {
         return Ok(());
     };
     let config = &arrival.snapshot.config;
-    let there = |number: &u32| {
-        let deployment = config.deployments.get(*number as usize);
-        deployment.is_some_and(|deployment| config.providers[deployment.provider].name == provider)
-    };
+    let there = |number: &u32| config.provider_of(*number).is_some_and(|known| known.name == provider);
     let candidates: Vec<u32> = arrival.candidates.iter().copied().filter(there).collect();
     if candidates.is_empty() {
         return Err(ApiError::KeptElsewhere { id: previous.clone() });
@@ -105,9 +102,7 @@ fn remember(context: &Context, answered: &Answered) {
     if context.peek.endpoint != Endpoint::Responses {
         return;
     }
-    let config = &context.snapshot.config;
-    let deployment = config.deployments.get(answered.record.target() as usize);
-    let provider = deployment.and_then(|deployment| config.providers.get(deployment.provider));
+    let provider = context.snapshot.config.provider_of(answered.record.target());
     // What is translated is kept nowhere.
     let Some(provider) = provider.filter(|provider| provider.responses) else { return };
     if let Some(id) = answered.reply.response_id() {

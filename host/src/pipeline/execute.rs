@@ -451,14 +451,7 @@ pub(super) struct Failed {
 
 impl Failed {
     fn new(target: u32, failure: AttemptFailure, elapsed: Duration) -> Self {
-        let told = FailedAttempt {
-            target,
-            kind: failure.kind,
-            status: failure.status,
-            retry_after_ms: failure.retry_after.map_or(0.0, |wait| wait.as_secs_f64() * 1000.0),
-            elapsed_ms: elapsed.as_secs_f64() * 1000.0,
-            tokens_sent: 0,
-        };
+        let told = failure.told(target, elapsed, 0);
         Self { told, failure }
     }
 }

@@ -1,6 +1,7 @@
 //! One record for each request: written into the log and the metrics when it is dropped, so that a client that hangs
 //! up needs no special code.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,8 @@ pub struct RequestRecord {
     id: RequestId,
     purpose: Purpose,
     method: Method,
-    path: Box<str>,
+    /// Of what is passed through; the others are logged as documented.
+    passed_path: Option<Box<str>>,
     started: Instant,
     routed: Option<(Arc<Snapshot>, usize)>,
     caller: Option<Caller>,
@@ -65,21 +67,16 @@ struct Ended {
 impl RequestRecord {
     /// The request has come. Until something else is said, the client will have gone away.
     pub fn begin(gateway: &Arc<Gateway>, purpose: Purpose, head: &Parts, id: RequestId) -> Self {
-        let path = match purpose {
-            // As documented, whatever of the accepted spellings the client used.
-            Purpose::Endpoint(endpoint) if endpoint.speech() == Speech::Ollama => endpoint.path().into(),
-            Purpose::Endpoint(endpoint) => format!("/v1{}", endpoint.path()).into(),
-            Purpose::Passthrough => {
-                let path = head.uri.path();
-                path[..path.floor_char_boundary(LONGEST_PATH)].into()
-            }
-        };
+        let passed_path = (purpose == Purpose::Passthrough).then(|| {
+            let path = head.uri.path();
+            path[..path.floor_char_boundary(LONGEST_PATH)].into()
+        });
         Self {
             gateway: Arc::clone(gateway),
             id,
             purpose,
             method: head.method.clone(),
-            path,
+            passed_path,
             started: Instant::now(),
             routed: None,
             caller: None,
@@ -268,13 +265,22 @@ impl RequestRecord {
         self.routed.as_ref().map(|(snapshot, route)| &snapshot.routes[*route])
     }
 
+    /// As documented, whatever of the accepted spellings the client used.
+    fn path(&self) -> Cow<'_, str> {
+        match self.purpose {
+            Purpose::Endpoint(endpoint) if endpoint.speech() == Speech::Ollama => endpoint.path().into(),
+            Purpose::Endpoint(endpoint) => format!("/v1{}", endpoint.path()).into(),
+            Purpose::Passthrough => self.passed_path.as_deref().unwrap_or_default().into(),
+        }
+    }
+
     fn log(&self, latency: Duration) {
         let by = self.receipt.by.as_ref();
         let caller = self.caller.as_ref();
         AccessLine {
             id: &self.id,
             method: self.method.as_str(),
-            path: &self.path,
+            path: &self.path(),
             status: self.ended.status,
             outcome: self.ended.outcome.label(),
             key: caller.map_or("", |caller| &caller.key_name),

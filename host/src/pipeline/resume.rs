@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use witgate_core::decision::FailedAttempt;
 use witgate_core::openai::Usage;
 use witgate_core::resume::{Obstacle, SoFar, Thread, joins, obstacle};
 
@@ -118,14 +117,13 @@ impl Resume {
             self.thread.breaks(Usage::default());
         }
         let tokens_sent = self.thread.earlier().completion_tokens.unwrap_or(0);
-        let elapsed_ms = elapsed.as_secs_f64() * 1000.0;
         tracing::warn!(
             request_id = self.context.id.as_str(),
             deployment = &*self.context.deployment_id(target),
             attempt = self.attempts(),
             failure = failure.kind.name(),
             status = failure.status,
-            elapsed_ms,
+            elapsed_ms = elapsed.as_secs_f64() * 1000.0,
             tokens_sent,
             reason = failure.message,
             "stream broke"
@@ -133,14 +131,7 @@ impl Resume {
         if let Some(obstacle) = obstacle {
             return Err(NotResumed::Obstacle(obstacle));
         }
-        self.past.failures.push(FailedAttempt {
-            target,
-            kind: failure.kind,
-            status: failure.status,
-            retry_after_ms: failure.retry_after.map_or(0.0, |wait| wait.as_secs_f64() * 1000.0),
-            elapsed_ms,
-            tokens_sent,
-        });
+        self.past.failures.push(failure.told(target, elapsed, tokens_sent));
         Ok(Box::pin(self.ask(tokens_sent)))
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use witgate_core::decision::FailedAttempt;
 use witgate_core::vocabulary::FailureKind;
 
 use crate::upload::Fault;
@@ -35,6 +36,18 @@ impl AttemptFailure {
     /// The upstream reported the failure itself, in a stream that had begun.
     pub(crate) fn in_stream() -> Self {
         Self::new(FailureKind::ErrorInStream, "the upstream reported an error in the stream").with_status(200)
+    }
+
+    /// What policies are told of it.
+    pub(crate) fn told(&self, target: u32, elapsed: Duration, tokens_sent: u32) -> FailedAttempt {
+        FailedAttempt {
+            target,
+            kind: self.kind,
+            status: self.status,
+            retry_after_ms: self.retry_after.map_or(0.0, |wait| wait.as_secs_f64() * 1000.0),
+            elapsed_ms: elapsed.as_secs_f64() * 1000.0,
+            tokens_sent,
+        }
     }
 
     /// The deployment carries out as many requests as it may.

@@ -48,6 +48,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// The provider of a deployment, by the deployment's number.
+    pub fn provider_of(&self, deployment: u32) -> Option<&Provider> {
+        self.providers.get(self.deployments.get(deployment as usize)?.provider)
+    }
+
     /// Whether others can reach us and nobody has to show a key, although the operator did not say that this is
     /// meant. Never true of what [`super::load`] gives; to be asked again when the address is overridden.
     pub fn exposed_without_keys(&self) -> bool {

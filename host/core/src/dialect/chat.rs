@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::json::Members;
+use super::json::{Members, Object};
+use super::write_data;
 
 /// For messages to people.
 pub const CHAT_API: &str = "OpenAI's chat completions API";
@@ -24,6 +25,30 @@ impl OutputLimit {
             Self::MaxTokens => "max_tokens",
             Self::MaxCompletionTokens => "max_completion_tokens",
         }
+    }
+}
+
+/// What all chunks of one stream begin with.
+pub(super) struct ChunkHead<'a> {
+    pub(super) object: &'a str,
+    pub(super) id: &'a str,
+    pub(super) created: u64,
+    pub(super) model: &'a str,
+}
+
+impl ChunkHead<'_> {
+    /// Writes a chunk; `usage` only where the client asked for it.
+    pub(super) fn write(&self, choices: &str, usage: Option<&str>, out: &mut Vec<u8>) {
+        let mut chunk = Object::new()
+            .text("id", self.id)
+            .text("object", self.object)
+            .plain("created", self.created)
+            .text("model", self.model)
+            .raw("choices", choices);
+        if let Some(usage) = usage {
+            chunk = chunk.raw("usage", usage);
+        }
+        write_data(out, &chunk.finish());
     }
 }
 

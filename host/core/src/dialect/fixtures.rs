@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use serde_json::Value;
 
 use super::json::Members;
@@ -62,4 +63,23 @@ pub(super) fn streamed(fixture: &str, mut translator: impl StreamTranslator) -> 
     let marker = if ended > before { "(the upstream closes)\n" } else { "" };
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     format!("{}{marker}{}", text(&out[..before]), text(&out[before..]))
+}
+
+/// JSON of these words, put together at random.
+pub(super) fn any_json(words: Vec<&'static str>) -> impl Strategy<Value = Value> {
+    let word = prop::sample::select(words);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        word.clone().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 40, 5, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((word.clone(), inner), 0..5).prop_map(|members| Value::Object(
+                members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+            )),
+        ]
+    })
 }

@@ -1,5 +1,8 @@
 //! What a translation cannot carry over, and what is done about it.
 
+use serde_json::value::RawValue;
+
+use super::json::is_neutral;
 use crate::openai::ErrorBody;
 
 /// What is done about something that the target's dialect cannot say.
@@ -51,6 +54,16 @@ impl Losses {
                 Ok(())
             }
         }
+    }
+
+    /// A hint is lost, unless the value is there only for form.
+    pub(super) fn hint_unless_neutral(&mut self, param: &str, value: &RawValue) -> Result<(), Refusal> {
+        if is_neutral(value) { Ok(()) } else { self.hint(param) }
+    }
+
+    /// A demand is lost, unless the value is there only for form.
+    pub(super) fn demand_unless_neutral(&mut self, param: &str, value: &RawValue) -> Result<(), Refusal> {
+        if is_neutral(value) { Ok(()) } else { self.demand(param) }
     }
 
     /// What was left out.

@@ -24,7 +24,10 @@ pub use chat::{CHAT_API, OutputLimit};
 pub use loss::{Losses, OnLoss, Refusal};
 pub use time::rfc3339;
 
+use std::borrow::Cow;
+
 use crate::openai::UpstreamError;
+use crate::sse;
 
 /// Whose shapes requests, answers, streams and errors have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,15 @@ pub trait StreamTranslator: Send {
     fn end(&mut self, out: &mut Vec<u8>);
     /// The upstream broke off; adds the event that tells why, unless the stream has ended.
     fn fail(&mut self, told: &UpstreamError, out: &mut Vec<u8>);
+}
+
+/// The data of an event. A comment keeps the connection alive on our other side too, so it goes on as it is.
+fn data_or_comment<'a>(event: &'a [u8], out: &mut Vec<u8>) -> Option<Cow<'a, [u8]>> {
+    let data = sse::data(event);
+    if data.is_none() && event.starts_with(b":") {
+        out.extend_from_slice(event);
+    }
+    data
 }
 
 /// Writes one event's data.

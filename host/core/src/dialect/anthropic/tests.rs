@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{downstream, upstream};
-use crate::dialect::fixtures::{given, hold_all, pretty, streamed, translated};
+use crate::dialect::fixtures::{self, given, hold_all, pretty, streamed, translated};
 use crate::dialect::{OnLoss, OutputLimit, StreamTranslator};
 use crate::openai::UpstreamError;
 
@@ -272,7 +272,7 @@ fn what_is_no_answer_is_not_translated() {
 
 /// JSON of the words that both dialects use, put together at random.
 fn any_json() -> impl Strategy<Value = Value> {
-    let word = prop::sample::select(vec![
+    fixtures::any_json(vec![
         "type",
         "role",
         "content",
@@ -307,21 +307,7 @@ fn any_json() -> impl Strategy<Value = Value> {
         "tools",
         "stop",
         "é\u{1F600}\"\\",
-    ]);
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        word.clone().prop_map(Value::from),
-    ];
-    leaf.prop_recursive(5, 40, 5, move |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec((word.clone(), inner), 0..5).prop_map(|members| Value::Object(
-                members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
-            )),
-        ]
-    })
+    ])
 }
 
 proptest! {

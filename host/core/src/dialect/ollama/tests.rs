@@ -352,7 +352,7 @@ fn a_messages_client_is_told_what_ollama_streams() {
 
 /// JSON of the words that both dialects use, put together at random.
 fn any_json() -> impl Strategy<Value = Value> {
-    let word = prop::sample::select(vec![
+    fixtures::any_json(vec![
         "type",
         "role",
         "content",
@@ -385,21 +385,7 @@ fn any_json() -> impl Strategy<Value = Value> {
         "error",
         "logprobs",
         "é\u{1F600}\"\\",
-    ]);
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        word.clone().prop_map(Value::from),
-    ];
-    leaf.prop_recursive(5, 40, 5, move |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec((word.clone(), inner), 0..5).prop_map(|members| Value::Object(
-                members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
-            )),
-        ]
-    })
+    ])
 }
 
 proptest! {

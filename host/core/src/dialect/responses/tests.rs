@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::downstream::{Target, ToEvents, error_event, is_failure, named_as_asked, request, response};
-use crate::dialect::fixtures::{given, hold_all, pretty, streamed, translated};
+use crate::dialect::fixtures::{self, given, hold_all, pretty, streamed, translated};
 use crate::dialect::{CHAT_API, Chain, OnLoss, OutputLimit, Refusal, StreamTranslator, anthropic};
 use crate::openai::UpstreamError;
 
@@ -268,7 +268,7 @@ fn what_failed_is_told_in_a_word_that_clients_know() {
 
 /// JSON of the words that requests and chunks use, put together at random.
 fn any_json() -> impl Strategy<Value = Value> {
-    let word = prop::sample::select(vec![
+    fixtures::any_json(vec![
         "type",
         "role",
         "content",
@@ -298,21 +298,7 @@ fn any_json() -> impl Strategy<Value = Value> {
         "error",
         "format",
         "json_schema",
-    ]);
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        word.clone().prop_map(Value::from),
-    ];
-    leaf.prop_recursive(5, 40, 5, move |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec((word.clone(), inner), 0..5).prop_map(|members| Value::Object(
-                members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
-            )),
-        ]
-    })
+    ])
 }
 
 proptest! {

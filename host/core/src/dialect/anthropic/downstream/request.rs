@@ -70,16 +70,8 @@ impl Draft<'_> {
             "output_format" => self.format(value)?,
             // Both tiers are what a provider does by itself.
             "service_tier" => {}
-            _ if DEMANDS.contains(&key) => {
-                if !is_neutral(value) {
-                    self.losses.demand(key)?;
-                }
-            }
-            _ if HINTS.contains(&key) => {
-                if !is_neutral(value) {
-                    self.losses.hint(key)?;
-                }
-            }
+            _ if DEMANDS.contains(&key) => self.losses.demand_unless_neutral(key, value)?,
+            _ if HINTS.contains(&key) => self.losses.hint_unless_neutral(key, value)?,
             // `temperature`, `top_p`, `top_k`, and whatever the provider may know: it judges.
             _ => self.rest.put(key, value.get()),
         }

@@ -98,11 +98,7 @@ impl<'a> Draft<'a> {
             "n" if value.get() == "1" => {}
             "modalities" if value.get().replace(' ', "") == r#"["text"]"# => {}
             "service_tier" if matches!(value.get(), r#""auto""# | r#""default""#) => {}
-            _ if DEMANDS.contains(&key) => {
-                if !is_neutral(value) {
-                    self.losses.demand(key)?;
-                }
-            }
+            _ if DEMANDS.contains(&key) => self.losses.demand_unless_neutral(key, value)?,
             // A seed of zero is a seed.
             _ if HINTS.contains(&key) => {
                 if key == "seed" || !is_neutral(value) {

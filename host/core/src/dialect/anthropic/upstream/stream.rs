@@ -3,10 +3,10 @@
 use std::mem;
 
 use super::response::{Counts, finish_reason, thinking_block};
+use crate::dialect::chat::ChunkHead;
 use crate::dialect::json::{Members, Object, array};
-use crate::dialect::{StreamTranslator, write_data};
+use crate::dialect::{StreamTranslator, data_or_comment, write_data};
 use crate::openai::UpstreamError;
-use crate::sse;
 
 /// Makes one chunk of each event that says something, a last one with the usage if it is wanted, and one `[DONE]`.
 #[derive(Debug)]
@@ -174,16 +174,9 @@ impl ToChunks {
     }
 
     fn chunk(&self, choices: &str, usage: Option<&str>, out: &mut Vec<u8>) {
-        let mut chunk = Object::new()
-            .text("id", &self.id)
-            .text("object", "chat.completion.chunk")
-            .plain("created", self.created)
-            .text("model", &self.model)
-            .raw("choices", choices);
-        if self.include_usage {
-            chunk = chunk.raw("usage", usage.unwrap_or("null"));
-        }
-        write_data(out, &chunk.finish());
+        let object = "chat.completion.chunk";
+        let head = ChunkHead { object, id: &self.id, created: self.created, model: &self.model };
+        head.write(choices, self.include_usage.then(|| usage.unwrap_or("null")), out);
     }
 }
 
@@ -192,13 +185,7 @@ impl StreamTranslator for ToChunks {
         if self.ended {
             return;
         }
-        let Some(data) = sse::data(event) else {
-            // A comment keeps the connection alive on our other side too.
-            if event.starts_with(b":") {
-                out.extend_from_slice(event);
-            }
-            return;
-        };
+        let Some(data) = data_or_comment(event, out) else { return };
         if let Some(event) = str::from_utf8(&data).ok().and_then(Members::parse) {
             self.read(&event, out);
         }

@@ -42,11 +42,7 @@ pub fn generate_request(body: &str, target: &Target<'_>) -> Result<Translated, R
             "system" if is_neutral(value) => {}
             "system" => draft.messages.push(Object::new().text("role", "system").raw("content", value.get()).finish()),
             // Without a template of its own, or between two texts, it would be another answer.
-            "template" | "suffix" | "raw" | "context" => {
-                if !is_neutral(value) {
-                    draft.losses.demand(key)?;
-                }
-            }
+            "template" | "suffix" | "raw" | "context" => draft.losses.demand_unless_neutral(key, value)?,
             _ => draft.read(key, value)?,
         }
     }

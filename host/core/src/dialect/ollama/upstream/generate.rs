@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use super::options::Options;
 use super::response::{NotAnAnswer, finish_reason, is_done, usage};
 use super::{Stamp, Target};
-use crate::dialect::json::{Members, Object, array, is_neutral, kind, list, quoted};
+use crate::dialect::json::{Members, Object, array, kind, list, quoted};
 use crate::dialect::ollama::OLLAMA_API;
 use crate::dialect::{Losses, Refusal, Translated};
 use crate::openai::json::Kind;
@@ -28,16 +28,8 @@ pub fn generate_request(body: &str, target: &Target<'_>) -> Result<Translated, R
             _ if options.read(key, value) => {}
             "model" | "user" | "stream_options" => {}
             "n" | "best_of" if value.get() == "1" => {}
-            _ if DEMANDS.contains(&key) => {
-                if !is_neutral(value) {
-                    losses.demand(key)?;
-                }
-            }
-            "logit_bias" => {
-                if !is_neutral(value) {
-                    losses.hint(key)?;
-                }
-            }
+            _ if DEMANDS.contains(&key) => losses.demand_unless_neutral(key, value)?,
+            "logit_bias" => losses.hint_unless_neutral(key, value)?,
             // `suffix`, `keep_alive`, and whatever Ollama may know that OpenAI does not: it judges.
             _ => rest.push((key, value.get())),
         }

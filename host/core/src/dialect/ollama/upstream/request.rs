@@ -72,11 +72,7 @@ impl<'a> Draft<'a> {
             "parallel_tool_calls" if value.get() == "true" => {}
             "modalities" if value.get().replace(' ', "") == r#"["text"]"# => {}
             "service_tier" if matches!(value.get(), r#""auto""# | r#""default""#) => {}
-            _ if DEMANDS.contains(&key) => {
-                if !is_neutral(value) {
-                    self.losses.demand(key)?;
-                }
-            }
+            _ if DEMANDS.contains(&key) => self.losses.demand_unless_neutral(key, value)?,
             // `parallel_tool_calls: false` asks for something.
             _ if HINTS.contains(&key) => {
                 if key == "parallel_tool_calls" || !is_neutral(value) {

@@ -4,6 +4,7 @@ use std::mem;
 
 use super::Stamp;
 use super::response::{calls, finish_reason, is_done, logprobs, usage};
+use crate::dialect::chat::ChunkHead;
 use crate::dialect::json::{Members, Object, array, quoted};
 use crate::dialect::{StreamTranslator, write_data};
 use crate::openai::UpstreamError;
@@ -111,16 +112,8 @@ impl ToChunks {
 
     fn chunk(&self, choices: &str, usage: Option<&str>, out: &mut Vec<u8>) {
         let object = if self.text { "text_completion" } else { "chat.completion.chunk" };
-        let mut chunk = Object::new()
-            .text("id", &self.stamp.id)
-            .text("object", object)
-            .plain("created", self.stamp.created)
-            .text("model", &self.model)
-            .raw("choices", choices);
-        if self.include_usage {
-            chunk = chunk.raw("usage", usage.unwrap_or("null"));
-        }
-        write_data(out, &chunk.finish());
+        let head = ChunkHead { object, id: &self.stamp.id, created: self.stamp.created, model: &self.model };
+        head.write(choices, self.include_usage.then(|| usage.unwrap_or("null")), out);
     }
 }
 

@@ -86,16 +86,8 @@ impl Draft<'_> {
                 self.rest.put(key, value.get());
             }
             "truncation" if value.get() == r#""disabled""# => {}
-            _ if DEMANDS.contains(&key) => {
-                if !is_neutral(value) {
-                    self.losses.demand(key)?;
-                }
-            }
-            _ if HINTS.contains(&key) => {
-                if !is_neutral(value) {
-                    self.losses.hint(key)?;
-                }
-            }
+            _ if DEMANDS.contains(&key) => self.losses.demand_unless_neutral(key, value)?,
+            _ if HINTS.contains(&key) => self.losses.hint_unless_neutral(key, value)?,
             // `temperature`, `top_p`, `parallel_tool_calls`, `user`, `service_tier` and others have the same name and
             // meaning; whatever else the provider may know, it judges.
             _ => self.rest.put(key, value.get()),

@@ -9,9 +9,8 @@ use super::response::{
 };
 use crate::dialect::chat::{content, reasoning};
 use crate::dialect::json::{Members, Object, quoted};
-use crate::dialect::{StreamTranslator, write_data};
+use crate::dialect::{StreamTranslator, data_or_comment, write_data};
 use crate::openai::UpstreamError;
-use crate::sse;
 
 /// Makes `response.created` and `response.in_progress` of the first chunk, items and their parts of the deltas, and at
 /// the end one `response.completed`, `response.incomplete` or `response.failed` with all of it.
@@ -256,13 +255,7 @@ impl StreamTranslator for ToEvents {
         if self.ended {
             return;
         }
-        let Some(data) = sse::data(event) else {
-            // A comment keeps the connection alive on our other side too.
-            if event.starts_with(b":") {
-                out.extend_from_slice(event);
-            }
-            return;
-        };
+        let Some(data) = data_or_comment(event, out) else { return };
         if data.starts_with(b"[DONE]") {
             return self.end(out);
         }
