@@ -46,7 +46,7 @@ pub struct Peek {
     pub previous: Option<Box<str>>,
     /// Whether `response_format`, `text.format` of Responses, or Anthropic's `output_config`, asks for a JSON schema.
     pub json_schema: bool,
-    /// Whether the model is asked to reason: `reasoning_effort`, or Anthropic's `thinking`.
+    /// Whether the model is asked to reason: `reasoning_effort`, `reasoning.effort` of Responses, Anthropic's `thinking`.
     pub reasoning: bool,
     /// Estimated length of the prompt, tools included; below 2^31.
     pub prompt_tokens: u32,
@@ -210,6 +210,7 @@ impl Fields {
             "modalities" if kind == Kind::Array => self.modalities(scanner)?,
             // Models that do not reason refuse any effort but none.
             "reasoning_effort" if kind == Kind::String => self.reasoning = scanner.string()?.raw != "none",
+            "reasoning" if self.is_responses() && kind == Kind::Object => self.reasoning(scanner)?,
             "thinking" if self.endpoint.is_anthropic() && kind == Kind::Object => self.thinking(scanner)?,
             "system" if self.endpoint.is_anthropic() => self.system(scanner)?,
             "system" if self.endpoint == Endpoint::OllamaGenerate => self.system(scanner)?,
@@ -363,6 +364,18 @@ impl Fields {
         })
     }
 
+    /// Responses' form of `reasoning_effort`.
+    fn reasoning(&mut self, scanner: &mut Scanner<'_>) -> Result<(), RequestError> {
+        scanner.object(|inner, key| {
+            if key.raw == "effort" && inner.kind()? == Kind::String {
+                self.reasoning = inner.string()?.raw != "none";
+                return Ok(());
+            }
+            inner.skip()?;
+            Ok(())
+        })
+    }
+
     fn thinking(&mut self, scanner: &mut Scanner<'_>) -> Result<(), RequestError> {
         scanner.object(|inner, key| {
             if key.raw == "type" && inner.kind()? == Kind::String {
@@ -476,7 +489,7 @@ fn whole(scanner: &mut Scanner<'_>, field: &'static str, minimum: i64) -> Result
 }
 
 /// The fields that are read, each of them at most once.
-const READ: [&str; 30] = [
+const READ: [&str; 31] = [
     "model",
     "messages",
     "stream",
@@ -506,6 +519,7 @@ const READ: [&str; 30] = [
     "query",
     "documents",
     "reasoning_effort",
+    "reasoning",
     "thinking",
 ];
 
