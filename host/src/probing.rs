@@ -52,6 +52,8 @@ struct Asked {
 enum Need {
     /// Some deployment of it is out.
     Down,
+    /// Routers keep away from some deployment of it, which perhaps is well again.
+    Doubtful,
     /// Nobody has heard of it for a while.
     Idle,
 }
@@ -70,9 +72,10 @@ impl Probing {
                 continue;
             };
             let distance = match need {
-                Need::Down => probe.interval,
+                Need::Down | Need::Doubtful => probe.interval,
                 Need::Idle => probe.idle,
             };
+            // Who has just failed is given a moment; who is doubtful or idle has been silent for long enough.
             let first = if need == Need::Down { instant + distance } else { instant };
             let first = Asked { pace: Pace::from(first), bad: false };
             let asked = self.providers.entry(Arc::clone(&provider.name)).or_insert(first);
@@ -95,8 +98,7 @@ impl Probing {
         let Some(probe) = &snapshot.config.providers[place].probe else { return };
         let now = clock::monotonic();
         for (number, live) in deployments(&snapshot, place) {
-            let concerned =
-                live.breaker_state(now) != BreakerState::Closed || live.silent_ms(now) >= millis(probe.interval);
+            let concerned = live.is_doubtful(probe.interval, now) || live.silent_ms(now) >= millis(probe.interval);
             let transition = match result {
                 Probed::Good if concerned => live.probed(true, now),
                 Probed::Bad if concerned => live.probed(false, now),
@@ -112,16 +114,17 @@ impl Probing {
 /// Why the provider is asked; `None` when it need not be. What was `bad` while it was idle counts as down.
 fn need(snapshot: &Snapshot, provider: usize, probe: &Probe, bad: bool, now: Millis) -> Option<Need> {
     let mut silence = None;
+    let mut doubtful = false;
     for (_, live) in deployments(snapshot, provider) {
         if bad || live.breaker_state(now) != BreakerState::Closed {
             return Some(Need::Down);
         }
+        doubtful |= live.is_doubtful(probe.interval, now);
         let since = live.silent_ms(now);
-        // Routers keep away from one that has failed, so that nobody else would find out that it is well again.
-        if live.consecutive_failures() > 0 && since >= millis(probe.interval) {
-            return Some(Need::Down);
-        }
         silence = Some(silence.map_or(since, |shortest: f64| shortest.min(since)));
+    }
+    if doubtful {
+        return Some(Need::Doubtful);
     }
     (silence? >= millis(probe.idle)).then_some(Need::Idle)
 }

@@ -68,6 +68,12 @@ faults! {
 /// What the model would have said.
 const TEXT: &str = "one \u{1f600} two";
 
+/// What of it a client may have got before the answer broke off: so many words, the longest first.
+pub fn beginnings() -> impl Iterator<Item = &'static str> {
+    let ends = TEXT.match_indices(' ').map(|(at, _)| at + 1).chain([TEXT.len()]);
+    ends.map(|end| &TEXT[..end]).collect::<Vec<_>>().into_iter().rev()
+}
+
 impl Fault {
     /// Whether a stream has begun when it strikes, so that nobody can answer instead.
     pub fn strikes_begun_streams(self) -> bool {

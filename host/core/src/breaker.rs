@@ -53,7 +53,7 @@ impl Default for BreakerRules {
             longest_open: Duration::from_secs(300),
             trials: 1,
             successes: 3,
-            slow_start: Duration::from_secs(30),
+            slow_start: Duration::from_secs(10),
         }
     }
 }
@@ -116,6 +116,11 @@ pub struct View {
 }
 
 impl Ticket {
+    /// When the attempt started.
+    pub fn begun(self) -> Millis {
+        self.begun
+    }
+
     /// Whether it is one of the few that a half-open breaker lets through, and has not ended.
     pub fn is_trial(self) -> bool {
         self.trial

@@ -1,8 +1,10 @@
 //! How many attempts beyond the first the gateway may make: a share of the requests, and some more a second.
 //!
 //! When everything is down, every request fails and wants to be tried again; without a bound, retries multiply the
-//! load on servers that can least bear it, and keep them down. Credits live as long as the window (Finagle's retry
-//! budget), so a quiet night does not pay for a storm. A pure state machine: the time is given.
+//! load on servers that can least bear it, and keep them down. Credit comes with every request and with every second, and
+//! what is saved up is never more than what one window brings (after Finagle's retry budget), so a quiet night does not
+//! pay for a storm. It is a bucket and no sliding sum: of a sum, what a storm took at once would be there again at once
+//! a window later. A pure state machine: the time is given.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,21 +14,25 @@ use crate::live::Millis;
 /// What a budget allows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BudgetRules {
-    /// Of what came in within the window, 0 to 10.
+    /// Of what comes in, 0 to 10.
     pub share: f64,
     /// And so much a second besides, so that a gateway without much traffic may retry at all.
     pub per_second: f64,
-    /// How long what came in counts.
+    /// How long what came in, and the seconds, count.
     pub window: Duration,
-    /// The least that the window holds, whatever the traffic.
+    /// So much may be taken out within any window, whatever the traffic.
     pub least: f64,
 }
 
-/// What came in and what was taken out within the window.
+/// What may be taken out, and what came in and was taken out within the window.
 #[derive(Clone, Debug)]
 pub struct Budget {
     rules: BudgetRules,
     slots: VecDeque<Slot>,
+    /// What is saved up; below 0 after the least was taken out although there was not so much.
+    saved: f64,
+    /// When it was reckoned up last.
+    at: Millis,
 }
 
 /// A tenth of the window.
@@ -38,9 +44,10 @@ struct Slot {
 }
 
 impl Budget {
-    /// A budget into which nothing has come yet.
+    /// A budget into which nothing has come yet but the window's seconds.
     pub fn new(rules: BudgetRules) -> Self {
-        Self { rules, slots: VecDeque::with_capacity(SLOTS as usize + 1) }
+        let slots = VecDeque::with_capacity(SLOTS as usize + 1);
+        Self { saved: reserve(&rules), rules, slots, at: Millis(0) }
     }
 
     /// Other rules from now on; what came and what was taken still counts.
@@ -48,12 +55,16 @@ impl Budget {
         if rules.window != self.rules.window {
             self.slots.clear();
         }
+        // More a second is there at once, as it is at the start.
+        self.saved += (reserve(&rules) - reserve(&self.rules)).max(0.0);
         self.rules = rules;
     }
 
     /// So much came in: requests, or their tokens.
     pub fn came(&mut self, amount: f64, now: Millis) {
         self.slot(now).came += amount;
+        self.saved += amount * self.rules.share;
+        self.reckon(now);
     }
 
     /// Takes so much out, if there is enough; says whether there was.
@@ -61,18 +72,27 @@ impl Budget {
         let enough = self.left(now) >= amount;
         if enough {
             self.slot(now).taken += amount;
+            self.saved = (self.saved - amount).max(-self.rules.least);
         }
         enough
     }
 
     /// What could be taken out now; never below 0.
     pub fn left(&mut self, now: Millis) -> f64 {
+        self.reckon(now);
+        let taken: f64 = self.slots.iter().map(|slot| slot.taken).sum();
+        let left = self.saved.max(self.rules.least - taken).max(0.0);
+        // A sum of many fifths is a little less or more than whole.
+        (left * 1e6).round() / 1e6
+    }
+
+    /// Adds what the time since the last reckoning brought, and takes away what is older than the window.
+    fn reckon(&mut self, now: Millis) {
         self.forget(now);
-        let (came, taken) =
-            self.slots.iter().fold((0.0, 0.0), |(came, taken), slot| (came + slot.came, taken + slot.taken));
-        let reserve = self.rules.per_second * self.rules.window.as_secs_f64();
-        let allowed = (came * self.rules.share + reserve).max(self.rules.least);
-        (allowed - taken).max(0.0)
+        let came: f64 = self.slots.iter().map(|slot| slot.came).sum();
+        let most = (came * self.rules.share + reserve(&self.rules)).max(self.rules.least);
+        self.saved = (self.saved + now.since(self.at) / 1000.0 * self.rules.per_second).min(most);
+        self.at = self.at.max(now);
     }
 
     fn slot(&mut self, now: Millis) -> &mut Slot {
@@ -99,6 +119,11 @@ impl Budget {
     }
 }
 
+/// What the seconds of a window bring.
+fn reserve(rules: &BudgetRules) -> f64 {
+    rules.per_second * rules.window.as_secs_f64()
+}
+
 const SLOTS: u64 = 10;
 
 #[cfg(test)]
@@ -117,9 +142,10 @@ mod tests {
         let mut budget = Budget::new(RULES);
         assert_eq!(budget.left(Millis(0)), 100.0);
         assert_eq!(taken(&mut budget, 101, 0), 100);
-        assert_eq!(budget.left(Millis(9_999)), 0.0);
-        // what was taken is forgotten after the window
-        assert_eq!(budget.left(Millis(10_000)), 100.0);
+        // it comes back second by second
+        assert_eq!(budget.left(Millis(1_500)), 15.0);
+        assert_eq!(taken(&mut budget, 99, 9_500), 95);
+        assert_eq!(budget.left(Millis(60_000)), 100.0);
     }
 
     #[test]
@@ -146,6 +172,27 @@ mod tests {
         // the first window's reserve is there at once
         assert!(f64::from(retries) <= allowed + 100.0, "{retries} of {allowed}");
         assert!(f64::from(retries) >= allowed * 0.9, "{retries} of {allowed}");
+    }
+
+    #[test]
+    fn after_the_first_window_no_stretch_of_time_gets_more_than_its_own_credit() {
+        // everything has been well for a minute, and then is down for another; each request wants two retries
+        let mut budget = Budget::new(RULES);
+        let mut retries = Vec::new();
+        for now in (0..120_000).step_by(5) {
+            budget.came(1.0, Millis(now));
+            retries.push(if now < 60_000 { 0 } else { taken(&mut budget, 2, now) });
+        }
+        let first_window = retries[12_000..14_000].iter().sum::<u32>();
+        assert!((490..=1_000).contains(&first_window), "what was saved is there at once, and no more: {first_window}");
+        for seconds in [1, 3, 10, 15, 25] {
+            let requests = seconds * 200;
+            let allowed = requests as f64 * 0.2 + seconds as f64 * 10.0 + 1.0;
+            for stretch in retries[14_000..].windows(requests) {
+                let retried = f64::from(stretch.iter().sum::<u32>());
+                assert!(retried <= allowed, "{retried} retries within {seconds} s, where {allowed} are allowed");
+            }
+        }
     }
 
     #[test]

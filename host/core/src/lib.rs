@@ -31,6 +31,8 @@ pub mod config;
 pub mod decision;
 pub mod deployment;
 pub mod dialect;
+#[cfg(test)]
+mod dice;
 pub mod facts;
 pub mod failure;
 pub mod fleet;

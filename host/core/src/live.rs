@@ -20,6 +20,8 @@ mod keys;
 mod learnt;
 mod quantiles;
 mod reported;
+mod trust;
+mod usual;
 mod window;
 
 use ewma::{Ewma, PeakEwma};
@@ -29,6 +31,8 @@ pub use learnt::Learnt;
 use learnt::Told;
 use quantiles::{Quantiles, RecentHistogram};
 use reported::Reported;
+use trust::Trust;
+use usual::Usual;
 use window::SlidingMinute;
 
 /// Milliseconds on the monotonic clock, since the process started.
@@ -60,6 +64,7 @@ pub struct Live {
     tokens: SlidingMinute,
     ttft: Ewma,
     ttft_peak: PeakEwma,
+    usual_ttft: Usual,
     latency: Ewma,
     tokens_per_second: Ewma,
     error_rate: Ewma,
@@ -81,6 +86,7 @@ struct Writer {
     ttft: RecentHistogram,
     latency: RecentHistogram,
     breaker: Breaker,
+    trust: Trust,
 }
 
 /// One attempt in flight; leaving the scope without [`InFlight::finish`] only takes it out of the counts.
@@ -120,18 +126,21 @@ impl Live {
     pub fn begin(self: &Arc<Self>, tokens: u32, now: Millis) -> InFlight {
         let mut writer = self.writer.lock();
         let ticket = writer.breaker.begin_anyway(now);
-        self.begun(&writer, tokens, ticket, now)
+        self.begun(&mut writer, tokens, ticket, now)
     }
 
     /// The same, unless the deployment is half-open and its trials are taken.
     pub fn begin_if_admitted(self: &Arc<Self>, tokens: u32, now: Millis) -> Option<InFlight> {
         let mut writer = self.writer.lock();
         let ticket = writer.breaker.begin(now)?;
-        Some(self.begun(&writer, tokens, ticket, now))
+        Some(self.begun(&mut writer, tokens, ticket, now))
     }
 
-    fn begun(self: &Arc<Self>, writer: &Writer, tokens: u32, ticket: Ticket, now: Millis) -> InFlight {
+    fn begun(self: &Arc<Self>, writer: &mut Writer, tokens: u32, ticket: Ticket, now: Millis) -> InFlight {
         self.publish(&writer.breaker);
+        if let Some(otherwise) = writer.trust.begins() {
+            self.ttft_peak.set(otherwise, now);
+        }
         self.in_flight.fetch_add(1, Relaxed);
         self.tokens_in_flight.fetch_add(u64::from(tokens), Relaxed);
         self.requests.add(1.0, now);
@@ -240,15 +249,15 @@ impl Live {
                 self.keys.served(in_flight.key);
                 self.consecutive_failures.store(0, Relaxed);
                 self.error_rate.record(0.0, ERROR_RATE_DECAY_MS, now);
-                self.record_times(&mut writer, outcome, now);
+                self.record_times(&mut writer, outcome, in_flight, now);
             }
-            Ending::Failed => self.record_failure(outcome, in_flight.key, now),
+            Ending::Failed => self.record_failure(&mut writer, outcome, in_flight, now),
             // Says nothing about the deployment, but a first token that came was a real one.
             Ending::Cancelled | Ending::HedgeLost => {
                 if let Some(ttft) = outcome.ttft {
                     let millis = millis(ttft);
                     self.ttft.record(millis, TIME_DECAY_MS, now);
-                    self.ttft_peak.record(millis, now);
+                    self.record_peak(&mut writer, millis, in_flight, now);
                 }
             }
         }
@@ -261,15 +270,21 @@ impl Live {
             }
         };
         self.publish(&writer.breaker);
-        self.forgive(transition, now);
+        self.forgive(&mut writer, transition, now);
         transition
     }
 
-    fn record_times(&self, writer: &mut Writer, outcome: &Outcome, now: Millis) {
+    fn record_times(&self, writer: &mut Writer, outcome: &Outcome, in_flight: &InFlight, now: Millis) {
         let latency = millis(outcome.latency);
         let ttft = outcome.ttft.map_or(latency, millis);
         self.ttft.record(ttft, TIME_DECAY_MS, now);
-        self.ttft_peak.record(ttft, now);
+        self.usual_ttft.record(ttft, now);
+        let is_usual = ttft <= self.usual_ttft.value() * SLOWER;
+        if is_usual && writer.trust.proves_well(in_flight.ticket.begun()) {
+            self.ttft_peak.set(ttft, now);
+        } else {
+            self.record_peak(writer, ttft, in_flight, now);
+        }
         self.latency.record(latency, TIME_DECAY_MS, now);
         let generating = latency - if outcome.asked.streaming { ttft } else { 0.0 };
         if outcome.tokens_out > 1 && generating > 0.0 {
@@ -284,16 +299,22 @@ impl Live {
         }
     }
 
-    fn record_failure(&self, outcome: &Outcome, key: usize, now: Millis) {
+    fn record_peak(&self, writer: &mut Writer, millis: f64, in_flight: &InFlight, now: Millis) {
+        if writer.trust.counts(millis, in_flight.ticket.begun()) {
+            self.ttft_peak.record(millis, now);
+        }
+    }
+
+    fn record_failure(&self, writer: &mut Writer, outcome: &Outcome, in_flight: &InFlight, now: Millis) {
         let Some(kind) = outcome.failure.filter(|kind| kind.blames_deployment()) else { return };
         self.consecutive_failures.fetch_add(1, Relaxed);
         self.error_rate.record(1.0, ERROR_RATE_DECAY_MS, now);
         let asked = outcome.retry_after.map(|wait| wait.min(LONGEST_COOLDOWN));
-        self.ttft_peak.record(millis(asked.unwrap_or(FAILURE_PENALTY)), now);
+        self.record_peak(writer, millis(asked.unwrap_or(FAILURE_PENALTY)), in_flight, now);
         let pause = match kind {
             // The key's, of which there may be others.
             FailureKind::RateLimited | FailureKind::Unauthorised | FailureKind::QuotaExhausted => {
-                self.keys.failed(key, kind, outcome.status, outcome.retry_after, now);
+                self.keys.failed(in_flight.key, kind, outcome.status, outcome.retry_after, now);
                 None
             }
             FailureKind::Overloaded
@@ -335,8 +356,10 @@ impl InFlight {
         }
         self.told = true;
         let live = Arc::clone(&self.live);
-        let transition = live.with_breaker(|breaker| breaker.succeeded(&mut self.ticket, now));
-        live.forgive(transition, now);
+        let mut writer = live.writer.lock();
+        let transition = writer.breaker.succeeded(&mut self.ticket, now);
+        live.publish(&writer.breaker);
+        live.forgive(&mut writer, transition, now);
         transition
     }
 
@@ -368,6 +391,8 @@ const TIME_DECAY_MS: f64 = 10_000.0;
 const ERROR_RATE_DECAY_MS: f64 = 30_000.0;
 /// What a failure without `Retry-After` counts as (Linkerd's failure-biased load metric).
 const FAILURE_PENALTY: Duration = Duration::from_secs(5);
+/// Times as slow as usual: then something is the matter. Of less, the peak has faded within seven seconds.
+const SLOWER: f64 = 2.0;
 /// However long a provider says.
 const LONGEST_COOLDOWN: Duration = Duration::from_secs(300);
 

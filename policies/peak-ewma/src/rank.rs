@@ -13,7 +13,7 @@ pub struct Load<'a> {
     pub weight: &'a [f64],
     /// How far the slow start of one that has come back is, 0 to 1.
     pub warm_up: &'a [f64],
-    /// Attempts that have ended; 0 where the time is unknown.
+    /// Attempts that have ended; 0 where the time is unknown. It is also where the time is 0.
     pub samples: &'a [f64],
 }
 
@@ -21,7 +21,7 @@ pub struct Load<'a> {
 /// same best candidate would send everything there at once.
 pub fn better_of_two(load: &Load, random: &mut Random) -> usize {
     let (first, second) = random.two_of(load.ttft.len());
-    let known = |row: usize| load.samples[row] > 0.0;
+    let known = |row: usize| is_known(load, row);
     // The others are looked through only where one of the two has no time of its own.
     let unknown = if known(first) && known(second) { SHORTEST } else { best_known(load) };
     if cost(load, second, unknown) < cost(load, first, unknown) { second } else { first }
@@ -34,16 +34,20 @@ pub fn best(load: &Load, random: &mut Random) -> usize {
 }
 
 fn cost(load: &Load, row: usize, unknown: f64) -> f64 {
-    let ttft = if load.samples[row] > 0.0 { load.ttft[row].max(SHORTEST) } else { unknown };
+    let ttft = if is_known(load, row) { load.ttft[row].max(SHORTEST) } else { unknown };
     ttft * (load.in_flight[row] + 1.0) / (load.weight[row] * load.warm_up[row].max(COLDEST))
 }
 
 /// What an unknown candidate is taken to need: as long as the best of the known, so that it is tried, and so that its
 /// queue counts until it is known.
 fn best_known(load: &Load) -> f64 {
-    let known = load.ttft.iter().zip(load.samples).filter(|(_, samples)| **samples > 0.0);
-    let best = known.map(|(ttft, _)| *ttft).fold(f64::INFINITY, f64::min);
+    let known = (0..load.ttft.len()).filter(|row| is_known(load, *row)).map(|row| load.ttft[row]);
+    let best = known.fold(f64::INFINITY, f64::min);
     if best.is_finite() { best.max(SHORTEST) } else { SHORTEST }
+}
+
+fn is_known(load: &Load, row: usize) -> bool {
+    load.samples[row] > 0.0 && load.ttft[row] > 0.0
 }
 
 /// The share of its weight that one has which has just come back.
@@ -83,6 +87,8 @@ mod tests {
         assert_eq!(best_of(&[100.0, 0.0], &[0.0, 1.0], &[1.0, 1.0], &[9.0, 0.0]), 0);
         assert_eq!(best_of(&[100.0, 0.0], &[1.0, 0.0], &[1.0, 1.0], &[9.0, 0.0]), 1);
         assert_eq!(best_of(&[300.0, 100.0, 0.0], &[0.0, 3.0, 1.0], &[1.0; 3], &[9.0, 9.0, 0.0]), 2);
+        // one that has only failed so far, and is trusted again
+        assert_eq!(best_of(&[100.0, 0.0], &[0.0, 1.0], &[1.0, 1.0], &[9.0, 2.0]), 0);
     }
 
     #[test]
@@ -92,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_time_that_decayed_to_nothing_leaves_the_queue_in_the_product() {
-        assert_eq!(best_of(&[0.0, 0.0], &[5.0, 1.0], &[1.0; 2], &[9.0; 2]), 1);
+        assert_eq!(best_of(&[1e-9, 1e-9], &[5.0, 1.0], &[1.0; 2], &[9.0; 2]), 1);
     }
 
     #[test]

@@ -135,14 +135,16 @@ pub fn decide(failures: &[Failure], candidates: &Candidates, standing: &Standing
         return Answer::OtherKey(row);
     }
     let usable = |row: &usize| {
-        let in_time = candidates.usual_ms[*row] < patience.left_ms;
-        let known = candidates.usual_ms[*row] > 0.0 && candidates.breaker[*row] == 0.0;
-        let may = in_time && (known || !only_known) && seen.is_hopeful(*row);
+        let may = seen.is_in_time(*row, patience, only_known) && seen.is_hopeful(*row);
         seen.tries(*row) == 0 && candidates.cooldown[*row] == 0.0 && may
     };
     let order = |row: &usize| (candidates.breaker[*row] as u32, seen.place(*row));
     let Some(row) = seen.rows().filter(usable).min_by_key(order) else {
-        return if only_known { Answer::GiveUp } else { seen.wait(last, patience) };
+        return match (only_known, patience.may_retry) {
+            (_, false) => Answer::GiveUp,
+            (true, true) => seen.anyway(last, patience, true).map_or(Answer::GiveUp, Answer::Anyway),
+            (false, true) => seen.wait(last, patience),
+        };
     };
     match last.kind {
         Kind::TooLong => Answer::Larger(row),
@@ -184,6 +186,13 @@ impl Seen<'_> {
         self.candidates.ready_keys[row] >= 1.0 && self.candidates.cooldown[row] == 0.0 && self.tries(row) < MOST_KEYS
     }
 
+    /// Whether it usually answers in the time that is left.
+    fn is_in_time(&self, row: usize, patience: &Patience, only_known: bool) -> bool {
+        let Candidates { usual_ms, breaker, .. } = self.candidates;
+        let known = usual_ms[row] > 0.0 && breaker[row] == 0.0;
+        usual_ms[row] < patience.left_ms && (known || !only_known)
+    }
+
     /// Whether the failures leave any hope for this row.
     fn is_hopeful(&self, row: usize) -> bool {
         let target = self.candidates.targets[row];
@@ -199,9 +208,6 @@ impl Seen<'_> {
 
     /// The shortest pause after which somebody may do better, if it is short enough.
     fn wait(&self, last: &Failure, patience: &Patience) -> Answer {
-        if !patience.may_retry {
-            return Answer::GiveUp;
-        }
         let longest = patience.longest_ms.min(patience.left_ms);
         let asked = self.rows().filter_map(|row| Some((row, self.asked(row).filter(|pause| *pause < longest)?)));
         let shortest =
@@ -210,7 +216,7 @@ impl Seen<'_> {
             return Answer::Wait(row, pause);
         }
         // One may break by chance. After two, who only rests is the better bet than the same again.
-        let anyway = if last.kind == Kind::Broken { self.anyway(patience) } else { None };
+        let anyway = self.anyway(last, patience, false);
         if let Some(row) = anyway
             && self.failures.len() > 1
         {
@@ -226,13 +232,16 @@ impl Seen<'_> {
         }
     }
 
-    /// Everybody else broke, and this one only rests. Where others are limited or busy too, one more request would
-    /// add to what they all ask to be spared.
-    fn anyway(&self, patience: &Patience) -> Option<usize> {
+    /// Everybody else broke or was too slow, and this one only rests. Where others are limited or busy too, one more
+    /// request would add to what they all ask to be spared.
+    fn anyway(&self, last: &Failure, patience: &Patience, only_known: bool) -> Option<usize> {
+        if !matches!(last.kind, Kind::Broken | Kind::Late) {
+            return None;
+        }
         let candidates = self.candidates;
         let rests = |row: &usize| {
-            let in_time = candidates.usual_ms[*row] < patience.left_ms;
-            candidates.cooldown[*row] > 0.0 && self.tries(*row) == 0 && in_time && self.is_hopeful(*row)
+            let fits = self.is_in_time(*row, patience, only_known);
+            candidates.cooldown[*row] > 0.0 && self.tries(*row) == 0 && fits && self.is_hopeful(*row)
         };
         let soonest = |one: &usize, other: &usize| candidates.cooldown[*one].total_cmp(&candidates.cooldown[*other]);
         self.rows().filter(rests).min_by(soonest)
@@ -405,6 +414,25 @@ mod tests {
         assert_eq!(after(&[asked(0, Kind::Busy, 800.0)], &ALONE), Answer::Wait(0, 800.0));
         assert_eq!(after(&[asked(0, Kind::Busy, 800.0); 2], &ALONE), Answer::GiveUp);
         assert_eq!(after(&[failed(0, Kind::Busy)], &ALONE), Answer::GiveUp);
+    }
+
+    #[test]
+    fn one_that_rests_is_asked_when_the_well_ones_are_too_slow() {
+        let late = |times: usize| vec![failed(0, Kind::Late); times];
+        // the only one that does not rest was too slow
+        let cooling = Candidates { cooldown: &[0.0, 9e4, 9e4, 8e4], ..FOUR };
+        assert_eq!(after(&late(1), &cooling), Answer::Anyway(3));
+        let broke = [failed(3, Kind::Broken), failed(0, Kind::Late)];
+        assert_eq!(after(&broke, &cooling), Answer::Anyway(1), "whatever happened before");
+        // it is the second that was too slow: no third, unless it is known to be quick
+        let twice = [failed(0, Kind::Late), failed(3, Kind::Late)];
+        assert_eq!(after(&twice, &cooling), Answer::GiveUp);
+        let known = Candidates { usual_ms: &[0.0, 0.0, 200.0, 0.0], ..cooling };
+        assert_eq!(after(&twice, &known), Answer::Anyway(2));
+        let slow = Candidates { usual_ms: &[0.0, 900.0, 900.0, 900.0], ..cooling };
+        assert_eq!(decide(&late(1), &slow, &STANDING, &Patience { left_ms: 900.0, ..PATIENCE }), Answer::GiveUp);
+        let no_budget = Patience { may_retry: false, ..PATIENCE };
+        assert_eq!(decide(&late(1), &cooling, &STANDING, &no_budget), Answer::GiveUp);
     }
 
     #[test]

@@ -27,11 +27,12 @@ impl Counted {
     pub(super) fn summary(&self) -> String {
         let all = |name| self.sum(name, &[]);
         format!(
-            "{} attempts, {} of them beyond the first, {} refused by the budget; {} breakers opened; {} policies and {} \
-             configurations reloaded",
+            "{} attempts, {} of them beyond the first, {} refused by the budget; {} streams gone on with; {} breakers \
+             opened; {} policies and {} configurations reloaded",
             all("witgate_attempts_total"),
             all("witgate_retries_total"),
             all("witgate_retries_refused_total"),
+            self.sum("witgate_broken_streams_total", &["result=\"resumed\""]),
             all("witgate_breaker_opened_total"),
             all("witgate_policy_reloads_total"),
             all("witgate_config_reloads_total"),

@@ -10,10 +10,12 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::schedule::{REAL, SCRIPTED};
-use crate::{Fault, Request, Speech, Understood};
+use crate::{Fault, Request, Speech, Understood, fault};
 
 /// What scripted upstreams say when they are well.
 pub(super) const SCRIPTED_TEXT: &str = "ok";
+/// The model whose streams are gone on with when they break.
+pub(super) const RESUMED: &str = "resumed";
 /// Where embeddings are asked for.
 pub(super) const EMBEDDINGS: &str = "/v1/embeddings";
 
@@ -132,6 +134,7 @@ impl Clients {
         let kind = match random.u32(..10) {
             0 | 1 => Kind::Embeddings,
             2..=4 if !self.real.is_empty() => Kind::Chat { model: "real", speech, streams },
+            5 | 6 => Kind::Chat { model: RESUMED, speech, streams },
             _ => Kind::Chat { model: "scripted", speech, streams },
         };
         self.counts.sent.fetch_add(1, Relaxed);
@@ -174,9 +177,11 @@ impl Clients {
             return if good { Judgement::Good } else { Judgement::Bad(shown()) };
         };
         let understood = str::from_utf8(&answer.body).map_err(|error| error.to_string());
-        match understood.and_then(|body| speech.understand(body, streams)) {
+        match understood.and_then(|body| speech.understand(&without_comments(body), streams)) {
             Ok(Understood::Text(text)) if self.says(kind, &text) => Judgement::Good,
-            Ok(Understood::Error(_)) if streams && self.harm.excuses(&deployment, sent) => Judgement::BrokenOff,
+            Ok(Understood::Error(_)) if kind.may_break_off() && self.harm.excuses(&deployment, sent) => {
+                Judgement::BrokenOff
+            }
             Ok(_) => Judgement::Bad(shown()),
             Err(error) => Judgement::Bad(format!("{error}: {}", shown())),
         }
@@ -185,6 +190,7 @@ impl Clients {
     fn says(&self, kind: Kind, text: &str) -> bool {
         match kind {
             Kind::Chat { model: "real", .. } => self.real.contains(&text),
+            Kind::Chat { model: RESUMED, streams: true, .. } => is_continued(text),
             Kind::Chat { .. } => text == SCRIPTED_TEXT,
             Kind::Embeddings => false,
         }
@@ -204,6 +210,11 @@ enum Kind {
 }
 
 impl Kind {
+    /// Whether nobody goes on with what a client has begun to read.
+    fn may_break_off(self) -> bool {
+        matches!(self, Self::Chat { streams: true, model, .. } if model != RESUMED)
+    }
+
     fn request(self, gateway: SocketAddr) -> Request {
         match self {
             Self::Chat { model, speech, streams } => {
@@ -216,7 +227,42 @@ impl Kind {
     }
 }
 
+/// What readers of events pass over, such as the word about who went on with a stream.
+fn without_comments(body: &str) -> String {
+    body.split_inclusive("\n\n").filter(|event| !event.starts_with(": x-witgate-")).collect()
+}
+
+/// What those said who broke off, one after the other, and in the end somebody who is well.
+fn is_continued(text: &str) -> bool {
+    let Some(mut rest) = text.strip_suffix(SCRIPTED_TEXT) else { return false };
+    while let Some(after) = fault::beginnings().find_map(|beginning| rest.strip_prefix(beginning)) {
+        rest = after;
+    }
+    rest.is_empty()
+}
+
 /// The longest pause of a client between two requests.
 const PAUSE: Duration = Duration::from_millis(150);
 /// More would hide the first.
 const MOST_TOLD: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_continued_answer_has_what_was_said_before_and_an_end() {
+        for good in ["ok", "one ok", "one \u{1f600} ok", "one \u{1f600} twoone ok"] {
+            assert!(is_continued(good), "{good:?}");
+        }
+        for bad in ["", "one ", "one okok", "one two ok", "two ok", "ok one "] {
+            assert!(!is_continued(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn comments_of_the_gateway_are_passed_over() {
+        let body = "data: a\n\n: x-witgate-resumed: m@s1\n\ndata: b\n\n: other\n\n";
+        assert_eq!(without_comments(body), "data: a\n\ndata: b\n\n: other\n\n");
+    }
+}

@@ -2,7 +2,8 @@
 //! swapped and the configuration is reloaded; then everything is counted.
 //!
 //! What must hold: no client notices anything while one provider can answer, apart from streams that break off after
-//! they have begun; nothing leaks; and the gateway's metrics, the clients and the upstreams have counted the same.
+//! they have begun, where their route does not want them gone on with; nothing leaks; and the gateway's metrics, the
+//! clients and the upstreams have counted the same.
 
 mod counted;
 mod load;
@@ -21,7 +22,7 @@ use tokio::task::JoinSet;
 use crate::redis::free_address;
 use crate::{Fault, Folder, Reply, Request, Speech, Upstream, gateway, upstream};
 use counted::Counted;
-use load::{Clients, EMBEDDINGS, SCRIPTED_TEXT};
+use load::{Clients, EMBEDDINGS, RESUMED, SCRIPTED_TEXT};
 use process::{Holdings, Llama, Process};
 use schedule::{SCRIPTED, Step, schedule};
 
@@ -61,7 +62,7 @@ pub async fn run(options: &Options) -> Report {
     let steps = schedule(options.seed, options.length, options.python.is_some());
     world.load_for(options.seed, options.length, &steps).await;
     world.settle().await;
-    let after = world.look().await;
+    let after = world.look_when_idle(&before).await;
     world.judge(steps.len(), &before, &after, &mut report);
     report
 }
@@ -106,12 +107,16 @@ impl World {
             "log": {"requests": false, "filter": "error"},
             "routes": {
                 "scripted": {"deployments": ["m@s0", "m@s1", "m@s2"], "policies": ["health", CUSTOM, "resilient"]},
+                RESUMED: {
+                    "deployments": ["m@s0", "m@s1", "m@s2"], "policies": ["health", CUSTOM, "resilient"], "resume": true,
+                },
                 "vectors": {"deployments": ["m@v0", "m@v1", "m@v2"], "policies": ["health", "round-robin", "resilient"]},
             },
         });
         for (place, upstream) in scripted.iter().enumerate() {
             let dialect = if speech(place) == Speech::Messages { "anthropic" } else { "openai" };
             config["providers"][format!("s{place}")] = provider(dialect, &upstream.base_url());
+            config["providers"][format!("s{place}")]["continuation"] = json!("assistant-message");
             config["providers"][format!("v{place}")] = provider("openai", &upstream.base_url());
             config["deployments"][format!("m@s{place}")] = json!({"model": "m", "max_concurrency": 64});
             config["deployments"][format!("m@v{place}")] = json!({"model": "v"});
@@ -224,6 +229,18 @@ impl World {
         Look { holdings: self.gateway.holdings(), counted: Counted::of(metrics.body_text()) }
     }
 
+    /// Once threads that nobody needs have gone.
+    async fn look_when_idle(&self, before: &Look) -> Look {
+        let started = Instant::now();
+        loop {
+            let look = self.look().await;
+            if look.holdings.threads <= before.holdings.threads || started.elapsed() > IDLE_THREADS {
+                return look;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
     fn judge(&self, steps: usize, before: &Look, after: &Look, report: &mut Report) {
         let counts = &self.clients.counts;
         let [sent, good, broken_off, left, bad] =
@@ -333,5 +350,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const MEMORY_KIB: u64 = 48 << 10;
 /// The look itself.
 const FILES: usize = 2;
-/// Idle threads for blocking work go after ten seconds.
-const THREADS: usize = 16;
+/// Threads for blocking work go after ten seconds without any; the policy folder is looked through every five.
+const IDLE_THREADS: Duration = Duration::from_secs(15);
+const THREADS: usize = 4;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::{Live, Millis, ProviderKeys};
+use super::{Live, Millis, ProviderKeys, SLOWER, Writer};
 use crate::breaker::{Breaker, BreakerRules, BreakerState, Transition, View};
 
 impl Live {
@@ -56,11 +56,28 @@ impl Live {
         self.with_breaker(|breaker| breaker.probe_failed(now))
     }
 
-    /// One that failed and answers a probe is tried again: the next request tells more than the penalty of the last.
+    /// Whether it is to be asked how it is, where that may be done at this interval: its breaker is not closed, or routers
+    /// keep away from it because it failed or was slower than usual, so that nobody else would find out that it is well
+    /// again. One that was trusted again in vain is left alone for longer.
+    pub fn is_doubtful(&self, interval: Duration, now: Millis) -> bool {
+        if self.breaker_state(now) != BreakerState::Closed {
+            return true;
+        }
+        self.is_avoided(now) && self.writer.lock().trust.is_due(interval, self.silent_ms(now), now)
+    }
+
+    fn is_avoided(&self, now: Millis) -> bool {
+        let usual = self.usual_ttft.value();
+        self.consecutive_failures() > 0 || (usual > 0.0 && self.ttft_peak_ms(now) > usual * SLOWER)
+    }
+
+    /// One that routers keep away from and that answers a probe is tried again: the next request tells more than the
+    /// worst of the last ones. It counts as it did before its trouble; as unknown where it has never answered.
     fn trust_again(&self, now: Millis) {
-        let usual = self.ttft.value();
-        if self.consecutive_failures() > 0 && usual > 0.0 && self.breaker_state(now) == BreakerState::Closed {
-            self.ttft_peak.set(usual, now);
+        if self.breaker_state(now) == BreakerState::Closed && self.is_avoided(now) {
+            let mut writer = self.writer.lock();
+            writer.trust.give(self.ttft_peak_ms(now), now);
+            self.ttft_peak.set(self.usual_ttft.value(), now);
         }
     }
 
@@ -82,9 +99,10 @@ impl Live {
     }
 
     /// Back in service, a deployment is warmed up by its slow start; what its failures once cost is forgotten.
-    pub(super) fn forgive(&self, transition: Option<Transition>, now: Millis) {
+    pub(super) fn forgive(&self, writer: &mut Writer, transition: Option<Transition>, now: Millis) {
         if transition == Some(Transition::Closed) {
-            self.ttft_peak.set(self.ttft.value(), now);
+            writer.trust.restore(now);
+            self.ttft_peak.set(self.usual_ttft.value(), now);
             self.consecutive_failures.store(0, Relaxed);
             self.error_rate.record(0.0, 1.0, now);
         }

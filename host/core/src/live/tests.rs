@@ -4,6 +4,8 @@ use std::time::Duration;
 use super::*;
 use crate::outcome::Asked;
 
+mod recovery;
+
 fn served(ttft: u64, latency: u64, tokens_out: u32) -> Outcome {
     Outcome {
         decision: 0,
@@ -88,6 +90,45 @@ fn a_failure_counts_as_what_the_provider_asked_for_or_five_seconds() {
     assert_eq!(live.consecutive_failures(), 4);
     finish(&live, &served(5, 5, 0), 1);
     assert_eq!(live.consecutive_failures(), 0);
+}
+
+#[test]
+fn one_that_failed_counts_for_one_request_as_it_usually_is_once_it_answers_a_probe() {
+    let live = Arc::new(Live::default());
+    let interval = Duration::from_secs(3);
+    finish(&live, &served(100, 110, 0), 1_000);
+    finish(&live, &failed(FailureKind::ServerError, None), 2_000);
+    assert_eq!([4_999, 5_000].map(|now| live.is_doubtful(interval, Millis(now))), [false, true]);
+    live.probed(false, Millis(5_000));
+    assert!(live.ttft_peak_ms(Millis(5_000)) > 3_000.0);
+    live.probed(true, Millis(8_000));
+    assert_eq!(live.ttft_peak_ms(Millis(8_000)), 100.0);
+    let chance = live.begin(0, Millis(8_010));
+    assert!(live.ttft_peak_ms(Millis(8_010)) > 2_000.0, "the others wait for what comes of it");
+    chance.finish(&served(120, 130, 0), Millis(8_140));
+    assert_eq!(live.ttft_peak_ms(Millis(8_140)), 120.0);
+    assert!(!live.is_doubtful(interval, Millis(20_000)));
+}
+
+#[test]
+fn one_that_has_never_answered_counts_as_unknown_then() {
+    let live = Arc::new(Live::default());
+    finish(&live, &failed(FailureKind::Connect, None), 1_000);
+    live.probed(true, Millis(4_000));
+    assert_eq!(live.ttft_peak_ms(Millis(4_000)), 0.0);
+    finish(&live, &failed(FailureKind::Connect, None), 4_010);
+    assert_eq!(live.ttft_peak_ms(Millis(4_010)), 5_000.0);
+}
+
+#[test]
+fn one_that_is_slower_than_usual_is_doubtful_too() {
+    let live = Arc::new(Live::default());
+    let doubtful = |now| live.is_doubtful(Duration::from_secs(3), Millis(now));
+    (0..20).for_each(|number| finish(&live, &served(100, 110, 0), 50 * number));
+    finish(&live, &served(250, 260, 0), 2_000);
+    assert_eq!([4_999, 5_000].map(doubtful), [false, false], "in three seconds it has faded");
+    finish(&live, &served(400, 410, 0), 5_000);
+    assert_eq!([7_999, 8_000, 15_000].map(doubtful), [false, true, false]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::dice::Dice;
 use crate::live::Live;
 use crate::outcome::{Asked, Outcome};
 use crate::vocabulary::Ending;
@@ -14,7 +15,7 @@ type Fault = fn(deployment: usize, now: u64) -> (f64, bool);
 struct World {
     lives: Vec<Arc<Live>>,
     fault: Fault,
-    random: u64,
+    dice: Dice,
     now: u64,
     requests: u32,
     attempts: u32,
@@ -30,7 +31,7 @@ impl World {
         Self {
             lives,
             fault,
-            random: seed,
+            dice: Dice::new(seed),
             now: 0,
             requests: 0,
             attempts: 0,
@@ -91,7 +92,7 @@ impl World {
             usable = untried;
         }
         let weights: Vec<f64> = usable.iter().map(|target| 0.1 + 0.9 * self.lives[*target].warm_up(now)).collect();
-        let mut point = self.random() * weights.iter().sum::<f64>();
+        let mut point = self.dice.unit() * weights.iter().sum::<f64>();
         usable.iter().zip(&weights).find_map(|(target, weight)| {
             point -= weight;
             (point < 0.0).then_some(*target)
@@ -101,7 +102,7 @@ impl World {
     fn attempt(&mut self, target: usize) -> bool {
         self.attempts += 1;
         let (share, _) = (self.fault)(target, self.now);
-        let fails = self.random() < share;
+        let fails = self.dice.unit() < share;
         let running = self.lives[target].begin(0, Millis(self.now));
         match running.finish(&outcome(fails), Millis(self.now)) {
             Some(Transition::Opened) => self.opened.push((target, self.now)),
@@ -109,14 +110,6 @@ impl World {
             None => {}
         }
         !fails
-    }
-
-    fn random(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 

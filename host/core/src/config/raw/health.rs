@@ -11,13 +11,13 @@ use crate::config::shapes::DurationText;
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Retries")]
 pub(in crate::config) struct RawRetries {
-    /// Retries, failovers and hedges, as a share of the requests within the window.
+    /// Retries, failovers and hedges, as a share of the requests.
     #[schemars(range(min = 0, max = 10), extend("default" = 0.2))]
     pub(in crate::config) share: Option<f64>,
     /// And so many a second besides, so that a route with little traffic may retry at all.
     #[schemars(range(min = 0, max = 100_000), extend("default" = 10.0))]
     pub(in crate::config) per_second: Option<f64>,
-    /// How long a request counts.
+    /// How long a request counts, and a second: what a window brings is the most that is saved up.
     #[schemars(extend("default" = "10s"))]
     pub(in crate::config) window: Option<DurationText>,
     /// Hedges, as a share of the requests, and of their estimated tokens, of the last minute. One hedge a minute is
@@ -56,12 +56,13 @@ pub(in crate::config) struct RawBreaker {
     #[schemars(range(min = 1, max = 1000), extend("default" = 3))]
     pub(in crate::config) successes: Option<u64>,
     /// How long a deployment that has come back gets less than its share.
-    #[schemars(extend("default" = "30s"))]
+    #[schemars(extend("default" = "10s"))]
     pub(in crate::config) slow_start: Option<DurationText>,
 }
 
-/// Questions to a provider whose deployments are down or idle, which cost nothing: `/health`, the list of models, for
-/// Ollama `/api/tags`, for the preset `llama-cpp` `/slots`. A success lets a request try early; failures keep a breaker open.
+/// Questions to a provider whose deployments are down, idle, or so slow or faulty that routers keep away, which cost
+/// nothing: `/health`, the list of models, for Ollama `/api/tags`, for the preset `llama-cpp` `/slots`. A success lets a
+/// request try early; failures keep a breaker open.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Probe")]
@@ -71,7 +72,8 @@ pub(in crate::config) struct RawProbe {
     pub(in crate::config) enabled: Option<bool>,
     /// What is asked for, from the root of the server. Without it: what the dialect has.
     pub(in crate::config) path: Option<String>,
-    /// From one question to the next while a deployment is down.
+    /// From one question to the next while a deployment is down, and silence after which one is asked that routers keep
+    /// away from. Where a request finds that too early, the next comes after twice as long.
     #[schemars(extend("default" = "3s"))]
     pub(in crate::config) interval: Option<DurationText>,
     /// Silence after which an idle deployment is asked.
