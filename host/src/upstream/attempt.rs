@@ -116,16 +116,15 @@ pub(super) fn unsent(failure: AttemptFailure, rest: Option<&Upload>) -> AttemptF
 fn enter(call: &Call<'_>, deployment: &Deployment, provider: &Provider, passage: Passage) -> Option<Entry> {
     let batcher = deployment.batcher.as_ref().filter(|_| call.peek.endpoint == Endpoint::Embeddings)?;
     let Backend::Http(service) = &provider.backend else { return None };
-    // One that is translated goes by itself.
-    if call.again || call.overlay.is_some() || !passage.is_same() {
+    if call.again || call.overlay.is_some() {
         return None;
     }
-    let model = match &deployment.model {
-        Some(model) => model.literal.clone(),
-        None => ModelLiteral::new(call.requested_model),
+    let (name, model) = match &deployment.model {
+        Some(model) => (&*model.name, model.literal.clone()),
+        None => (call.requested_model, ModelLiteral::new(call.requested_model)),
     };
     let idle = provider.patience.of(&call.instead, &call.at_most).idle;
-    Some(batcher.enter(call, Way { service, passage, model, idle }))
+    Some(batcher.enter(call, Way { service, passage, name, model, idle }))
 }
 
 /// Nothing has come of an answer.
