@@ -242,6 +242,8 @@ async fn whole(
     let as_it_comes = call.peek.endpoint.answers_anything() && !is_json(&head.headers);
     let body = if as_it_comes {
         AnswerBody::as_it_comes(flow).await?
+    } else if call.peek.endpoint == Endpoint::Rerank {
+        AnswerBody::ranking(flow, &call.peek.model).await?
     } else if passage.is_same() || streaming {
         AnswerBody::begin(flow).await?
     } else {
