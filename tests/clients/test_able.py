@@ -39,8 +39,8 @@ def test_an_image_to_a_text_model(unasked):
 
 def test_tools_to_a_model_without(unasked):
     code, param, message = refused(openai.BadRequestError, ask, unasked.client(), "gpt-4-0314", tools=[TOOL])
-    assert (code, param) == ("unsupported_parameter", "tools")
-    assert "Unsupported parameter: 'tools' is not supported with this model." in message
+    assert (code, param) == (None, None)
+    assert "tools is not supported in this model. For a list of supported models, refer to" in message
 
 
 def test_a_json_schema_to_a_model_without(unasked):

@@ -82,8 +82,9 @@ def slow(start_llama):
 
 @pytest.fixture
 def slow_gateway(start_gateway, slow):
+    # Unprobed, and so not asked what it is able of: all connections to it are those of requests.
     return start_gateway({
-        "providers": {"slow": slow.provider()},
+        "providers": {"slow": slow.provider(probe={"enabled": False})},
         "deployments": {"slow@slow": {}},
         "routes": {"slow": {"deployments": ["slow@slow"], "policies": ["in-order"]}},
     })

@@ -73,14 +73,12 @@ impl Needs {
             self.prompt_at_least = Some(prompt_tokens_at_least(body, peek));
         }
         let lack = |number: &u32| entry(number).and_then(|entry| self.lack(entry));
-        let lacks: Vec<Option<Lack>> = candidates.iter().map(lack).collect();
         // The usual case takes no new list.
-        if lacks.iter().all(Option::is_none) {
+        if candidates.iter().all(|number| lack(number).is_none()) {
             return Ok(Arc::clone(candidates));
         }
-        let able: Arc<[u32]> =
-            candidates.iter().zip(&lacks).filter(|(_, lack)| lack.is_none()).map(|(number, _)| *number).collect();
-        match worst_first(lacks.into_iter().flatten()).filter(|_| able.is_empty()) {
+        let able: Arc<[u32]> = candidates.iter().copied().filter(|number| lack(number).is_none()).collect();
+        match worst_first(candidates.iter().filter_map(lack)).filter(|_| able.is_empty()) {
             Some(lack) => Err(Box::new(Refusal::new(lack, peek, body))),
             None => Ok(able),
         }

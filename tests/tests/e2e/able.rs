@@ -62,8 +62,9 @@ async fn an_image_to_a_text_model_is_refused_without_asking_it() {
 #[tokio::test]
 async fn tools_to_a_model_without_are_refused_without_asking_it() {
     let (gateway, a) = one(json!({"lacks": ["tools"]})).await;
-    let message = "Unsupported parameter: 'tools' is not supported with this model.";
-    assert_told(&gateway.post(CHAT, TOOLS).send().await, 400, message, Some("tools"), Some("unsupported_parameter"));
+    let message = "tools is not supported in this model. For a list of supported models, refer to \
+                   https://platform.openai.com/docs/guides/function-calling#models-supporting-function-calling.";
+    assert_told(&gateway.post(CHAT, TOOLS).send().await, 400, message, None, None);
     assert_eq!((a.hits(), gateway.chat("fast", "hi").await.status), (0, 200));
 }
 

@@ -96,11 +96,11 @@ fn models_are_looked_up_by_words() {
 fn models_of_a_configuration_say_what_they_are_taken_for() {
     let told = run(folder(PRICED).path(), &["models", "--config", "witgate.yaml"]);
     let expected = "\
-deployment                 in  out  cached  context  answer                            can                  cannot                                in the catalogue
-gpt-4o@openai             2.5   10    1.25   128000   16384  chat,tools,vision,json-schema  completions,embeddings                      openai/gpt-4o, by its name
+deployment                 in  out  cached  context  answer                            can                  cannot                             in the catalogue
+gpt-4o@openai             2.5   10    1.25   128000   16384  chat,tools,vision,json-schema  completions,embeddings                   openai/gpt-4o, by its name
 gpt-4o-2027-01-01@openai    2    8       -     1000   16384  chat,tools,vision,json-schema  completions,embeddings  openai/gpt-4o, by its name without the date
-mine@openai                 1    0       -        -       -                              -                   tools                        openai/mine, by its name
-llama@here                  -    -       -        -       -                          tools                       -                                              no
+mine@openai                 1    0       -        -       -                              -                   tools                     openai/mine, by its name
+llama@here                  -    -       -        -       -                          tools                       -                                           no
 ";
     assert_eq!((told.code, &*told.out, &*told.err), (0, expected, ""));
 }

@@ -103,11 +103,13 @@ fn unsupported(ability: Ability, peek: &Peek, body: &[u8]) -> (u16, ErrorBody) {
         Ability::Embeddings => (403, ErrorBody::invalid("You are not allowed to generate embeddings from this model")),
         Ability::Tools => {
             let field = if body().get("tools").is_none_or(Value::is_null) { "functions" } else { "tools" };
-            (400, parameter(field))
+            let message = format!(
+                "{field} is not supported in this model. For a list of supported models, refer to \
+                 https://platform.openai.com/docs/guides/function-calling#models-supporting-function-calling."
+            );
+            (400, ErrorBody::invalid(message))
         }
-        Ability::Reasoning => {
-            (400, parameter(if peek.endpoint.is_anthropic() { "thinking" } else { "reasoning_effort" }))
-        }
+        Ability::Reasoning => (400, parameter(effort(peek.endpoint))),
         Ability::Vision => (400, content_type(&body(), &["image_url", "input_image", "image"], peek.endpoint)),
         Ability::Audio => {
             let body = body();
@@ -116,14 +118,15 @@ fn unsupported(ability: Ability, peek: &Peek, body: &[u8]) -> (u16, ErrorBody) {
                 if place(&body, &parts).is_some() { content_type(&body, &parts, peek.endpoint) } else { modality() };
             (400, refused)
         }
-        Ability::JsonSchema => (
-            400,
-            ErrorBody::invalid(
-                "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model. Learn \
-                 more about supported models at the Structured Outputs guide: \
-                 https://platform.openai.com/docs/guides/structured-outputs",
-            ),
-        ),
+        Ability::JsonSchema => {
+            let field = if peek.endpoint == Endpoint::Responses { "text.format" } else { "response_format" };
+            let message = format!(
+                "Invalid parameter: '{field}' of type 'json_schema' is not supported with this model. Learn more about \
+                 supported models at the Structured Outputs guide: \
+                 https://platform.openai.com/docs/guides/structured-outputs"
+            );
+            (400, ErrorBody::invalid(message))
+        }
         Ability::Rerank
         | Ability::ImageGeneration
         | Ability::Speech
@@ -133,6 +136,15 @@ fn unsupported(ability: Ability, peek: &Peek, body: &[u8]) -> (u16, ErrorBody) {
             let message = format!("The model `{}` is not supported at this endpoint.", peek.model);
             (404, ErrorBody::invalid(message).with_param("model"))
         }
+    }
+}
+
+/// What an endpoint calls the wish that a model reasons.
+fn effort(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Responses => "reasoning.effort",
+        endpoint if endpoint.is_anthropic() => "thinking",
+        _ => "reasoning_effort",
     }
 }
 

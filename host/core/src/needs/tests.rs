@@ -103,18 +103,26 @@ fn audio_is_told_by_the_part_or_by_the_modality() {
 #[test]
 fn parameters_that_a_model_does_not_have_are_told_by_name() {
     for (ability, endpoint, more, field) in [
-        (Ability::Tools, Endpoint::Chat, TOOLS, "tools"),
-        (Ability::Tools, Endpoint::Chat, r#","functions":[{"name":"f"}]"#, "functions"),
         (Ability::Reasoning, Endpoint::Chat, r#","reasoning_effort":"low""#, "reasoning_effort"),
+        (Ability::Reasoning, Endpoint::Responses, r#","input":"x","reasoning":{"effort":"low"}"#, "reasoning.effort"),
         (Ability::Reasoning, Endpoint::Messages, r#","max_tokens":9,"thinking":{"type":"enabled"}"#, "thinking"),
     ] {
         let message = format!("Unsupported parameter: '{field}' is not supported with this model.");
         let expected = error(&message, Some(field), Some("unsupported_parameter"));
         assert_eq!(told(ability, endpoint, &chat(more)), (400, expected), "{more}");
     }
+    for (field, more) in [("tools", TOOLS), ("functions", r#","functions":[{"name":"f"}]"#)] {
+        let message = format!(
+            "{field} is not supported in this model. For a list of supported models, refer to \
+             https://platform.openai.com/docs/guides/function-calling#models-supporting-function-calling."
+        );
+        assert_eq!(told(Ability::Tools, Endpoint::Chat, &chat(more)), (400, error(&message, None, None)), "{more}");
+    }
     // what asks for nothing needs nothing
     let fleet = fleet([lacks(Ability::Reasoning)]);
     assert_eq!(narrowed(&fleet, Endpoint::Chat, &chat(r#","reasoning_effort":"none""#)), Ok(vec![0]));
+    let none = chat(r#","input":"x","reasoning":{"effort":"none","summary":"auto"}"#);
+    assert_eq!(narrowed(&fleet, Endpoint::Responses, &none), Ok(vec![0]));
     let disabled = chat(r#","max_tokens":9,"thinking":{"type":"disabled"}"#);
     assert_eq!(narrowed(&fleet, Endpoint::Messages, &disabled), Ok(vec![0]));
 }
@@ -126,6 +134,9 @@ fn a_json_schema_to_a_model_without_is_told_as_openai_does() {
                    https://platform.openai.com/docs/guides/structured-outputs";
     let body = chat(r#","response_format":{"type":"json_schema"}"#);
     assert_eq!(told(Ability::JsonSchema, Endpoint::Chat, &body), (400, error(message, None, None)));
+    let body = r#"{"model":"m","input":"x","text":{"format":{"type":"json_schema"}}}"#;
+    let message = message.replace("response_format", "text.format");
+    assert_eq!(told(Ability::JsonSchema, Endpoint::Responses, body), (400, error(&message, None, None)));
 }
 
 #[test]
@@ -196,7 +207,7 @@ fn a_longer_window_that_the_client_asks_for_is_the_upstream_s_to_judge() {
 fn of_several_the_longest_window_is_told_and_else_what_the_first_lacks() {
     let fleets = [
         (vec![lacks(Ability::Tools), window(1), window(2)], "maximum context length is 2 tokens"),
-        (vec![lacks(Ability::Tools), lacks(Ability::Chat)], "'tools' is not supported"),
+        (vec![lacks(Ability::Tools), lacks(Ability::Chat)], "tools is not supported"),
     ];
     for (deployments, words) in fleets {
         let refusal = narrowed(&fleet(deployments), Endpoint::Chat, &chat(TOOLS)).unwrap_err();

@@ -111,11 +111,11 @@ fn count_block(before: &[u8], last: &[u8], bytes: &[u8], totals: &mut [u64; SIGN
             byte <= b' ',
             byte == b'\\',
             (byte > b' ') & (byte < 0x80) & !is_letter(byte) & !is_digit(byte) & (byte != b'\\'),
-            (byte >= 0xC0) & (byte < 0xC9),
-            (byte >= 0xC9) & (byte < 0xE0),
-            (byte >= 0xE3) & (byte < 0xEA),
-            (byte >= 0xEA) & (byte < 0xEE),
-            ((byte >= 0xE0) & (byte < 0xE3)) | ((byte >= 0xEE) & (byte < 0xF0)),
+            is_between(byte, 0xC0, 0xC9),
+            is_between(byte, 0xC9, 0xE0),
+            is_between(byte, 0xE3, 0xEA),
+            is_between(byte, 0xEA, 0xEE),
+            is_between(byte, 0xE0, 0xE3) | is_between(byte, 0xEE, 0xF0),
             byte >= 0xF0,
         ];
         for (count, sign) in counts.iter_mut().zip(signs) {
@@ -144,15 +144,20 @@ pub(super) fn at_least(text: &str) -> u64 {
 }
 
 fn is_letter(byte: u8) -> bool {
-    (byte | 0x20).wrapping_sub(b'a') < 26
+    is_between(byte | 0x20, b'a', b'z' + 1)
 }
 
 fn is_capital(byte: u8) -> bool {
-    byte.wrapping_sub(b'A') < 26
+    is_between(byte, b'A', b'Z' + 1)
 }
 
 fn is_digit(byte: u8) -> bool {
-    byte.wrapping_sub(b'0') < 10
+    is_between(byte, b'0', b'9' + 1)
+}
+
+/// One comparison, where two would be a branch.
+fn is_between(byte: u8, first: u8, below: u8) -> bool {
+    byte.wrapping_sub(first) < below - first
 }
 
 #[cfg(test)]

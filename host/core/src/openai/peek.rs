@@ -10,6 +10,10 @@ use super::json::{Kind, Scanner, Span, Text, place};
 use super::{Endpoint, RequestError};
 use crate::dialect::Speech;
 
+mod values;
+
+use values::{boolean, choices, output_limit, string, strings_of};
+
 /// What routing needs to know about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peek {
@@ -46,7 +50,7 @@ pub struct Peek {
     pub previous: Option<Box<str>>,
     /// Whether `response_format`, `text.format` of Responses, or Anthropic's `output_config`, asks for a JSON schema.
     pub json_schema: bool,
-    /// Whether the model is asked to reason: `reasoning_effort`, or Anthropic's `thinking`.
+    /// Whether the model is asked to reason: `reasoning_effort`, `reasoning.effort` of Responses, Anthropic's `thinking`.
     pub reasoning: bool,
     /// Estimated length of the prompt, tools included; below 2^31.
     pub prompt_tokens: u32,
@@ -210,7 +214,12 @@ impl Fields {
             "modalities" if kind == Kind::Array => self.modalities(scanner)?,
             // Models that do not reason refuse any effort but none.
             "reasoning_effort" if kind == Kind::String => self.reasoning = scanner.string()?.raw != "none",
-            "thinking" if self.endpoint.is_anthropic() && kind == Kind::Object => self.thinking(scanner)?,
+            "reasoning" if self.is_responses() && kind == Kind::Object => {
+                strings_of(scanner, "effort", |effort| self.reasoning = effort.raw != "none")?;
+            }
+            "thinking" if self.endpoint.is_anthropic() && kind == Kind::Object => {
+                strings_of(scanner, "type", |kind| self.reasoning = kind.raw != "disabled")?;
+            }
             "system" if self.endpoint.is_anthropic() => self.system(scanner)?,
             "system" if self.endpoint == Endpoint::OllamaGenerate => self.system(scanner)?,
             "options" if self.is_ollama() && kind == Kind::Object => self.options(scanner)?,
@@ -219,7 +228,9 @@ impl Fields {
                 scanner.skip()?;
             }
             "images" if self.is_ollama() && kind == Kind::Array => self.images(scanner)?,
-            "metadata" if self.endpoint.is_anthropic() && kind == Kind::Object => self.metadata(scanner)?,
+            "metadata" if self.endpoint.is_anthropic() && kind == Kind::Object => {
+                strings_of(scanner, "user_id", |user| self.user = Some(user.decode().into()))?;
+            }
             "output_config" if self.endpoint.is_anthropic() && kind == Kind::Object => self.output_config(scanner)?,
             // Not of this endpoint, or of a type that tells routing nothing and that the upstream may judge.
             _ => scanner.skip()?,
@@ -292,14 +303,7 @@ impl Fields {
     }
 
     fn response_format(&mut self, scanner: &mut Scanner<'_>) -> Result<(), RequestError> {
-        scanner.object(|inner, key| {
-            if key.raw == "type" && inner.kind()? == Kind::String {
-                self.json_schema = inner.string()?.raw == "json_schema";
-                return Ok(());
-            }
-            inner.skip()?;
-            Ok(())
-        })
+        strings_of(scanner, "type", |kind| self.json_schema = kind.raw == "json_schema")
     }
 
     /// Of Responses.
@@ -347,28 +351,6 @@ impl Fields {
     fn images(&mut self, scanner: &mut Scanner<'_>) -> Result<(), RequestError> {
         scanner.array(|inner| {
             self.counts.image();
-            inner.skip()?;
-            Ok(())
-        })
-    }
-
-    fn metadata(&mut self, scanner: &mut Scanner<'_>) -> Result<(), RequestError> {
-        scanner.object(|inner, key| {
-            if key.raw == "user_id" && inner.kind()? == Kind::String {
-                self.user = Some(inner.string()?.decode().into());
-                return Ok(());
-            }
-            inner.skip()?;
-            Ok(())
-        })
-    }
-
-    fn thinking(&mut self, scanner: &mut Scanner<'_>) -> Result<(), RequestError> {
-        scanner.object(|inner, key| {
-            if key.raw == "type" && inner.kind()? == Kind::String {
-                self.reasoning = inner.string()?.raw != "disabled";
-                return Ok(());
-            }
             inner.skip()?;
             Ok(())
         })
@@ -429,54 +411,8 @@ impl Fields {
     }
 }
 
-/// The string that comes next, and where it is with its quotes.
-fn string(scanner: &mut Scanner<'_>, field: &'static str) -> Result<(Box<str>, Span), RequestError> {
-    let got = scanner.kind()?;
-    if got != Kind::String {
-        return Err(RequestError::WrongType { field, expected: "a string", got });
-    }
-    let start = scanner.at();
-    let text = scanner.string()?.decode();
-    Ok((text.into(), start..scanner.at()))
-}
-
-fn boolean(scanner: &mut Scanner<'_>, field: &'static str) -> Result<bool, RequestError> {
-    let got = scanner.kind()?;
-    if got != Kind::Boolean {
-        return Err(RequestError::WrongType { field, expected: "a boolean", got });
-    }
-    Ok(scanner.raw()? == "true")
-}
-
-/// A limit of output tokens. -1 is llama.cpp's word for none, and other servers judge it themselves.
-fn output_limit(scanner: &mut Scanner<'_>, field: &'static str) -> Result<Option<u32>, RequestError> {
-    let tokens = whole(scanner, field, -1)?;
-    Ok(u32::try_from(tokens).ok())
-}
-
-fn choices(scanner: &mut Scanner<'_>) -> Result<u32, RequestError> {
-    let choices = whole(scanner, "n", 1)?;
-    Ok(u32::try_from(choices).unwrap_or(1))
-}
-
-/// A whole number from `minimum` on, clamped to what a policy can be told (below 2^31).
-fn whole(scanner: &mut Scanner<'_>, field: &'static str, minimum: i64) -> Result<i64, RequestError> {
-    let got = scanner.kind()?;
-    if got != Kind::Number {
-        return Err(RequestError::WrongType { field, expected: "an integer", got });
-    }
-    let raw = scanner.raw()?;
-    // `3.0` is how some clients write 3.
-    let value = raw.parse::<f64>().ok().filter(|value| value.fract() == 0.0 && *value >= minimum as f64);
-    value.map(|value| value.min(f64::from(i32::MAX)) as i64).ok_or_else(|| RequestError::NotInRange {
-        field,
-        minimum,
-        got: raw.to_owned(),
-    })
-}
-
 /// The fields that are read, each of them at most once.
-const READ: [&str; 30] = [
+const READ: [&str; 31] = [
     "model",
     "messages",
     "stream",
@@ -506,6 +442,7 @@ const READ: [&str; 30] = [
     "query",
     "documents",
     "reasoning_effort",
+    "reasoning",
     "thinking",
 ];
 

@@ -119,11 +119,9 @@ impl Own {
     fn hint(&self, name: &str) -> String {
         let (provider, model) = name.split_once('/').unwrap_or(("", name));
         let names = catalogue::entries().map(|entry| entry.name).chain(self.0.keys().map(|name| (**name).into()));
-        let close = names.filter(|known: &Box<str>| {
-            let (at, called) = known.split_once('/').unwrap_or_default();
-            at == provider || called == model
-        });
-        let close: Vec<Box<str>> = close.collect();
+        let is_close =
+            |known: &str| known.split_once('/').is_some_and(|(at, called)| at == provider || called == model);
+        let close: Vec<Box<str>> = names.filter(|known| is_close(known)).collect();
         if close.is_empty() {
             return "write it as `witgate models` does, for example `openai/gpt-4o`, or `none`".to_owned();
         }

@@ -62,7 +62,7 @@ fn a_full_request_is_read() {
             json_schema: true,
             reasoning: true,
             // two messages and one image, and 12 bytes of text and 42 of tools
-            prompt_tokens: 2 * 4 + 765 + 23,
+            prompt_tokens: 2 * 4 + 765 + 17,
         }
     );
 }
@@ -201,8 +201,8 @@ fn messages_are_anthropic_s() {
         (3, 1, 1, true, true)
     );
     assert_eq!((peeked.session.as_deref(), peeked.max_output_tokens), (Some("ann"), Some(64)));
-    // three messages and one image, and 53 bytes of text, call, result and tool
-    assert_eq!(peeked.prompt_tokens, 3 * 4 + 765 + 23);
+    // three messages, one image, and 18 of text, call, result and tool
+    assert_eq!(peeked.prompt_tokens, 3 * 4 + 765 + 18);
     assert_eq!(crate::openai::prompt_text(body.as_bytes(), &peeked), "Be brief, please.\nabcd\nrain");
     // a chat has its system prompt among the messages, and `system` is a field like any other
     assert_eq!(peek(body.as_bytes(), Endpoint::Chat).unwrap().system_span, None);
@@ -231,12 +231,11 @@ fn responses_are_openai_s_newer_form() {
     );
     assert_eq!((peeked.session.as_deref(), peeked.max_output_tokens), (Some("k"), Some(64)));
     assert_eq!(peeked.previous.as_deref(), Some("resp_1"));
-    let call = "f".len() + r#"{\"a\":1}"#.len();
-    let text = 17 + 4 + call + 4 + r#"{"type":"function","name":"f"}"#.len();
-    assert_eq!(peeked.prompt_tokens, u32::try_from(text.div_ceil(4)).unwrap() + 3 * 4 + 765);
+    // three messages, one image, and 24 of text, call, result and tool
+    assert_eq!(peeked.prompt_tokens, 3 * 4 + 765 + 24);
     assert_eq!(crate::openai::prompt_text(body.as_bytes(), &peeked), "Be brief, please.\nabcd\nrain");
     let plain = peek(br#"{"model":"m","input":"abcd"}"#, Endpoint::Responses).unwrap();
-    assert_eq!((plain.messages, plain.prompt_tokens, plain.stream, plain.previous), (1, 5, false, None));
+    assert_eq!((plain.messages, plain.prompt_tokens, plain.stream, plain.previous), (1, 6, false, None));
     // these are fields of no other endpoint
     let chat = peek(br#"{"model":"m","messages":[],"max_output_tokens":"x","text":7}"#, Endpoint::Chat).unwrap();
     assert_eq!((chat.max_output_tokens, chat.json_schema), (None, false));
@@ -290,7 +289,7 @@ fn a_question_to_a_reranker_is_read() {
     let body = r#"{"model":"r","query":"12345678","documents":["abcd",{"text":"efgh"}],"top_n":1}"#;
     let peeked = peek(body.as_bytes(), Endpoint::Rerank).unwrap();
     assert_eq!(&body[peeked.prompt_span.clone()], r#"["abcd",{"text":"efgh"}]"#);
-    assert_eq!(peeked.prompt_tokens, (8 + 4 + 15_u32).div_ceil(4));
+    assert_eq!(peeked.prompt_tokens, 10);
     for (body, message, param, code) in [
         (
             r#"{"query":"q","documents":[]}"#,
@@ -330,11 +329,11 @@ fn a_question_to_a_reranker_is_read() {
 #[test]
 fn what_openai_has_a_default_model_for_needs_none() {
     let read = |endpoint, body: &str| peek(body.as_bytes(), endpoint).map(|peek| (peek.model, peek.prompt_tokens));
-    assert_eq!(read(Endpoint::Moderations, r#"{"input":["abcd"]}"#), Ok(("omni-moderation-latest".into(), 1)));
+    assert_eq!(read(Endpoint::Moderations, r#"{"input":["abcd"]}"#), Ok(("omni-moderation-latest".into(), 2)));
     let parts =
         r#"{"model":"m","input":[{"type":"text","text":"abcd"},{"type":"image_url","image_url":{"url":"https://x"}}]}"#;
     assert_eq!(peek(parts.as_bytes(), Endpoint::Moderations).unwrap().images, 1);
-    assert_eq!(read(Endpoint::Images, r#"{"prompt":"abcd","n":2}"#), Ok(("dall-e-2".into(), 1)));
+    assert_eq!(read(Endpoint::Images, r#"{"prompt":"abcd","n":2}"#), Ok(("dall-e-2".into(), 2)));
     let list = refusal(Endpoint::Speech, br#"{"model":"m","input":["a"]}"#);
     assert_eq!(
         list,
