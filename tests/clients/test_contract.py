@@ -12,7 +12,8 @@ import openai
 import pytest
 from contract import services as known
 from contract.fake import CLIENT_KEY
-from contract.said import by_chat, by_chunks, by_message, by_response
+from contract.said import by_chat, by_chunks, by_message, by_ollama, by_response
+from contract.services import name_of
 from contract.table import hold
 from processes import REPOSITORY, eventually
 
@@ -95,12 +96,13 @@ def test_a_json_schema(service, gpt, record_property):
     def ask(client, model):
         return chat(client, model, response_format=SCHEMA)
 
-    # Anthropic's own dialect says it otherwise, so there is nothing to compare with.
-    if service.dialect == "anthropic":
+    # Other dialects say it otherwise, so there is nothing to compare with.
+    if service.dialect != "openai":
         record_property("cell", "translated")
         with service.asked("schema") as seen:
             through = by_chat(ask(gpt, service.name))
-        assert not seen or seen[-1]["output_config"]["format"]["schema"] == PARAMETERS
+        schema = (lambda body: body["format"]) if service.dialect == "ollama" else lambda body: body["output_config"]["format"]["schema"]
+        assert not seen or schema(seen[-1]) == PARAMETERS
     else:
         through, direct = both(service, "schema", record_property, ask, gpt, by_chat)
         assert through == direct
@@ -116,7 +118,12 @@ def test_a_completion(service, gpt, record_property):
     if refused(service, "completions", record_property, gpt, ask):
         return
     with service.asked("completions"):
-        through, direct = ask(gpt, service.name), ask(service.direct(), service.model) if service.how != "live" else None
+        through = ask(gpt, name_of(service, "completions"))
+        if service.dialect == "ollama":
+            record_property("cell", "translated")
+            assert through.choices[0].text == service.direct().generate(service.model, "Once", options={"num_predict": 3}).response
+            return
+        direct = ask(service.direct(), service.model_of("completions")) if service.how != "live" else None
     assert through.choices[0].text
     same(service, through, direct)
 
@@ -130,27 +137,14 @@ def test_embeddings(service, gpt, record_property):
     if refused(service, "embeddings", record_property, gpt, ask):
         return
     with service.asked("embeddings"):
-        through = ask(gpt, f"{service.name}/embeddings")
-        direct = ask(service.direct(), service.embedding_model) if service.how == "published" else None
+        through = ask(gpt, name_of(service, "embeddings"))
+        if service.dialect == "ollama":
+            record_property("cell", "translated")
+            assert through.data[0].embedding == list(service.direct().embed(service.model_of("embeddings"), "a fast fox").embeddings[0])
+            return
+        direct = ask(service.direct(), service.model_of("embeddings")) if service.how == "published" else None
     assert through.data[0].embedding
     same(service, through, direct)
-
-
-@pytest.mark.cell("rerank")
-@every_service
-def test_a_rerank(service, contract_gateway, record_property):
-    """OpenAI has none, so its SDK has none: the client is a plain one, and the answer the provider's own bytes."""
-    if not documented(service, "rerank", record_property):
-        pytest.skip(f"{service.title} does not document it")
-    body = {"model": f"{service.name}/rerank", "query": "What is the capital of France?",
-            "documents": ["The capital of Brazil is Brasilia.", "The capital of France is Paris."]}
-    with service.asked("rerank"):
-        answer = httpx.post(f"{contract_gateway.url}/v1/rerank", json=body, timeout=30, headers={"authorization": f"Bearer {CLIENT_KEY}"})
-    assert answer.status_code == 200, answer.text
-    results = answer.json()["results"]
-    assert len(results) == 2 and all({"index", "relevance_score"} <= set(result) for result in results)
-    if service.how == "published":
-        assert answer.text == service.published.answers["rerank"]["body"]
 
 
 def response(client, model, **more):
@@ -190,12 +184,11 @@ def test_a_tool_is_called_by_a_response(service, gpt, record_property):
 
 def answered(service, case, record_property, gpt, ask, calls=()):
     """Passed through where the provider has Responses, else translated: then chat completions must say the same."""
-    row = next(row for row in documented_presets() if row["preset"].strip("`") == service.name)
-    if row["responses"] == "yes":
+    if service.dialect == "openai" and has_responses(service):
         assert service.has(case), f"docs/providers.md says that {service.title} has Responses, but nothing shows it"
         with service.asked(case) as seen:
-            through = ask(gpt, service.name)
-            direct = ask(service.direct(), service.model) if service.how == "published" else through
+            through = ask(gpt, name_of(service, case))
+            direct = ask(service.direct(), service.model_of(case)) if service.how == "published" else through
         assert not seen or seen[0] == seen[1], "the gateway sends what the client sent"
         assert plain(through) == plain(direct)
         assert by_response(through).calls == list(calls)
@@ -220,11 +213,12 @@ def test_what_the_provider_adds_in_headers_is_passed_on(service, contract_gatewa
 
 @every_service
 def test_the_bytes_of_an_answer_are_the_providers(service, contract_gateway):
-    if service.how != "published" or service.dialect == "anthropic":
+    if service.how != "published" or service.dialect != "openai":
         pytest.skip("the answer is another every time, or translated")
     for case in [name for name in ("chat", "tools", "schema") if service.has(name)]:
         with service.asked(case):
-            answer = httpx.post(f"{contract_gateway.url}/v1/chat/completions", json={"model": service.name, "messages": QUESTION},
+            body = {"model": name_of(service, case), "messages": QUESTION}
+            answer = httpx.post(f"{contract_gateway.url}/v1/chat/completions", json=body,
                                 headers={"authorization": f"Bearer {CLIENT_KEY}"}, timeout=30)
         assert answer.text == service.published.answers[case]["body"]
 
@@ -275,13 +269,74 @@ def test_a_tool_is_called_by_a_streamed_message(service, claude, record_property
     asked(service, "tools_stream", record_property, ask, calls=[CALL])
 
 
-def asked(service, case, record_property, ask, calls=(), way=None):
+# Clients of Ollama
+
+
+def ollama_chat(client, model, **more):
+    answer = client.chat(model, QUESTION, **more)
+    return list(answer) if more.get("stream") else answer
+
+
+@pytest.mark.cell("/api/chat")
+@every_service
+def test_an_ollama_chat(service, llamas, record_property):
+    asked(service, "chat", record_property, lambda model: by_ollama(ollama_chat(llamas, model)), dialect="ollama")
+
+
+@pytest.mark.cell("/api/chat, stream")
+@every_service
+def test_a_streamed_ollama_chat(service, llamas, record_property):
+    def ask(model):
+        return by_ollama(ollama_chat(llamas, model, stream=True))
+
+    asked(service, "chat_stream", record_property, ask, dialect="ollama")
+
+
+@pytest.mark.cell("/api/chat, tools")
+@every_service
+def test_a_tool_is_called_by_an_ollama_chat(service, llamas, record_property):
+    if service.name == known.LLAMA_PYTHON and service.how == "real":
+        pytest.skip("it calls only what it is told to, which Ollama's clients cannot")
+
+    def ask(model):
+        return by_ollama(ollama_chat(llamas, model, tools=TOOLS))
+
+    asked(service, "tools", record_property, ask, calls=[CALL], dialect="ollama")
+
+
+@pytest.mark.cell("/api/chat, tools, stream")
+@every_service
+def test_a_tool_is_called_by_a_streamed_ollama_chat(service, llamas, record_property):
+    def ask(model):
+        return by_ollama(ollama_chat(llamas, model, tools=TOOLS, stream=True))
+
+    asked(service, "tools_stream", record_property, ask, calls=[CALL], dialect="ollama")
+
+
+@pytest.mark.cell("/api/embed")
+@every_service
+def test_ollama_embeddings(service, llamas, gpt, record_property):
+    record_property("cell", "yes" if service.dialect == "ollama" else "translated")
+    if refused(service, "embeddings", record_property, gpt, lambda client, model: client.embeddings.create(model=model, input="a fox")):
+        return
+    with service.asked("embeddings"):
+        told = llamas.embed(name_of(service, "embeddings"), "a fast fox").embeddings
+        if service.how != "published":
+            assert len(told) == 1 and told[0]
+        elif service.dialect == "ollama":
+            assert told == service.direct().embed(service.model_of("embeddings"), "a fast fox").embeddings
+        else:
+            direct = service.direct().embeddings.create(model=service.model_of("embeddings"), input="a fast fox", encoding_format="float")
+            assert [list(vector) for vector in told] == [data.embedding for data in direct.data]
+
+
+def asked(service, case, record_property, ask, calls=(), way=None, dialect="anthropic"):
     """Asks in another dialect; the provider's own answer must say the same."""
-    record_property("cell", way or ("yes" if service.dialect == "anthropic" else "translated"))
+    record_property("cell", way or ("yes" if service.dialect == dialect else "translated"))
     if not documented(service, case, record_property):
         return
     with service.asked(case) as seen:
-        through = ask(service.name)
+        through = ask(name_of(service, case))
         expected = own_words(service, case, seen)
     assert through.text or through.calls
     assert through.calls == list(calls)
@@ -291,6 +346,9 @@ def asked(service, case, record_property, ask, calls=(), way=None):
         # The provider does not count. Messages must have usage, so the gateway does; Responses need not.
         assert through.tokens_out is None or through.tokens_out > 0
         expected.tokens_in, expected.tokens_cached, expected.tokens_out = through.tokens_in, through.tokens_cached, through.tokens_out
+    if None in (through.tokens_cached, expected.tokens_cached):
+        # Ollama does not tell what was cached.
+        through.tokens_cached = expected.tokens_cached = None
     expected.end = "tool_calls" if calls else expected.end
     assert through == expected
 
@@ -299,7 +357,9 @@ def own_words(service, case, seen):
     """What the provider says to the same question without the gateway."""
     if service.how != "published":
         return None
-    model, stream = service.model, case.endswith("_stream")
+    model, stream = service.model_of(case), case.endswith("_stream")
+    if service.dialect == "ollama":
+        return by_ollama(ollama_chat(service.direct(), model, stream=stream))
     if service.dialect == "anthropic":
         return by_message((streamed_message if stream else message)(service.direct(), model))
     usage = {"stream_options": {"include_usage": True}} if stream and "stream_options" in seen[-1] else {}
@@ -312,26 +372,27 @@ def own_words(service, case, seen):
 
 def both(service, case, record_property, ask, gpt, read):
     """What the SDK reads through the gateway, and what it reads from the provider itself, where that can be asked the same."""
-    record_property("cell", "translated" if service.dialect == "anthropic" else "yes")
+    record_property("cell", "yes" if service.dialect == "openai" else "translated")
     if not documented(service, case, record_property):
         pytest.skip(f"{service.title} does not document it")
     with service.asked(case) as seen:
-        through = ask(gpt, service.name)
+        through = ask(gpt, name_of(service, case))
         if service.how != "published":
             direct = None
-        elif service.dialect == "anthropic":
-            answer = (streamed_message if case.endswith("_stream") else message)(service.direct(), service.model)
-            direct = by_message(answer)
+        elif service.dialect != "openai":
+            direct = own_words(service, case, seen)
         else:
-            direct = ask(service.direct(), service.model)
+            direct = ask(service.direct(), service.model_of(case))
             assert seen[0] == seen[1], "the gateway sends what the client sent"
             assert plain(through) == plain(direct)
     said = read(through)
     if direct is None:
         return said, said
-    told = direct if service.dialect == "anthropic" else read(direct)
+    told = direct if service.dialect != "openai" else read(direct)
     if said.tokens_in is None:
         told.tokens_in = told.tokens_cached = told.tokens_out = None
+    if None in (said.tokens_cached, told.tokens_cached):
+        said.tokens_cached = told.tokens_cached = None
     return said, told
 
 
@@ -353,21 +414,42 @@ def documented(service, case, record_property):
 
 def refused(service, case, record_property, gpt, ask):
     """Whether the provider lacks an endpoint. The gateway then says so, and asks nobody."""
-    presets = {row["preset"].strip("`"): row for row in documented_presets()}
-    lacks = service.name in presets and presets[service.name][case] == "no"
+    lacks = ENDPOINTS[case] in not_served(service)
     if service.has(case):
         assert not lacks, f"docs/providers.md says that {service.title} has no {case}"
         return False
     if not lacks:
         record_property("cell", "–")
-        assert service.how == "live" or service.name not in presets, f"docs/providers.md says that {service.title} has {case}, but nothing shows it"
+        known_to_have = case in ("completions", "embeddings") and service.how != "live"
+        assert not known_to_have, f"docs/providers.md says that {service.title} has {case}, but nothing shows it"
         pytest.skip(f"{service.title} does not document it")
     record_property("cell", "no")
     with service.asked("chat") as seen, pytest.raises(openai.BadRequestError) as caught:
-        ask(gpt, service.name)
+        ask(gpt, f"{service.name}/unknown")
     assert caught.value.code == "unsupported_endpoint"
     assert not seen
     return True
+
+
+# What docs/providers.md calls the endpoint of a case.
+ENDPOINTS = {
+    "completions": "completions", "embeddings": "embeddings", "rerank": "rerank", "moderations": "moderations",
+    "images": "images/generations", "images_stream": "images/generations", "speech": "audio/speech",
+    "transcription": "audio/transcriptions", "transcription_stream": "audio/transcriptions",
+}
+
+
+def not_served(service):
+    """The endpoints that the provider does not have, by docs/providers.md, which is written from the program's own table."""
+    text = (REPOSITORY / "docs" / "providers.md").read_text()
+    section = re.search(rf"\n### {re.escape(service.title)}\n.*?(?=\n##)", text, re.DOTALL).group()
+    row = re.search(r"\| not served \| (.*) \|", section)
+    return set(row.group(1).split(", ")) if row else set()
+
+
+def has_responses(service):
+    row = next(row for row in documented_presets() if row["preset"].strip("`") == service.name)
+    return row["responses"] == "yes"
 
 
 def documented_presets():

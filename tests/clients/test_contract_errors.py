@@ -7,7 +7,7 @@ import pytest
 import yaml
 from conftest import ALPHA
 from contract import services as known
-from contract.fake import CLIENT_KEY
+from contract.fake import CLIENT_KEY, is_stream
 from contract.outcomes import OUTCOMES, exception_of
 from processes import eventually
 
@@ -18,7 +18,7 @@ def cases(stream=False):
     """Each error of each service; those inside a stream apart."""
     found = []
     for name in known.NAMES:
-        found += [(name, error) for error, case in known.errors_of(name).items() if ("events" in case) == stream]
+        found += [(name, error) for error, case in known.errors_of(name).items() if is_stream(case) == stream]
     return pytest.mark.parametrize("service, error", found, indirect=["service"])
 
 

@@ -1,10 +1,13 @@
-"""What a real llama.cpp server says of itself becomes signals and metrics."""
+"""What a real llama.cpp server says of itself becomes signals and metrics, and its window is kept to."""
 
 import re
 import threading
 
 import llama
-from gateway import ask
+import openai
+import pytest
+from conftest import ALPHA, BRAVO
+from gateway import ask, ask_raw
 from processes import eventually
 
 FAST = {"facts": {"interval": "100ms", "idle": "100ms"}}
@@ -84,3 +87,46 @@ def test_a_server_with_room_is_preferred(start_llama, start_gateway):
     release()
     assert chosen == {"free@free"}
     assert ask(gateway.client(), "any", max_tokens=1)
+
+
+def test_a_prompt_over_the_window_that_a_server_tells_is_not_sent_to_it(start_llama, start_gateway):
+    small = start_llama(llama.saying(ALPHA), "small", "--ctx-size", "256")
+    large = start_llama(llama.saying(BRAVO), "large", "--ctx-size", "4096")
+    chosen = {"policies": ["in-order"]}
+    gateway = start_gateway({
+        "providers": {"small": small.provider(), "large": large.provider()},
+        "deployments": {
+            "small@small": {}, "large@large": {},
+            # what is written counts before what is told
+            "shorter@small": {"model": "small", "context_tokens": 100}, "longer@small": {"model": "small", "context_tokens": 4096},
+            # and what is told before what the list says of the model
+            "listed@small": {"model": "small", "catalogue": "openai/gpt-4o"},
+        },
+        "routes": {
+            **{name: {"deployments": f"{name}@small", **chosen} for name in ("small", "shorter", "longer", "listed")},
+            "any": {"deployments": ["small@small", "large@large"], **chosen},
+        },
+    })
+
+    def windows():
+        return {model["name"]: model.get("context_length") for model in gateway.get("/api/ps").json()["models"]}
+
+    eventually("both have told", lambda: windows().get("listed") == 256 and windows().get("any") == 256)
+    assert windows() == {"small": 256, "shorter": 100, "longer": 4096, "listed": 256, "any": 256}
+    sdk = gateway.client()
+
+    def refused(model, words):
+        with pytest.raises(openai.BadRequestError) as caught:
+            ask(sdk, model, "word " * words)
+        return caught.value
+
+    for model, words, window in [("small", 257, 256), ("listed", 257, 256), ("shorter", 101, 100)]:
+        error = refused(model, words)
+        assert (error.code, error.param) == ("context_length_exceeded", "messages")
+        assert f"maximum context length is {window} tokens. However, your messages resulted in at least {words} tokens" in error.message
+        assert "x-witgate-deployment" not in error.response.headers
+    # Sent, and refused by the server itself, which alone knows how many tokens its template adds.
+    assert "at least" not in refused("longer", 257).message
+    answer = ask_raw(sdk, "any", "word " * 257)
+    assert answer.headers["x-witgate-deployment"] == "large@large" and answer.parse().choices[0].message.content == BRAVO
+    assert ask_raw(sdk, "any", "word").headers["x-witgate-deployment"] == "small@small"

@@ -77,6 +77,8 @@ pub(crate) enum Body {
     Raw(Vec<u8>),
     /// An embedding for each input: how long it is.
     Embeddings,
+    /// The same in Ollama's own dialect.
+    OllamaEmbeddings,
 }
 
 /// A fake upstream: describe what it answers, then [`start`](Reply::start) it.
@@ -133,6 +135,13 @@ impl Reply {
     #[must_use]
     pub fn embeddings(mut self) -> Self {
         self.body = Body::Embeddings;
+        self
+    }
+
+    /// The same in Ollama's own dialect.
+    #[must_use]
+    pub fn ollama_embeddings(mut self) -> Self {
+        self.body = Body::OllamaEmbeddings;
         self
     }
 
@@ -309,6 +318,7 @@ impl Reply {
             Body::Unframed(bytes) => Script::Unframed(bytes.clone()),
             Body::Raw(bytes) => Script::Raw(bytes.clone()),
             Body::Embeddings => Script::Whole(embeddings_body(request).into_bytes()),
+            Body::OllamaEmbeddings => Script::Whole(ollama_embeddings_body(request).into_bytes()),
         }
     }
 }
@@ -345,13 +355,29 @@ pub fn error_body(message: &str) -> String {
     json!({"error": {"message": message, "type": "server_error", "param": null, "code": null}}).to_string()
 }
 
-fn embeddings_body(request: &[u8]) -> String {
+fn texts_of(request: &[u8]) -> Vec<Value> {
     let request: Value = serde_json::from_slice(request).expect("the upstream was sent JSON");
-    let texts = match &request["input"] {
+    match &request["input"] {
         Value::Array(texts) => texts.clone(),
         text => vec![text.clone()],
-    };
-    let length = |text: &Value| text.as_str().map_or(0, str::len);
+    }
+}
+
+fn length(text: &Value) -> usize {
+    text.as_str().map_or(0, str::len)
+}
+
+/// As Ollama's docs/api.md has it.
+fn ollama_embeddings_body(request: &[u8]) -> String {
+    let texts = texts_of(request);
+    let vectors: Vec<Value> = texts.iter().enumerate().map(|(index, text)| json!([length(text), index])).collect();
+    let tokens: usize = texts.iter().map(length).sum();
+    json!({"model": "real", "embeddings": vectors, "total_duration": 14_143_917, "prompt_eval_count": tokens})
+        .to_string()
+}
+
+fn embeddings_body(request: &[u8]) -> String {
+    let texts = texts_of(request);
     let embedding = |(index, text): (usize, &Value)| json!({"object": "embedding", "index": index, "embedding": [length(text), index]});
     let data: Vec<Value> = texts.iter().enumerate().map(embedding).collect();
     let tokens: usize = texts.iter().map(length).sum();

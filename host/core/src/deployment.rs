@@ -23,7 +23,7 @@ pub struct Deployment {
     pub region: Arc<str>,
     /// What policies are told: sorted, none twice, words of the operator's own among them.
     pub capabilities: Vec<Arc<str>>,
-    /// What is known of what it can do, by the configuration or else the catalogue.
+    /// What it can do, as far as the configuration says it.
     pub abilities: Abilities,
     /// The operator's own key and value pairs.
     pub labels: Vec<(Arc<str>, Arc<str>)>,
@@ -37,7 +37,7 @@ pub struct Deployment {
     pub tpm: Option<u32>,
     /// Requests that it can carry out at once.
     pub max_concurrency: Option<NonZeroU32>,
-    /// Context window in tokens, by the configuration or else the catalogue.
+    /// Context window in tokens, where the configuration says it.
     pub context_tokens: Option<u32>,
     /// Whether the provider refuses a request whose prompt and whose largest answer do not fit the window together.
     pub answer_in_window: bool,
@@ -54,6 +54,23 @@ pub struct Known {
     pub name: Arc<str>,
     /// How it was found.
     pub how: Match,
+    /// The model's context window; a server may have been started with a shorter one.
+    pub context_tokens: Option<u32>,
+    /// What the model can do; a server may do less of it.
+    pub abilities: Abilities,
+}
+
+impl Deployment {
+    /// The context window, by the configuration, else by the server that was asked, else by the catalogue.
+    pub fn window(&self, told: Option<u32>) -> Option<u32> {
+        self.context_tokens.or(told).or_else(|| self.known.as_ref()?.context_tokens)
+    }
+
+    /// What it can do, by the same order.
+    pub fn able(&self, told: Abilities) -> Abilities {
+        let known = self.known.as_ref().map_or_else(Abilities::default, |known| known.abilities);
+        self.abilities.or(told).or(known)
+    }
 }
 
 impl Default for Deployment {

@@ -164,10 +164,15 @@ pub fn of_ps(json: &[u8]) -> Option<Vec<Loaded>> {
     Some(serde_json::from_slice::<Raw>(json).ok()?.models)
 }
 
-/// Whether a model is among those; a name without a tag is the one with `latest`.
+/// Whether a model is among those.
 pub fn is_loaded(model: &str, loaded: &[Loaded]) -> bool {
-    let plain = |name: &str| name.strip_suffix(":latest").unwrap_or(name).to_owned();
-    loaded.iter().any(|one| plain(&one.name) == plain(model))
+    loaded.iter().any(|one| is_same(model, &one.name))
+}
+
+/// Whether two of Ollama's names are one model's; a name without a tag is the one with `latest`.
+pub fn is_same(model: &str, other: &str) -> bool {
+    let plain = |name: &'_ str| name.len() - if name.ends_with(":latest") { ":latest".len() } else { 0 };
+    model[..plain(model)] == other[..plain(other)]
 }
 
 #[cfg(test)]

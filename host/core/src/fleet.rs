@@ -26,14 +26,14 @@ pub struct FleetEntry {
 }
 
 impl FleetEntry {
-    /// What is known of what it can do: by the configuration, the catalogue, or else by the server itself.
+    /// What is known of what it can do: by the configuration, by the server itself, or else by the catalogue.
     pub fn abilities(&self) -> Abilities {
-        self.spec.abilities.or(self.live.learnt().abilities)
+        self.spec.able(self.live.learnt().abilities)
     }
 
-    /// The context window, by the configuration, the catalogue, or else by the server itself.
+    /// The context window, by the configuration, by the server itself, or else by the catalogue.
     pub fn context_tokens(&self) -> Option<u32> {
-        self.spec.context_tokens.or_else(|| self.live.learnt().context_tokens)
+        self.spec.window(self.live.learnt().context_tokens)
     }
 }
 
@@ -177,6 +177,8 @@ mod tests {
 
     use super::*;
     use crate::ability::Ability;
+    use crate::catalogue::Match;
+    use crate::deployment::Known;
     use crate::facts::Report;
     use crate::live::Learnt;
 
@@ -257,17 +259,22 @@ mod tests {
             abilities: Abilities::default().with(Ability::Tools, true),
             ..(*deployment("b", None)).clone()
         };
-        let fleet = Fleet::new(vec![deployment("a", None), Arc::new(said)], vec![], None);
+        let all = Abilities::default().with(Ability::Vision, false).with(Ability::Audio, true);
+        let known = Known { name: "p/c".into(), how: Match::Said, context_tokens: Some(16_384), abilities: all };
+        let known = Deployment { known: Some(known), ..(*deployment("c", None)).clone() };
+        let fleet = Fleet::new(vec![deployment("a", None), Arc::new(said), Arc::new(known)], vec![], None);
+        assert_eq!(column(&fleet, Signal::ContextTokens, &[0, 1, 2]), [0.0, 4096.0, 16_384.0]);
         let told = Abilities::default().with(Ability::Tools, false).with(Ability::Vision, true);
         for entry in fleet.deployments() {
             entry.live.learn(Learnt { abilities: told, context_tokens: Some(8192) });
         }
-        assert_eq!(column(&fleet, Signal::ContextTokens, &[0, 1]), [8192.0, 4096.0]);
+        assert_eq!(column(&fleet, Signal::ContextTokens, &[0, 1, 2]), [8192.0, 4096.0, 8192.0]);
         let can = |number: usize| {
             let abilities = fleet.deployments()[number].abilities();
             [Ability::Tools, Ability::Vision, Ability::Audio].map(|ability| abilities.can(ability))
         };
         assert_eq!((can(0), can(1)), ([Some(false), Some(true), None], [Some(true), Some(true), None]));
+        assert_eq!(can(2), [Some(false), Some(true), Some(true)], "the catalogue says what nobody else does");
     }
 
     #[test]

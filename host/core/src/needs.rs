@@ -68,7 +68,8 @@ impl Needs {
         body: &[u8],
     ) -> Result<Arc<[u32]>, Box<Refusal>> {
         let entry = |number: &u32| fleet.deployments().get(*number as usize);
-        if candidates.iter().filter_map(entry).any(|entry| self.is_near(entry)) {
+        let is_near = candidates.iter().filter_map(entry).any(|entry| self.is_near(entry));
+        if is_near && !asks_for_its_own_window(body) {
             self.prompt_at_least = Some(prompt_tokens_at_least(body, peek));
         }
         let lack = |number: &u32| entry(number).and_then(|entry| self.lack(entry));
@@ -106,6 +107,11 @@ impl Needs {
     fn window(&self, entry: &FleetEntry) -> Option<u32> {
         entry.context_tokens().filter(|_| !self.longer_window)
     }
+}
+
+/// Ollama gives a request the window that its `num_ctx` says. A prompt that speaks of it is left to the provider too.
+fn asks_for_its_own_window(body: &[u8]) -> bool {
+    memchr::memmem::find(body, b"\"num_ctx\"").is_some()
 }
 
 /// What the client can mend soonest: a shorter prompt for the longest window, else what the first one lacks.

@@ -1,11 +1,13 @@
 //! What a model server tells of its models when it is asked. Pure: texts in, facts out; asking is the host's.
 //!
-//! Read are llama.cpp's list of models (`meta.n_ctx`, the context of one slot, and `architecture.input_modalities`),
-//! vLLM's (`max_model_len`), and Ollama's `/api/show` (`capabilities`).
+//! Read are llama.cpp's list of models (`meta.n_ctx`, the context of one slot, and `architecture.input_modalities`; older
+//! servers say the context in `/props`), vLLM's and SGLang's (`max_model_len`), and Ollama's `/api/show` (`capabilities`,
+//! and `num_ctx` of a Modelfile) and `/api/ps` (`context_length` of what is loaded).
 
 use serde::Deserialize;
 
 use crate::ability::{Abilities, Ability};
+use crate::facts::{self, Loaded};
 use crate::live::Learnt;
 
 /// Reads `GET /v1/models`: each model's name and what is told of it. `None` when it is no list of models.
@@ -42,14 +44,32 @@ pub fn of_models(json: &[u8]) -> Option<Vec<(String, Learnt)>> {
     Some(list.data.into_iter().map(learnt).collect())
 }
 
-/// Reads Ollama's `/api/show`; `None` when it does not say. The window in it is the one that the model was trained
-/// with, and not the one that Ollama gives it.
+/// Reads llama.cpp's `/props`: the context of one slot.
+pub fn of_props(json: &[u8]) -> Option<u32> {
+    Some(facts::of_props(json)?.context_tokens).filter(|tokens| *tokens > 0)
+}
+
+/// The context that Ollama gives a model that it has in memory, of what `/api/ps` says.
+pub fn of_loaded(model: &str, loaded: &[Loaded]) -> Option<u32> {
+    let one = loaded.iter().find(|one| facts::is_same(model, &one.name))?;
+    Some(one.context_length).filter(|tokens| *tokens > 0)
+}
+
+/// Reads Ollama's `/api/show`; `None` when it does not say. The window in `model_info` is the one that the model was
+/// trained with, and not the one that Ollama gives it; a Modelfile may say that one.
 pub fn of_show(json: &[u8]) -> Option<Learnt> {
     #[derive(Deserialize)]
     struct Shown {
         capabilities: Vec<String>,
+        #[serde(default)]
+        parameters: String,
     }
-    let Shown { capabilities } = serde_json::from_slice(json).ok()?;
+    let Shown { capabilities, parameters } = serde_json::from_slice(json).ok()?;
+    let num_ctx = |line: &str| {
+        let (name, value) = line.trim().split_once(char::is_whitespace)?;
+        (name == "num_ctx").then(|| value.trim().parse().ok())?
+    };
+    let context_tokens = parameters.lines().find_map(num_ctx).filter(|tokens| *tokens > 0);
     let can = |word: &str| capabilities.iter().any(|own| own == word);
     let abilities = Abilities::default()
         .with(Ability::Chat, can("completion"))
@@ -58,7 +78,7 @@ pub fn of_show(json: &[u8]) -> Option<Learnt> {
         .with(Ability::Vision, can("vision"));
     // Who cannot think may well be asked to: it answers without.
     let abilities = if can("thinking") { abilities.with(Ability::Reasoning, true) } else { abilities };
-    Some(Learnt { abilities, context_tokens: None })
+    Some(Learnt { abilities, context_tokens })
 }
 
 #[cfg(test)]
@@ -82,6 +102,29 @@ mod tests {
         let told = Learnt { context_tokens: Some(2048), ..Learnt::default() };
         assert_eq!(of_models(json).unwrap(), [("v".to_owned(), told), ("w".to_owned(), Learnt::default())]);
         assert_eq!(of_models(b"{}"), None);
+    }
+
+    #[test]
+    fn an_older_llama_cpp_tells_its_context_in_its_properties() {
+        let props = |n_ctx| format!(r#"{{"default_generation_settings":{{"n_ctx":{n_ctx}}},"total_slots":2}}"#);
+        assert_eq!(of_props(props(256).as_bytes()), Some(256));
+        assert_eq!((of_props(props(0).as_bytes()), of_props(b"{}")), (None, None));
+    }
+
+    #[test]
+    fn ollama_tells_the_context_that_it_gives_a_model() {
+        let loaded = facts::of_ps(
+            br#"{"models":[{"name":"gemma3:latest","context_length":4096},{"name":"qwen3:8b","context_length":0}]}"#,
+        );
+        let loaded = loaded.unwrap();
+        let told = ["gemma3", "gemma3:latest", "qwen3:8b", "qwen3"].map(|model| of_loaded(model, &loaded));
+        assert_eq!(told, [Some(4096), Some(4096), None, None]);
+        let shown = |parameters: &str| {
+            let json = serde_json::json!({"capabilities": ["completion"], "parameters": parameters});
+            of_show(json.to_string().as_bytes()).unwrap().context_tokens
+        };
+        let parameters = "temperature                    0.7\nnum_ctx                        8192\nstop  \"num_ctx 1\"";
+        assert_eq!((shown(parameters), shown("num_ctx 0"), shown("num_ctx many")), (Some(8192), None, None));
     }
 
     #[test]

@@ -11,8 +11,8 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use witgate_core::deployment::Deployment;
 use witgate_core::dialect::{Speech, rfc3339};
+use witgate_core::fleet::FleetEntry;
 use witgate_core::openai::{RequestError, json::SyntaxError};
 
 use crate::api::error::ApiError;
@@ -142,25 +142,25 @@ impl<'a> Model<'a> {
                 quantization_level: "",
             },
             capabilities: capabilities(&deployments),
-            context_length: deployments.iter().filter_map(|deployment| deployment.context_tokens).min(),
+            context_length: deployments.iter().filter_map(|entry| entry.context_tokens()).min(),
             expires_at: NEVER,
         }
     }
 }
 
-fn deployments<'a>(snapshot: &'a Snapshot, name: &str) -> Vec<&'a Deployment> {
+fn deployments<'a>(snapshot: &'a Snapshot, name: &str) -> Vec<&'a FleetEntry> {
     let resolved = doors::resolve(&snapshot.table, name, Speech::Ollama);
     let numbers = resolved.map(|resolved| resolved.deployments.iter()).into_iter().flatten();
-    numbers.filter_map(|number| snapshot.fleet.deployments().get(*number as usize)).map(|entry| &*entry.spec).collect()
+    numbers.filter_map(|number| snapshot.fleet.deployments().get(*number as usize)).collect()
 }
 
 /// In Ollama's words: what some deployment can.
-fn capabilities(deployments: &[&Deployment]) -> Vec<&'static str> {
+fn capabilities(deployments: &[&FleetEntry]) -> Vec<&'static str> {
     let can = |names: &[&str]| {
-        deployments.iter().any(|deployment| deployment.capabilities.iter().any(|own| names.contains(&&**own)))
+        deployments.iter().any(|entry| entry.spec.capabilities.iter().any(|own| names.contains(&&**own)))
     };
     let embeds = can(&["embeddings", "embedding"]);
-    let only_embeds = embeds && deployments.iter().all(|deployment| deployment.capabilities.len() == 1);
+    let only_embeds = embeds && deployments.iter().all(|entry| entry.spec.capabilities.len() == 1);
     let words: [(&'static str, bool); 5] = [
         ("completion", !only_embeds),
         ("tools", can(&["tools"])),

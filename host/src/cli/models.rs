@@ -50,9 +50,9 @@ fn of_deployments(mut files: ConfigFiles, words: &[String]) -> ExitCode {
         }
         let entry = Entry {
             name: (*deployment.id).into(),
-            context_tokens: deployment.context_tokens,
+            context_tokens: deployment.window(None),
             max_output_tokens: deployment.max_output_tokens,
-            abilities: deployment.abilities,
+            abilities: deployment.able(Abilities::default()),
             price: deployment.price,
         };
         let known = deployment.known.as_ref();

@@ -246,6 +246,7 @@ impl Relay {
             return Some(told);
         };
         let mut attempt = accounts.attempt.take()?;
+        let told = resume.last_word(told);
         let in_all = resume.earlier().plus(used);
         let target = attempt.target();
         attempt.tokens(used);
@@ -272,6 +273,7 @@ impl Relay {
             Err(why) => return self.not_resumed(why, kind, &told),
         };
         let attempts = resume.attempts();
+        let speech = self.accounts.as_ref().map_or(Speech::OpenAi, |accounts| accounts.request.speech());
         let Answered { reply, record: mut attempt, deployment, by, .. } = answered;
         let Reply::Stream(StreamReply { status, events, .. }) = reply else {
             // Whoever is asked for a stream answers with one, or has failed.
@@ -286,15 +288,15 @@ impl Relay {
             accounts.attempt = Some(attempt);
             accounts.resume = Some(resume);
         }
-        comment("x-witgate-resumed", receipt::value(&deployment).as_bytes())
+        comment(speech, "x-witgate-resumed", receipt::value(&deployment).as_bytes())
     }
 
     fn not_resumed(&mut self, why: NotResumed, kind: FailureKind, told: &Bytes) -> Bytes {
-        if let Some(Accounts { mut request, .. }) = self.accounts.take() {
-            request.not_resumed(why);
-            request.broke(kind.name());
-        }
-        [&comment("x-witgate-not-resumed", why.label().as_bytes()), told].map(|bytes| &bytes[..]).concat().into()
+        let Some(Accounts { mut request, .. }) = self.accounts.take() else { return told.clone() };
+        let comment = comment(request.speech(), "x-witgate-not-resumed", why.label().as_bytes());
+        request.not_resumed(why);
+        request.broke(kind.name());
+        [comment, told.clone()].concat().into()
     }
 }
 
@@ -324,7 +326,11 @@ impl http_body::Body for Relay {
                 Source::Long(long) => ready!(Pin::new(&mut **long).poll_next(cx)),
                 Source::Broken(broken) => {
                     let resumed = ready!(broken.resuming.as_mut().poll(cx));
-                    return frame(relay.resumed(resumed));
+                    let told = relay.resumed(resumed);
+                    if !told.is_empty() {
+                        return frame(told);
+                    }
+                    continue;
                 }
             };
             match polled {
@@ -355,9 +361,12 @@ impl http_body::Body for Relay {
     }
 }
 
-/// A line that readers of events pass over.
-fn comment(name: &str, value: &[u8]) -> Bytes {
-    [b": ", name.as_bytes(), b": ", value, b"\n"].concat().into()
+/// A line that readers of events pass over. Readers of Ollama's lines pass over nothing.
+fn comment(speech: Speech, name: &str, value: &[u8]) -> Bytes {
+    match speech {
+        Speech::OpenAi | Speech::Anthropic => [b": ", name.as_bytes(), b": ", value, b"\n"].concat().into(),
+        Speech::Ollama => Bytes::new(),
+    }
 }
 
 fn told(failure: &AttemptFailure) -> ErrorBody {

@@ -87,6 +87,11 @@ impl Resume {
         self.thread.pass(piece)
     }
 
+    /// The error that the stream ends with, if it ends now.
+    pub fn last_word(&self, told: Bytes) -> Bytes {
+        self.thread.last_word(told)
+    }
+
     /// What the attempts that broke have used.
     pub fn earlier(&self) -> Usage {
         self.thread.earlier()

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use witgate_core::failure::diagnose_inside;
 use witgate_core::openai::usage::{self, UsageScan};
-use witgate_core::openai::{Renamed, UpstreamError, Usage};
+use witgate_core::openai::{Renamed, UpstreamError, Usage, ranking};
 use witgate_core::vocabulary::FailureKind;
 
 use super::failure::AttemptFailure;
@@ -64,6 +64,12 @@ impl AnswerBody {
     }
 
     async fn read(flow: &mut Flow) -> Result<BytesMut, AttemptFailure> {
+        let body = Self::read_unchecked(flow).await?;
+        check(&body, true, flow)?;
+        Ok(body)
+    }
+
+    async fn read_unchecked(flow: &mut Flow) -> Result<BytesMut, AttemptFailure> {
         let mut body = BytesMut::new();
         while let Some(chunk) = flow.next().await {
             let chunk = chunk?;
@@ -73,7 +79,6 @@ impl AnswerBody {
             }
             body.extend_from_slice(&chunk);
         }
-        check(&body, true, flow)?;
         Ok(body)
     }
 
@@ -111,6 +116,15 @@ impl AnswerBody {
         let body = Self::read(&mut flow).await?;
         let translated = translate(&body).map_err(|message| flow.failure(FailureKind::Malformed, message))?;
         Ok(Self::Whole(translated))
+    }
+
+    /// Reads all of a ranking; one that is a list becomes an object, as all others are.
+    pub(super) async fn ranking(mut flow: Flow, model: &str) -> Result<Self, AttemptFailure> {
+        let body = Self::read_unchecked(&mut flow).await?;
+        if let Some(told) = ranking(&body, model) {
+            return Ok(Self::Whole(told.into()));
+        }
+        check(&body, true, &flow).map(|()| Self::Whole(body.freeze()))
     }
 
     /// What the upstream says about tokens: of a long answer, as far as it has been passed on.

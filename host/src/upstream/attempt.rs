@@ -116,16 +116,15 @@ pub(super) fn unsent(failure: AttemptFailure, rest: Option<&Upload>) -> AttemptF
 fn enter(call: &Call<'_>, deployment: &Deployment, provider: &Provider, passage: Passage) -> Option<Entry> {
     let batcher = deployment.batcher.as_ref().filter(|_| call.peek.endpoint == Endpoint::Embeddings)?;
     let Backend::Http(service) = &provider.backend else { return None };
-    // One that is translated goes by itself.
-    if call.again || call.overlay.is_some() || !passage.is_same() {
+    if call.again || call.overlay.is_some() {
         return None;
     }
-    let model = match &deployment.model {
-        Some(model) => model.literal.clone(),
-        None => ModelLiteral::new(call.requested_model),
+    let (name, model) = match &deployment.model {
+        Some(model) => (&*model.name, model.literal.clone()),
+        None => (call.requested_model, ModelLiteral::new(call.requested_model)),
     };
     let idle = provider.patience.of(&call.instead, &call.at_most).idle;
-    Some(batcher.enter(call, Way { service, passage, model, idle }))
+    Some(batcher.enter(call, Way { service, passage, name, model, idle }))
 }
 
 /// Nothing has come of an answer.
@@ -243,6 +242,8 @@ async fn whole(
     let as_it_comes = call.peek.endpoint.answers_anything() && !is_json(&head.headers);
     let body = if as_it_comes {
         AnswerBody::as_it_comes(flow).await?
+    } else if call.peek.endpoint == Endpoint::Rerank {
+        AnswerBody::ranking(flow, &call.peek.model).await?
     } else if passage.is_same() || streaming {
         AnswerBody::begin(flow).await?
     } else {

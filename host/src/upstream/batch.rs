@@ -20,8 +20,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use witgate_core::config::EmbeddingBatch;
+use witgate_core::openai::ModelLiteral;
 use witgate_core::openai::batch::{Likeness, Part, Share, merge, split};
-use witgate_core::openai::{Endpoint, ModelLiteral};
 
 use super::answer::AnswerBody;
 use super::attempt::refused;
@@ -51,6 +51,8 @@ pub(super) struct Way<'a> {
     pub(super) service: &'a Arc<Service>,
     pub(super) passage: Passage,
     /// The model's name at the provider.
+    pub(super) name: &'a str,
+    /// The same, as it is written in a request.
     pub(super) model: ModelLiteral,
     /// Longest silence within an answer.
     pub(super) idle: Duration,
@@ -87,6 +89,7 @@ impl Batcher {
             window: self.rules.window,
             service: Arc::clone(way.service),
             passage: way.passage,
+            name: way.name.into(),
             idle: way.idle,
         };
         let outcome = sending.run().boxed().shared();
@@ -260,6 +263,7 @@ struct Sending {
     window: Duration,
     service: Arc<Service>,
     passage: Passage,
+    name: Box<str>,
     idle: Duration,
 }
 
@@ -299,7 +303,15 @@ impl Sending {
         let Kind { model, key, twice, .. } = &self.batch.kind;
         let body = merge(model, there.iter().map(|(_, member)| (&member.body, &member.part)));
         let client_headers = common(there.iter().map(|(_, member)| &member.headers));
-        let request = || self.service.request(Endpoint::Embeddings, *key, body.clone().into(), false, &client_headers);
+        // Where Ollama's own API is spoken, all are translated as one.
+        let translated = match self.passage.request(&body, &self.name, None) {
+            Ok(translated) => translated.map(|translated| Bytes::from(translated.body)),
+            // Each is told by itself what cannot be translated.
+            Err(_) => return Ok(Outcome::EachAlone),
+        };
+        let sent = translated.unwrap_or_else(|| body.clone());
+        let endpoint = self.passage.endpoint();
+        let request = || self.service.request(endpoint, *key, sent.clone().into(), false, &client_headers);
         let (head, source) = self.service.client.send(request, *twice).await?;
         let deadline = there.iter().map(|(_, member)| member.deadline).max().unwrap_or_else(Instant::now);
         let flow = Flow::new(Source::Http(source), head.status.as_u16(), self.idle, deadline);
@@ -308,7 +320,8 @@ impl Sending {
         }
         let answer = AnswerBody::whole(flow).await?;
         let shares: Vec<Share> = there.iter().map(|(_, member)| member.part.share()).collect();
-        let told = match split(&answer, &shares) {
+        let answer = if self.passage.is_same() { Ok(answer.freeze()) } else { self.passage.answer(&answer, &body) };
+        let told = match answer.and_then(|answer| split(&answer, &shares).map_err(|error| error.to_string())) {
             Ok(told) => told,
             Err(error) => {
                 tracing::warn!(%error, "embeddings that were asked for together are asked for one by one");

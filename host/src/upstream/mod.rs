@@ -39,7 +39,7 @@ use serde_json::Value;
 use witgate_core::config::Config;
 use witgate_core::deployment::UpstreamModel;
 use witgate_core::openai::{Endpoint, ModelLiteral, Peek, response_id};
-use witgate_core::resume::{Continuation, SoFar};
+use witgate_core::resume::{Continuation, SoFar, takes_a_beginning};
 use witgate_core::sse;
 
 pub use answer::{AnswerBody, Long};
@@ -207,7 +207,7 @@ impl Upstreams {
     pub fn goes_on(&self, deployment: u32, asked: Endpoint) -> bool {
         let Some(endpoint) = self.endpoint(deployment, asked) else { return false };
         let continuation = self.deployments[deployment as usize].continuation;
-        endpoint == Endpoint::Completions || continuation != Continuation::Never
+        endpoint == Endpoint::Completions || continuation != Continuation::Never && takes_a_beginning(endpoint)
     }
 
     /// Whether it is asked to without the blanks at the end of what there is.

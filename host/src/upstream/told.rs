@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Uri};
 use serde_json::json;
 use witgate_core::config::{Dialect, Provider as Configured};
+use witgate_core::facts;
 use witgate_core::live::Learnt;
 use witgate_core::openai::RequestBody;
 use witgate_core::told;
@@ -27,26 +28,43 @@ impl Upstreams {
         match configured.dialect {
             Dialect::OpenAi => {
                 let listed = ask(service, &path(&base, "/models"), None).await.and_then(|body| told::of_models(&body));
-                let listed = listed.unwrap_or_default();
-                // A llama.cpp server answers for its only model whatever it is called.
+                let mut listed = listed.unwrap_or_default();
+                // A llama.cpp server answers for its only model whatever it is called; older ones say its context
+                // elsewhere.
+                if let [(_, learnt)] = &mut *listed
+                    && learnt.context_tokens.is_none()
+                {
+                    let props = ask(service, &format!("{}/props", root(&base)), None).await;
+                    learnt.context_tokens = props.and_then(|body| told::of_props(&body));
+                }
                 let only = if let [(_, learnt)] = &*listed { Some(*learnt) } else { None };
                 let of = |model: &str| listed.iter().find(|(id, _)| id == model).map(|(_, learnt)| *learnt).or(only);
                 models.filter_map(|(place, model)| Some((place, of(model)?))).collect()
             }
             Dialect::Ollama => {
-                let root = base.path().trim_end_matches('/');
-                let show = format!("{}/api/show", root.strip_suffix("/v1").unwrap_or(root));
-                let mut told = Vec::new();
+                let show = format!("{}/api/show", root(&base));
+                let loaded = ask(service, &format!("{}/api/ps", root(&base)), None).await;
+                let loaded = loaded.and_then(|body| facts::of_ps(&body)).unwrap_or_default();
+                let mut learnt = Vec::new();
                 for (place, model) in models {
                     let question = json!({ "model": model }).to_string();
                     let shown = ask(service, &show, Some(question)).await.and_then(|body| told::of_show(&body));
-                    told.extend(shown.map(|learnt| (place, learnt)));
+                    let Some(Learnt { abilities, context_tokens }) = shown else { continue };
+                    // What it has given counts before what it would give.
+                    let context_tokens = told::of_loaded(model, &loaded).or(context_tokens);
+                    learnt.push((place, Learnt { abilities, context_tokens }));
                 }
-                told
+                learnt
             }
             Dialect::Anthropic | Dialect::Demo => Vec::new(),
         }
     }
+}
+
+/// Where a server's own paths are, beside OpenAI's.
+fn root(base: &Uri) -> &str {
+    let path = base.path().trim_end_matches('/');
+    path.strip_suffix("/v1").unwrap_or(path)
 }
 
 /// The answer to a question of the gateway's own, if it came whole and in time.

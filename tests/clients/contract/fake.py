@@ -5,6 +5,7 @@ where the service documents that it refuses them, no fields that it does not kno
 violation, and answered in a way that no test takes for a success.
 """
 
+import base64
 import json
 import pathlib
 import re
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import yaml
+from fake_openai import part_of
 
 PUBLISHED = pathlib.Path(__file__).parent / "published"
 # In no request that leaves the gateway.
@@ -29,6 +31,7 @@ class Published:
         file = yaml.safe_load((PUBLISHED / f"{name}.yaml").read_text())
         self.title = file["title"]
         self.provider = file["provider"]
+        self.dialect = file.get("dialect", "openai")
         self.base_path = file["base_path"]
         self.key_header = file.get("key_header")
         self.model = file["model"]
@@ -41,11 +44,19 @@ class Published:
         if "like" not in case:
             return case
         other = Published(case["like"])
-        text = {key: value.replace(other.model, self.model) for key, value in other.answers[name].items() if key in ("body", "events")}
-        return {**other.answers[name], **text, **case}
+        theirs = other.answers[name]
+        named, model = theirs.get("model", other.model), case.get("model", self.model)
+        if named is None or model is None:
+            return {**theirs, **case}
+        text = {key: value.replace(named, model) for key, value in theirs.items() if key in ("body", "events")}
+        return {**theirs, **text, **case}
 
     def case(self, name):
         return self.answers.get(name) or self.errors.get(name)
+
+    def model_of(self, name):
+        """Who gives this answer: most are the chat model's, and to some questions no model belongs."""
+        return (self.case(name) or {}).get("model", self.model)
 
     def documents(self):
         """Where its answers are from, each site or repository once."""
@@ -101,7 +112,7 @@ class Fake:
         known = {self.published.base_path + "/models": "models"}
         for name, case in self.published.answers.items():
             if case.get("method") == "GET":
-                known[case["path"]] = name
+                known[case["path"]] = known[self.published.base_path + case["path"]] = name
         name = known.get(request.path.partition("?")[0])
         case = self.published.answers.get(name)
         if case is None:
@@ -110,25 +121,27 @@ class Fake:
         answer(request, case)
 
     def post(self, request):
-        body = request.rfile.read(int(request.headers.get("content-length", 0)))
+        body = read(request)
         case = self.case
         if case is None:
             return self.violated(request, "nobody asked a question")
         path = self.published.base_path + case.get("path", "/chat/completions")
         if request.path != path:
             return self.violated(request, f"the path is {path}")
-        parsed = json.loads(body)
+        content_type = request.headers.get("content-type", "")
+        parsed = part_of(content_type, body) if content_type.startswith("multipart/") else json.loads(body)
         self.seen.append(parsed)
         model = case.get("model", self.published.model)
         if parsed.get("model") != model:
             return self.violated(request, f"the model is {model}, not {parsed.get('model')}")
-        unknown = set(parsed) - self.published.fields
-        if self.published.fields and unknown:
+        fields = set(case.get("fields", self.published.fields))
+        unknown = set(parsed) - fields
+        if fields and unknown:
             return self.violated(request, f"{self.published.title} refuses fields that it does not know: {unknown}")
         if not self.check_headers(request):
             return self.violated(request, "see above")
-        streams = bool(parsed.get("stream"))
-        if case.get("status", 200) == 200 and streams != ("events" in case):
+        streams = parsed.get("stream") in (True, "true")
+        if case.get("status", 200) == 200 and streams != is_stream(case):
             return self.violated(request, f"`stream` is {streams}")
         answer(request, case, wants_usage=(parsed.get("stream_options") or {}).get("include_usage"))
 
@@ -151,14 +164,32 @@ class Fake:
         send(request, 418, {"content-type": "text/plain"}, b"not as published")
 
 
+def read(request):
+    """The body, which comes in chunks where the gateway passes it on as it comes."""
+    if request.headers.get("transfer-encoding") != "chunked":
+        return request.rfile.read(int(request.headers.get("content-length", 0)))
+    body = b""
+    while size := int(request.rfile.readline(), 16):
+        body += request.rfile.read(size)
+        request.rfile.readline()
+    request.rfile.readline()
+    return body
+
+
+def is_stream(case):
+    """Events, or lines of JSON as Ollama sends them."""
+    return "events" in case or "lines" in case
+
+
 def answer(request, case, wants_usage=False):
     """Sends a case of the file. A chunk that holds nothing but usage is for those who asked for it."""
     headers = {str(name): str(value) for name, value in case.get("headers", {}).items()}
-    if "events" not in case:
-        body = case.get("body", "")
-        return send(request, case.get("status", 200), {"content-type": "application/json", **headers}, body.encode())
+    if not is_stream(case):
+        body = base64.b64decode(case["bytes"]) if "bytes" in case else case.get("body", "").encode()
+        return send(request, case.get("status", 200), {"content-type": "application/json", **headers}, body)
     request.send_response(200)
-    for name, value in {"content-type": "text/event-stream", **headers, "transfer-encoding": "chunked"}.items():
+    kind = "text/event-stream" if "events" in case else "application/x-ndjson"
+    for name, value in {"content-type": kind, **headers, "transfer-encoding": "chunked"}.items():
         request.send_header(name, value)
     request.end_headers()
     for piece in pieces(case, wants_usage):
@@ -171,9 +202,10 @@ def answer(request, case, wants_usage=False):
 
 
 def pieces(case, wants_usage):
-    """The events, cut in the middle as well as between them."""
-    text = case["events"].rstrip("\n") + "\n\n"
-    for event in re.findall(r".+?(?:\r?\n){2,}", text, re.DOTALL):
+    """The events or lines, cut in the middle as well as between them."""
+    text = case.get("events", "").rstrip("\n") + "\n\n"
+    whole = case["lines"].splitlines(keepends=True) if "lines" in case else re.findall(r".+?(?:\r?\n){2,}", text, re.DOTALL)
+    for event in whole:
         if re.search(r'"choices": ?\[\],.*"usage": ?\{', event) and not wants_usage:
             continue
         raw = event.encode()

@@ -1,5 +1,6 @@
 """What all contract tests share: the services, the gateway in front of them, and the record of what has passed."""
 
+import ollama
 import pytest
 from contract import services as known
 from contract.fake import CLIENT_KEY
@@ -33,6 +34,12 @@ def gpt(contract_gateway):
 @pytest.fixture(scope="session")
 def claude(contract_gateway):
     return contract_gateway.anthropic(api_key=CLIENT_KEY)
+
+
+@pytest.fixture(scope="session")
+def llamas(contract_gateway):
+    """Ollama's client, which sends its key as a bearer's."""
+    return ollama.Client(host=contract_gateway.url, headers={"authorization": f"Bearer {CLIENT_KEY}"})
 
 
 def pytest_configure(config):

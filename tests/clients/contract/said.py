@@ -72,6 +72,17 @@ def by_response(response):
     return said
 
 
+def by_ollama(answer):
+    """An answer of Ollama's chat, or the parts of its stream."""
+    parts = answer if isinstance(answer, list) else [answer]
+    calls = [(call.function.name, dict(call.function.arguments)) for part in parts for call in part.message.tool_calls or []]
+    last = parts[-1]
+    return Said(
+        "".join(part.message.content or "" for part in parts), "".join(part.message.thinking or "" for part in parts),
+        calls, "tool_calls" if calls else last.done_reason, last.prompt_eval_count, None, last.eval_count,
+    )
+
+
 def parts(content):
     """Text and thoughts of a content that may be a list, as Mistral's."""
     if not isinstance(content, list):

@@ -7,19 +7,25 @@ from contextlib import contextmanager
 import anthropic
 import httpx
 import llama
+import ollama
 import openai
 from contract.fake import NO_KEY, Fake, Published
 from processes import Process, eventually, free_port
 
 # In the order of the published table. Every preset is there, which a test sees to.
 PUBLISHED = ["openai", "azure", "anthropic", "gemini", "mistral", "groq", "deepseek", "together", "openrouter", "huggingface",
-             "tgi", "ollama", "vllm", "sglang", "llama-cpp-python", "lmstudio"]
+             "tgi", "ollama", "ollama-native", "vllm", "sglang", "llama-cpp-python", "lmstudio"]
 LLAMA, LLAMA_PYTHON = "llama-cpp", "llama-cpp-python"
 # An interpreter that has llama-cpp-python: `make llama-cpp-python` says which.
 INTERPRETER = os.environ.get("WITGATE_LLAMA_CPP_PYTHON")
-NAMES = PUBLISHED[:12] + [LLAMA] + PUBLISHED[12:]
+NAMES = PUBLISHED[:13] + [LLAMA] + PUBLISHED[13:]
 REPLY = "Hello llama"
 LLAMA_KEY = "sk-llama-0123456789abcdef"
+# Answers of other models than those that chat, beside the chat's own that a service gives another model.
+OTHERS = ["completions", "embeddings", "rerank", "moderations", "images", "images_stream", "speech", "transcription",
+          "transcription_stream"]
+# What llama.cpp's servers do not do, or not with a model that is made in a test.
+MEDIA = [*OTHERS[3:], "files", "files_list", "batches", "message_batches"]
 
 
 class Stand:
@@ -30,12 +36,19 @@ class Stand:
     def __init__(self, published):
         self.published = published
         self.name, self.title, self.model = published.name, published.title, published.model
-        self.embedding_model = published.model
         self.fake = Fake(published)
-        self.dialect = "anthropic" if published.name == "anthropic" else "openai"
+        self.dialect = published.dialect
 
     def has(self, case):
         return self.published.case(case) is not None
+
+    def model_of(self, case):
+        return self.published.model_of(case)
+
+    def own_models(self):
+        """The cases that other models than the chat's answer: each has a route of its own."""
+        named = {case: self.model_of(case) for case in self.published.answers}
+        return {case: (self.name, model) for case, model in named.items() if model not in (None, self.model)}
 
     @property
     def errors(self):
@@ -54,6 +67,8 @@ class Stand:
 
     def direct(self):
         """Its dialect's SDK without the gateway between."""
+        if self.dialect == "ollama":
+            return ollama.Client(host=self.fake.origin)
         if self.dialect == "anthropic":
             # Newer versions of the SDK send the key as a bearer's; the API takes both.
             headers = {"x-api-key": self.fake.key}
@@ -73,7 +88,7 @@ class Real:
     dialect = "openai"
     errors = {"wrong_key": {"means": "unauthorised", "status": 401}, "bad_request": {"means": "bad-request", "status": 500},
               "too_long": {"means": "context-length", "status": 400}}
-    lacks = {"count_tokens"}
+    lacks = {"count_tokens", *MEDIA}
 
     def __init__(self, start_llama):
         self.name, self.title, self.model = LLAMA, "llama.cpp", "tiny"
@@ -84,6 +99,13 @@ class Real:
 
     def has(self, case):
         return case not in self.lacks
+
+    def model_of(self, case):
+        return self.embedding_model if case in ("embeddings", "rerank") else self.model
+
+    def own_models(self):
+        models = {"embeddings": (f"{self.name}-embeddings", self.embedding_model)}
+        return models | ({"rerank": (f"{self.name}-rerank", self.embedding_model)} if self.has("rerank") else {})
 
     def providers(self):
         own = {"preset": self.name, "base_url": f"{self.server.url}/v1", "api_key": LLAMA_KEY, "probe": {"enabled": False}}
@@ -113,7 +135,7 @@ class RealPython(Real):
 
     errors = {"wrong_key": {"means": "unauthorised", "status": 401}, "bad_request": {"means": "bad-request", "status": 500},
               "too_long": {"means": "context-length", "status": 400}}
-    lacks = {"tools_stream", "schema", "count_tokens", "rerank"}
+    lacks = {"tools_stream", "schema", "count_tokens", "rerank", *MEDIA}
 
     def __init__(self, interpreter, logs):
         self.name, self.title, self.model = LLAMA_PYTHON, "llama-cpp-python", "tiny-py"
@@ -153,16 +175,24 @@ class Live:
     def __init__(self, published):
         self.published = published
         self.name, self.title = published.name, published.title
-        self.dialect = "anthropic" if published.name == "anthropic" else "openai"
+        self.dialect = published.dialect
         self.model = said_by_environment(self.name, "MODEL") or published.model
-        self.embedding_model = said_by_environment(self.name, "EMBEDDING_MODEL")
+        self.others = {case: said_by_environment(self.name, variable_of(case)) for case in OTHERS}
         self.key = said_by_environment(self.name, "API_KEY")
         self.base_url = said_by_environment(self.name, "BASE_URL")
         # What answers a real service gives to rare errors is not ours to provoke.
         self.errors = {"wrong_key": {"means": "unauthorised"}} if self.key else {}
 
     def has(self, case):
-        return self.published.case(case) is not None and (case != "embeddings" or self.embedding_model)
+        if case in ("files", "files_list", "batches", "message_batches"):
+            return False
+        return self.published.case(case) is not None and (case not in OTHERS[1:] or self.others[case] is not None)
+
+    def model_of(self, case):
+        return self.others.get(case) or self.model
+
+    def own_models(self):
+        return {case: (self.name, model) for case, model in self.others.items() if model}
 
     def providers(self):
         own = {**self.published.provider}
@@ -182,6 +212,11 @@ class Live:
 
 def said_by_environment(name, what):
     return os.environ.get(f"WITGATE_CONTRACT_{name.upper().replace('-', '_')}_{what}")
+
+
+def variable_of(case):
+    """The variable's last part that names the model for a case: EMBEDDING_MODEL, RERANK_MODEL."""
+    return {"embeddings": "EMBEDDING"}.get(case, case.removesuffix("_stream").upper()) + "_MODEL"
 
 
 def errors_of(name):
@@ -215,13 +250,13 @@ def configuration(services, backup):
         providers |= service.providers()
         for provider in service.providers():
             deployments[f"chat@{provider}"] = {"model": service.model}
-        embedder = f"{service.name}-embeddings" if f"{service.name}-embeddings" in providers else service.name
-        if service.embedding_model:
-            deployments[f"embed@{embedder}"] = {"model": service.embedding_model}
-            routes[f"{service.name}/embeddings"] = route(f"embed@{embedder}")
         routes[service.name] = route(f"chat@{service.name}")
-        ranker = f"{service.name}-rerank" if f"{service.name}-rerank" in providers else service.name
-        routes[f"{service.name}/rerank"] = route(f"chat@{ranker}")
+        for case, (provider, model) in service.own_models().items():
+            deployments[f"{case}@{provider}"] = {"model": model}
+            routes[f"{service.name}/{case}"] = route(f"{case}@{provider}")
+        # A model of which nothing is known: what is refused of it the provider lacks.
+        deployments[f"unknown@{service.name}"] = {"model": "unknown", "catalogue": "none"}
+        routes[f"{service.name}/unknown"] = route(f"unknown@{service.name}")
         routes[f"{service.name}/probed"] = route(f"chat@{service.name}-probed")
         for error in service.errors:
             routes[f"{service.name}/{error}"] = route(f"chat@{service.name}-{error}")
@@ -231,6 +266,21 @@ def configuration(services, backup):
         # Every error is followed by the next at once.
         "retries": {"share": 10, "per_second": 10_000},
         "breaker": {"consecutive_failures": 10_000, "min_requests": 1_000_000},
+    }
+
+
+def name_of(service, case):
+    """What a client calls the model that answers this case."""
+    return f"{service.name}/{case}" if case in service.own_models() else service.name
+
+
+def passing(service):
+    """A gateway whose other paths lead to this service."""
+    return {
+        "providers": {service.name: service.providers()[service.name]},
+        "deployments": {f"chat@{service.name}": {"model": service.model}},
+        "routes": {service.name: route(f"chat@{service.name}")},
+        "passthrough": {"provider": service.name},
     }
 
 

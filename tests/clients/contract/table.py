@@ -8,9 +8,11 @@ from processes import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "compatibility.md"
 
-OPENAI = ["chat", "chat, stream", "tools", "tools, stream", "JSON schema", "completions", "embeddings", "rerank"]
+OPENAI = ["chat", "chat, stream", "tools", "tools, stream", "JSON schema", "completions", "embeddings"]
+MORE = ["rerank", "moderations", "images", "images, stream", "speech", "transcription", "transcription, stream", "files", "batches"]
 RESPONSES = ["responses", "responses, stream", "responses, tools"]
-ANTHROPIC = ["messages", "messages, stream", "messages, tools", "messages, tools, stream"]
+ANTHROPIC = ["messages", "messages, stream", "messages, tools", "messages, tools, stream", "message batches"]
+OLLAMA = ["/api/chat", "/api/chat, stream", "/api/chat, tools", "/api/chat, tools, stream", "/api/embed"]
 HOW = {"real": "real server", "published": "published API"}
 ALSO = {"llama-cpp-python": "published API; real server in `make test-all`"}
 
@@ -56,8 +58,10 @@ def hold(record, services):
 def page(record, services):
     lines = [INTRODUCTION]
     lines += ["## Clients of OpenAI\n", *grid(record, services, OPENAI)]
+    lines += [OTHER, *grid(record, services, MORE)]
     lines += ["\n## Clients of OpenAI's Responses\n", *grid(record, services, RESPONSES)]
     lines += ["\n## Clients of Anthropic\n", *grid(record, services, ANTHROPIC)]
+    lines += ["\n## Clients of Ollama\n", *grid(record, services, OLLAMA)]
     lines += [ERRORS, *error_grid(record, services), "\n" + MEANINGS]
     lines += [f"| `{means}` | {outcome.told()} | {outcome.next_told()} |" for means, outcome in OUTCOMES.items()]
     lines += [QUIRKS, *(f"- {quirk(name)}" for name in sorted(record.quirks))]
@@ -106,7 +110,7 @@ INTRODUCTION = """\
 # Compatibility
 
 This page is written by the tests in [`tests/clients/contract`](../tests/clients/contract), from what passed: `make test`
-fails when it says anything else. Each test drives a real gateway with the official SDKs of OpenAI and Anthropic, and
+fails when it says anything else. Each test drives a real gateway with the official SDKs of OpenAI, Anthropic and Ollama, and
 compares what they get with what they get from the provider without the gateway.
 
 *Real server*: the provider's own program answers. *Published API*: the service cannot run in a test, so a stand-in answers
@@ -114,7 +118,15 @@ with what the provider documents, and takes only what the provider would: its pa
 model. The same tests can be pointed at the real service, see [the tests](../tests/clients/README.md#contracts).
 
 *yes*: passed on as it is, both ways. *translated*: into another dialect and back. *no*: the provider does not have it, and
-the gateway says so without asking. *–*: the provider does not document it.
+the gateway says so without asking. *own shape*: passed on as it is, but the answer is not in the shape that others have.
+*–*: the provider does not document it.
+"""
+
+OTHER = """
+### Their other endpoints
+
+Files and batches are [passed through](providers.md#what-is-passed-through) to the provider that `passthrough` names.
+*listed*: files can be listed, and are uploaded in a way of the provider's own.
 """
 
 ERRORS = """

@@ -71,6 +71,33 @@ async fn requests_that_come_together_are_sent_as_one_and_each_gets_its_own_answe
 }
 
 #[tokio::test]
+async fn ollama_s_own_api_is_sent_one_list_for_all() {
+    let embeddings = || upstream().ollama_embeddings().delay(Duration::from_millis(300));
+    let a = embeddings().start().await;
+    let base_url = format!("http://{}", a.address());
+    let own_api = json!({"providers": {"a": {"dialect": "ollama", "base_url": base_url, "embedding_batch": on()}}});
+    let gateway = gateway().model("fast", [&a]).config(own_api).start().await;
+    let first = occupy(&gateway, &a).await;
+    let base64 = json!({"model": "fast", "input": "dddd", "encoding_format": "base64"});
+    let bodies = [body(json!("a")), body(json!(["bbb", "cc"])), base64, body(json!([1, 2]))];
+    let answers = ask(&gateway, &bodies).await;
+    assert_eq!(first.answer().await.json()["data"][0]["embedding"], json!([5, 0]));
+    // those that are alike; one that asks for base64 is another question, and tokens are refused
+    let batched: Vec<_> = answers.iter().map(|answer| answer.header("x-witgate-batched")).collect();
+    assert_eq!(batched, [Some("2"), Some("2"), None, None]);
+    assert_eq!((a.hits_at("/api/embed"), a.hits()), (3, 3));
+    assert_eq!(answers[0].json()["data"][0]["embedding"][0], json!(1));
+    let second = answers[1].json();
+    let lengths: Vec<_> = (0..2).map(|index| second["data"][index]["embedding"][0].clone()).collect();
+    assert_eq!((&second["data"][1]["index"], lengths), (&json!(1), vec![json!(3), json!(2)]));
+    let tokens = |answer: &Answer| answer.json()["usage"]["prompt_tokens"].as_u64().unwrap();
+    assert_eq!(tokens(&answers[0]) + tokens(&answers[1]), 6);
+    assert!(answers[2].json()["data"][0]["embedding"].is_string());
+    let told = (answers[3].status, answers[3].json()["error"]["param"].clone());
+    assert_eq!(told, (400, json!("input (tokens)")));
+}
+
+#[tokio::test]
 async fn one_after_the_other_they_go_alone_and_at_once() {
     let (gateway, a) = batching(upstream().embeddings(), json!({"enabled": true, "window": "1s"})).await;
     for hits in 1..4 {

@@ -54,6 +54,29 @@ async fn a_stream_that_breaks_off_ends_with_a_line_that_says_so() {
 }
 
 #[tokio::test]
+async fn the_window_that_ollama_gives_a_model_is_told() {
+    let shown = r#"{"capabilities":["completion"],"parameters":"num_ctx 100"}"#;
+    let a = upstream().body(answer("ok")).at("/api/show", upstream().body(shown)).start().await;
+    let probed = json!({"providers": {"a": {"probe": {"enabled": true}}}});
+    let gateway = gateway().model("fast", [&a]).config(own_api("a", &a)).config(probed).start().await;
+    let words = |count| "word ".repeat(count);
+    let ask = |count, more: &str| {
+        let body = format!(r#"{{"model":"fast","messages":[{{"role":"user","content":"{}"}}]{more}}}"#, words(count));
+        gateway.post(CHAT, body).send()
+    };
+    const WHOLE: &str = r#","stream":false"#;
+    eventually("it has told", async || ask(101, WHOLE).await.status == 400).await;
+    let sent = a.hits_at(CHAT);
+    let told = ask(101, WHOLE).await.json();
+    let message = "This model's maximum context length is 100 tokens. However, your messages resulted in at least 101 \
+                   tokens. Please reduce the length of the messages.";
+    assert_eq!((told, a.hits_at(CHAT)), (json!({"error": message}), sent));
+    assert_eq!(ask(100, WHOLE).await.status, 200);
+    // who says how long it shall be gets it
+    assert_eq!(ask(101, r#","stream":false,"options":{"num_ctx":200}"#).await.status, 200);
+}
+
+#[tokio::test]
 async fn whose_model_is_loaded_comes_first() {
     let cold = upstream().body(r#"{"models":[]}"#).start().await;
     let warm = upstream().body(r#"{"models":[{"name":"real-fast:latest","size":1}]}"#).start().await;

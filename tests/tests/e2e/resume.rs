@@ -455,6 +455,82 @@ async fn a_message_is_gone_on_with_across_dialects() {
     assert_eq!(read(&stream_chat(&gateway).await), whole("one two\nthree", &["fast@b"]));
 }
 
+#[tokio::test]
+async fn a_client_of_ollama_s_reads_one_answer_too() {
+    let a = upstream().events(chat("a", &["one ", "two "])[..3].to_vec()).cut().start().await;
+    let b = upstream().events(chat("other", &["three", " four"])).start().await;
+    let gateway = resuming([&a, &b]).start().await;
+    let body = r#"{"model":"fast","messages":[{"role":"user","content":"count"}],"options":{"num_predict":9}}"#;
+    let answer = gateway.post("/api/chat", body).send().await;
+    assert_eq!(answer.header("x-witgate-resume"), Some("yes"));
+    let lines: Vec<Value> = answer.body_text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let text: String = lines.iter().filter_map(|line| line["message"]["content"].as_str()).collect();
+    assert_eq!(text, "one two three four");
+    assert!(lines.iter().all(|line| line["model"] == "model-a"), "{lines:?}");
+    assert_eq!(lines.iter().filter(|line| line["done"] == true).count(), 1);
+    let asked =
+        [("count", "user"), ("one two ", "assistant")].map(|(text, role)| json!({"role": role, "content": text}));
+    assert_eq!((&b.last().json()["messages"], &b.last().json()["max_tokens"]), (&json!(asked), &json!(7)));
+    assert_eq!(became(&gateway, "resumed").await, 1.0);
+    // and where nobody goes on
+    b.becomes(upstream().status(503));
+    let told = gateway.post("/api/chat", body).send().await;
+    let last: Value = serde_json::from_str(told.body_text().lines().last().unwrap()).unwrap();
+    assert!(last["error"].is_string(), "{last}");
+}
+
+#[tokio::test]
+async fn a_client_of_responses_reads_one_answer_too() {
+    let a = upstream().events(chat("a", &["one ", "two "])[..3].to_vec()).cut().start().await;
+    let b = upstream().events(chat("other", &["three", " four"])).start().await;
+    let gateway = resuming([&a, &b]).start().await;
+    let body = r#"{"model":"fast","input":"count","stream":true,"max_output_tokens":9}"#;
+    let ask = async || {
+        let stream = gateway.post("/v1/responses", body).stream().await;
+        assert_eq!(stream.head.header("x-witgate-resume"), Some("yes"));
+        let text = stream.rest().await.concat();
+        let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        data.map(|data| serde_json::from_str(data).unwrap()).collect::<Vec<Value>>()
+    };
+    let events = ask().await;
+    let numbers: Vec<_> = events.iter().map(|event| event["sequence_number"].as_u64()).collect();
+    assert_eq!(numbers, (0..events.len() as u64).map(Some).collect::<Vec<_>>());
+    let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(
+        kinds,
+        [
+            "response.created",
+            "response.in_progress",
+            "response.output_item.added",
+            "response.content_part.added",
+            "response.output_text.delta",
+            "response.output_text.delta",
+            "response.output_text.delta",
+            "response.output_text.delta",
+            "response.output_text.done",
+            "response.content_part.done",
+            "response.output_item.done",
+            "response.completed",
+        ]
+    );
+    let last = &events[11]["response"];
+    assert_eq!(last["output"][0]["content"][0]["text"], "one two three four");
+    assert_eq!(
+        ["id", "model", "created_at"].map(|key| &last[key]),
+        ["id", "model", "created_at"].map(|key| &events[0]["response"][key])
+    );
+    assert_eq!(last["output"][0]["id"], events[2]["item"]["id"]);
+    let asked =
+        [("count", "user"), ("one two ", "assistant")].map(|(text, role)| json!({"role": role, "content": text}));
+    assert_eq!((&b.last().json()["messages"], &b.last().json()["max_tokens"]), (&json!(asked), &json!(7)));
+    // and where nobody goes on
+    b.becomes(upstream().status(503));
+    let events = ask().await;
+    let last = events.last().unwrap();
+    assert_eq!((&last["type"], &last["sequence_number"]), (&json!("response.failed"), &json!(events.len() - 1)));
+    assert!(events.iter().all(|event| event["type"] != "response.completed"));
+}
+
 async fn stream_chat(gateway: &Gateway) -> String {
     stream(gateway, "").await.1
 }

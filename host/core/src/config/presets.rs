@@ -32,7 +32,7 @@ pub struct Preset {
     pub key_header: KeyHeader,
     /// What it calls the longest answer.
     pub output_limit: OutputLimit,
-    /// Endpoints that it does not have.
+    /// Endpoints that it does not have, by its documentation; of servers that one runs oneself, what no version has.
     pub lacks: &'static [Endpoint],
     /// Whether it has the Responses API; elsewhere that is translated.
     pub responses: bool,
@@ -44,6 +44,10 @@ pub struct Preset {
     pub continuation: Continuation,
     /// What says best whether it is well, from its root; `None` where the dialect's questions do.
     pub probe: Option<&'static str>,
+    /// Questions about its load that it answers, from its root.
+    pub tells_load: &'static [&'static str],
+    /// For the documentation: what its errors look like. All are told in the client's dialect.
+    pub errors: &'static str,
     /// What else to know.
     pub note: &'static str,
     /// Where this is from.
@@ -74,6 +78,8 @@ const HOSTED: Preset = Preset {
     local: false,
     continuation: Continuation::Never,
     probe: None,
+    tells_load: &[],
+    errors: "OpenAI's",
     note: "",
     source: "",
 };
@@ -111,6 +117,7 @@ pub static PRESETS: [Preset; 17] = [
         address: "https://api.openai.com/v1",
         key: Some("OPENAI_API_KEY"),
         output_limit: OutputLimit::MaxCompletionTokens,
+        lacks: &[Endpoint::Rerank],
         responses: true,
         source: "platform.openai.com/docs/api-reference",
         ..HOSTED
@@ -124,7 +131,8 @@ pub static PRESETS: [Preset; 17] = [
         address: "https://api.anthropic.com/v1",
         key: Some("ANTHROPIC_API_KEY"),
         key_header: KeyHeader::XApiKey,
-        lacks: &[Endpoint::Completions, Endpoint::Embeddings],
+        errors: "`{\"type\": \"error\", \"error\": {\"type\", \"message\"}}`",
+        lacks: CHAT_ALONE,
         continuation: Continuation::Message,
         note: "Chat completions are translated. Models since Opus 4.6 refuse to go on with an answer: say \
                `continuation: none` for their deployments.",
@@ -139,6 +147,7 @@ pub static PRESETS: [Preset; 17] = [
         key: Some("AZURE_OPENAI_API_KEY"),
         key_header: KeyHeader::ApiKey,
         output_limit: OutputLimit::MaxCompletionTokens,
+        lacks: &[Endpoint::Rerank, Endpoint::Moderations, Endpoint::ImageVariations],
         responses: true,
         note: "The v1 API: `model` is the name of your deployment at Azure.",
         source: "learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle",
@@ -151,7 +160,17 @@ pub static PRESETS: [Preset; 17] = [
         base_url: Some("https://generativelanguage.googleapis.com/v1beta/openai"),
         address: "https://generativelanguage.googleapis.com/v1beta/openai",
         key: Some("GEMINI_API_KEY"),
-        lacks: &[Endpoint::Completions],
+        errors: "a list of one `{\"error\": {\"code\", \"message\", \"status\", \"details\"}}`",
+        lacks: &[
+            Endpoint::Completions,
+            Endpoint::Rerank,
+            Endpoint::Moderations,
+            Endpoint::ImageEdits,
+            Endpoint::ImageVariations,
+            Endpoint::Speech,
+            Endpoint::Transcriptions,
+            Endpoint::Translations,
+        ],
         note: "The OpenAI-compatible endpoint.",
         source: "ai.google.dev/gemini-api/docs/openai",
         ..HOSTED
@@ -163,10 +182,19 @@ pub static PRESETS: [Preset; 17] = [
         base_url: Some("https://api.mistral.ai/v1"),
         address: "https://api.mistral.ai/v1",
         key: Some("MISTRAL_API_KEY"),
-        lacks: &[Endpoint::Completions],
+        errors: "`{\"object\": \"error\", \"message\", \"type\", \"code\"}`, for keys and fields `{\"detail\"}`",
+        lacks: &[
+            Endpoint::Completions,
+            Endpoint::Rerank,
+            Endpoint::Images,
+            Endpoint::ImageEdits,
+            Endpoint::ImageVariations,
+            Endpoint::Translations,
+        ],
         usage_unasked: true,
         continuation: Continuation::Prefix,
-        note: "`seed` is called `random_seed`; streams have their usage unasked, and `stream_options` is refused.",
+        note: "`seed` is called `random_seed`; streams have their usage unasked, and `stream_options` is refused. Speech \
+               is answered as base64 in JSON.",
         source: "docs.mistral.ai/api",
         ..HOSTED
     },
@@ -177,7 +205,15 @@ pub static PRESETS: [Preset; 17] = [
         base_url: Some("https://api.groq.com/openai/v1"),
         address: "https://api.groq.com/openai/v1",
         key: Some("GROQ_API_KEY"),
-        lacks: &[Endpoint::Completions, Endpoint::Embeddings],
+        lacks: &[
+            Endpoint::Completions,
+            Endpoint::Embeddings,
+            Endpoint::Rerank,
+            Endpoint::Moderations,
+            Endpoint::Images,
+            Endpoint::ImageEdits,
+            Endpoint::ImageVariations,
+        ],
         responses: true,
         continuation: Continuation::Message,
         note: "Refuses `logprobs`, `top_logprobs`, `logit_bias`, `messages[].name` and `n` above 1.",
@@ -191,7 +227,7 @@ pub static PRESETS: [Preset; 17] = [
         base_url: Some("https://api.deepseek.com"),
         address: "https://api.deepseek.com",
         key: Some("DEEPSEEK_API_KEY"),
-        lacks: &[Endpoint::Completions, Endpoint::Embeddings],
+        lacks: CHAT_ALONE,
         note: "Completions are under `/beta` alone.",
         source: "api-docs.deepseek.com",
         ..HOSTED
@@ -203,6 +239,7 @@ pub static PRESETS: [Preset; 17] = [
         base_url: Some("https://api.together.xyz/v1"),
         address: "https://api.together.xyz/v1",
         key: Some("TOGETHER_API_KEY"),
+        lacks: &[Endpoint::Moderations, Endpoint::ImageEdits, Endpoint::ImageVariations],
         note: "Has Responses for some models: translated, unless `responses` says otherwise.",
         source: "docs.together.ai/docs/openai-api-compatibility",
         ..HOSTED
@@ -214,9 +251,18 @@ pub static PRESETS: [Preset; 17] = [
         base_url: Some("https://openrouter.ai/api/v1"),
         address: "https://openrouter.ai/api/v1",
         key: Some("OPENROUTER_API_KEY"),
+        errors: "OpenAI's, with the status as `code`; also within a status 200",
+        lacks: &[
+            Endpoint::Moderations,
+            Endpoint::Images,
+            Endpoint::ImageEdits,
+            Endpoint::ImageVariations,
+            Endpoint::Translations,
+        ],
         responses: true,
         continuation: Continuation::Message,
-        note: "Which parameters work depends on the model.",
+        note: "Which parameters work depends on the model. Images are made at a path of its own, `/images`, which \
+               `passthrough` leads to.",
         source: "openrouter.ai/docs/api-reference/overview",
         ..HOSTED
     },
@@ -227,7 +273,8 @@ pub static PRESETS: [Preset; 17] = [
         base_url: Some("https://router.huggingface.co/v1"),
         address: "https://router.huggingface.co/v1",
         key: Some("HF_TOKEN"),
-        lacks: &[Endpoint::Completions, Endpoint::Embeddings],
+        errors: "`{\"error\": \"...\"}`, or those of the provider behind",
+        lacks: CHAT_ALONE,
         responses: true,
         note: "The router; an endpoint of your own has its own address.",
         source: "huggingface.co/docs/inference-providers",
@@ -235,18 +282,35 @@ pub static PRESETS: [Preset; 17] = [
     },
     Preset {
         dialect: Dialect::Ollama,
+        tells_load: &["/api/ps"],
+        lacks: &[
+            Endpoint::Rerank,
+            Endpoint::Moderations,
+            Endpoint::ImageEdits,
+            Endpoint::ImageVariations,
+            Endpoint::Speech,
+            Endpoint::Translations,
+        ],
         ..local(
             "ollama",
             "Ollama",
             "llama3.2",
             "http://127.0.0.1:11434/v1",
             "With `base_url: http://127.0.0.1:11434` by its own API. Tells which models are loaded: `/api/ps`.",
-            "docs.ollama.com/openai",
+            "docs.ollama.com/api/openai-compatibility",
         )
     },
     Preset {
         // Asked of the loop that computes: `/health` is answered beside it, and so also when it hangs.
         probe: Some("/slots"),
+        tells_load: &["/metrics", "/slots", "/props"],
+        lacks: &[
+            Endpoint::Moderations,
+            Endpoint::Images,
+            Endpoint::ImageEdits,
+            Endpoint::ImageVariations,
+            Endpoint::Speech,
+        ],
         // Has Responses, but its events leave out `output_index` and `sequence_number`, without which OpenAI's SDKs stop,
         // and an answer that its limit ended says `completed` (seen at build b11549).
         responses: false,
@@ -263,6 +327,7 @@ pub static PRESETS: [Preset; 17] = [
         )
     },
     Preset {
+        lacks: TEXT_ALONE,
         responses: false,
         ..local(
             "llama-cpp-python",
@@ -275,6 +340,8 @@ pub static PRESETS: [Preset; 17] = [
         )
     },
     Preset {
+        lacks: &[Endpoint::Moderations],
+        tells_load: &["/metrics"],
         continuation: Continuation::FinalMessage,
         ..local(
             "vllm",
@@ -286,6 +353,9 @@ pub static PRESETS: [Preset; 17] = [
         )
     },
     Preset {
+        lacks: &[Endpoint::Moderations],
+        tells_load: &["/metrics"],
+        errors: "`{\"object\": \"error\", \"message\", \"type\", \"code\"}`",
         continuation: Continuation::FinalMessage,
         responses: false,
         ..local(
@@ -293,12 +363,23 @@ pub static PRESETS: [Preset; 17] = [
             "SGLang",
             "Qwen/Qwen3-8B",
             "http://127.0.0.1:30000/v1",
-            "Tells its load with `--enable-metrics`.",
+            "Tells its load with `--enable-metrics`. Its rankings are lists of scores: they are made into `results`, as others have them.",
             "docs.sglang.ai/basic_usage/openai_api",
         )
     },
     Preset {
-        lacks: &[Endpoint::Embeddings],
+        lacks: &[
+            Endpoint::Embeddings,
+            Endpoint::Rerank,
+            Endpoint::Moderations,
+            Endpoint::Images,
+            Endpoint::ImageEdits,
+            Endpoint::ImageVariations,
+            Endpoint::Speech,
+            Endpoint::Transcriptions,
+            Endpoint::Translations,
+        ],
+        errors: "`{\"error\": \"...\", \"error_type\"}`",
         responses: false,
         ..local(
             "tgi",
@@ -309,15 +390,36 @@ pub static PRESETS: [Preset; 17] = [
             "huggingface.co/docs/text-generation-inference/messages_api",
         )
     },
-    local(
-        "lmstudio",
-        "LM Studio",
-        "qwen/qwen3-8b",
-        "http://127.0.0.1:1234/v1",
-        "",
-        "lmstudio.ai/docs/app/api/endpoints/openai",
-    ),
+    Preset {
+        lacks: TEXT_ALONE,
+        errors: "OpenAI's, or `{\"error\": \"...\"}`",
+        ..local(
+            "lmstudio",
+            "LM Studio",
+            "qwen/qwen3-8b",
+            "http://127.0.0.1:1234/v1",
+            "",
+            "lmstudio.ai/docs/developer/openai-compat",
+        )
+    },
 ];
+
+/// What a service lacks that has nothing but chat.
+const CHAT_ALONE: &[Endpoint] = &[
+    Endpoint::Completions,
+    Endpoint::Embeddings,
+    Endpoint::Rerank,
+    Endpoint::Moderations,
+    Endpoint::Images,
+    Endpoint::ImageEdits,
+    Endpoint::ImageVariations,
+    Endpoint::Speech,
+    Endpoint::Transcriptions,
+    Endpoint::Translations,
+];
+
+/// What a server lacks that has chat, completions and embeddings.
+const TEXT_ALONE: &[Endpoint] = CHAT_ALONE.split_at(2).1;
 
 fn continuation(continuation: Continuation) -> String {
     match continuation {
@@ -478,7 +580,7 @@ them):
 | endpoint | request | answer |
 |---|---|---|
 | `/v1/rerank`, also `/v2/rerank`, `/v1/reranking` | JSON with `query` and `documents`, as Jina, Cohere, llama.cpp \
-(`--reranking`) and vLLM have it | JSON |
+(`--reranking`) and vLLM have it | JSON; SGLang's list is made into what those answer |
 | `/v1/moderations` | JSON; without `model`: `omni-moderation-latest` | JSON |
 | `/v1/images/generations` | JSON; without `model`: `dall-e-2` | JSON or events |
 | `/v1/images/edits`, `/v1/images/variations` | form (edits: or JSON); without `model`: `dall-e-2` | JSON or events |
@@ -516,7 +618,8 @@ With `embedding_batch` (on for presets of servers that one runs oneself, off for
 embeddings that come while another one runs at the same deployment wait for each other, at most `window` (5 ms), and are sent \
 as one. Only those with the same parameters are. Each client gets its own answer with its share of the usage, an attempt and a \
 receipt of its own; `x-witgate-batched` says how many went together. If the upstream finds something wrong with all of them, \
-each is sent by itself. A client that asks one thing after another never waits.
+each is sent by itself. A client that asks one thing after another never waits. Where Ollama's own API is spoken, they go as \
+one list to `/api/embed`; what Ollama's clients ask there is sent one by one.
 ";
 
 const CATALOGUE: &str = "
@@ -526,7 +629,7 @@ A list of some 1,000 models is built in: what they cost, how much they hold, wha
 by `host/core/src/catalogue/make.py` out of LiteLLM's public list. `witgate models WORD...` looks models up in it; \
 `witgate models --config FILE` shows what each deployment is taken for, and `witgate check` tells what was guessed: a \
 date that the list does not have, a vendor's name in front. Models on one's own servers are not in it. What is written \
-counts before what the list says, and that before what a server itself tells:
+counts before what a server tells, and that before what the list says:
 
 ```yaml
 catalogue:                                   # adds to the list, or says otherwise; may be a file of its own in a folder
@@ -542,7 +645,10 @@ A capability is known to be there, known to be missing, or not known. A request 
 not known to be unable, by what its body says: tools, images, audio, a JSON schema, an effort of reasoning, the \
 endpoint, and the length of the prompt. When all are, it is answered at once as OpenAI would (`unsupported_parameter`, \
 `context_length_exceeded`, ...), and nobody is asked. Among the others policies choose. A prompt is too long only where \
-no tokeniser could make it fit: words and numbers alone are counted. `max_tokens` counts with it where the provider \
+no tokeniser could make it fit: words and numbers alone are counted. The window of a server of one's own need not be \
+written down: llama.cpp tells what a slot has (`n_ctx`), vLLM and SGLang `max_model_len`, Ollama the `context_length` of \
+a model that is loaded, else `num_ctx` of its Modelfile. They are asked when a configuration comes into service, and once a \
+minute. Ollama by itself cuts a prompt that is too long; who sends `num_ctx` has his own window, and is not refused. `max_tokens` counts with it where the provider \
 counts it, at OpenAI, Azure and vLLM, for models that do not reason. A client's `anthropic-beta: context-1m...` leaves \
 the window to the provider.
 

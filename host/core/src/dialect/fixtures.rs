@@ -15,6 +15,11 @@ const FIXTURES: &str = "host/core/tests/dialect";
 
 /// Runs every fixture of a folder through `translate` and holds the result to the file beside it.
 pub(super) fn hold_all(folder: &str, translate: impl Fn(&str) -> String) {
+    hold_into(folder, folder, translate);
+}
+
+/// The same, with the results in another folder: of what is translated once more.
+pub(super) fn hold_into(results: &str, folder: &str, translate: impl Fn(&str) -> String) {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut files: Vec<PathBuf> = fs::read_dir(top.join(FIXTURES).join(folder))
         .unwrap()
@@ -26,7 +31,7 @@ pub(super) fn hold_all(folder: &str, translate: impl Fn(&str) -> String) {
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
         let name = file.file_stem().unwrap().to_str().unwrap();
-        hold(&format!("{FIXTURES}/{folder}/{name}.txt"), &translate(&text));
+        hold(&format!("{FIXTURES}/{results}/{name}.txt"), &translate(&text));
     }
 }
 

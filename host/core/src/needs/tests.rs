@@ -63,6 +63,14 @@ fn what_a_server_tells_counts_too() {
 }
 
 #[test]
+fn a_request_that_asks_for_its_own_window_is_left_to_the_provider() {
+    let body = |options: &str| chat(&format!(r#","options":{options}"#));
+    assert_eq!(narrowed(&fleet([window(2)]), Endpoint::OllamaChat, &body(r#"{"num_ctx":8192}"#)), Ok(vec![0]));
+    let refused = narrowed(&fleet([window(2)]), Endpoint::OllamaChat, &body(r#"{"num_predict":1}"#)).unwrap_err();
+    assert_eq!((refused.status, refused.kind), (400, FailureKind::ContextLength));
+}
+
+#[test]
 fn an_image_to_a_text_model_is_told_as_openai_does() {
     let message = "Invalid content type. image_url is only supported by certain models.";
     let expected = error(message, Some("messages.[1].content.[1].type"), None);

@@ -16,7 +16,7 @@ pub fn prompt_text(body: &[u8], peek: &Peek) -> String {
 /// The least number of tokens that the prompt has under any common tokeniser, templates, tools and images left out; of
 /// several prompts or inputs, each of which must fit the window, that of the longest. Takes a pass over the prompt.
 pub fn prompt_tokens_at_least(body: &[u8], peek: &Peek) -> u32 {
-    let one = [Endpoint::Chat, Endpoint::Messages, Endpoint::CountTokens, Endpoint::Responses];
+    let one = [Endpoint::Chat, Endpoint::Messages, Endpoint::CountTokens, Endpoint::Responses, Endpoint::OllamaChat];
     let apart = !one.contains(&peek.endpoint);
     let mut least = Least { apart, tokens: 0 };
     read(body, peek, &mut least);
@@ -111,7 +111,7 @@ mod tests {
             |endpoint, body: &str| prompt_tokens_at_least(body.as_bytes(), &peek(body.as_bytes(), endpoint).unwrap());
         let chat = r#"{"model":"m","messages":[{"content":"one two"},{"content":[{"type":"text","text":"th\u0072ee\n"},
             {"type":"image_url"}]}],"tools":[{"name":"a b c"}]}"#;
-        assert_eq!(least(Endpoint::Chat, chat), 3);
+        assert_eq!((least(Endpoint::Chat, chat), least(Endpoint::OllamaChat, chat)), (3, 3));
         assert_eq!(least(Endpoint::Embeddings, r#"{"model":"m","input":["one","two three four","five"]}"#), 3);
         assert_eq!(least(Endpoint::Completions, r#"{"model":"m","prompt":[1,2,3]}"#), 0);
         let messages =

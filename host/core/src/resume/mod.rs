@@ -9,6 +9,8 @@
 
 mod chunks;
 mod events;
+mod items;
+mod lines;
 mod request;
 mod thread;
 
@@ -17,9 +19,23 @@ pub use thread::Thread;
 
 use crate::openai::Endpoint;
 
-/// Whether streams of this kind can be joined. Those of Responses count their events and tell the whole answer at the end.
+/// Whether streams of this kind can be joined.
 pub const fn joins(endpoint: Endpoint) -> bool {
-    matches!(endpoint, Endpoint::Chat | Endpoint::Completions | Endpoint::Messages)
+    matches!(
+        endpoint,
+        Endpoint::Chat
+            | Endpoint::Completions
+            | Endpoint::Messages
+            | Endpoint::Responses
+            | Endpoint::OllamaChat
+            | Endpoint::OllamaGenerate
+    )
+}
+
+/// Whether a provider can be asked at this endpoint of its own to go on with what another one began, if its models do:
+/// where a last message of the assistant's is the beginning of the answer.
+pub const fn takes_a_beginning(endpoint: Endpoint) -> bool {
+    matches!(endpoint, Endpoint::Chat | Endpoint::Messages | Endpoint::OllamaChat)
 }
 
 /// How a deployment is asked to go on with an answer that another one began. Completions need none of it: their prompt

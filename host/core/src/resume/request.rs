@@ -3,6 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::{Continuation, Obstacle};
+use crate::dialect::Speech;
 use crate::dialect::json::{Members, Object, is_neutral, kind, list, quoted};
 use crate::openai::json::Kind;
 use crate::openai::{Endpoint, Peek};
@@ -36,6 +37,12 @@ pub fn obstacle(body: &[u8], peek: &Peek) -> Option<Obstacle> {
 fn demand(endpoint: Endpoint, key: &str, value: &RawValue) -> Option<Obstacle> {
     match key {
         "messages" => ends_with_assistant(value).then_some(Obstacle::Prefilled),
+        "input" if endpoint == Endpoint::Responses => ends_with_assistant(value).then_some(Obstacle::Prefilled),
+        "text" if endpoint == Endpoint::Responses => {
+            let format = Members::of(value).and_then(|text| text.object("format").text("type"));
+            format.is_some_and(|format| format != "text").then_some(Obstacle::Format)
+        }
+        "include" if endpoint == Endpoint::Responses => value.get().contains("logprobs").then_some(Obstacle::Logprobs),
         "prompt" if endpoint == Endpoint::Completions => (kind(value) != Kind::String).then_some(Obstacle::Prompt),
         "echo" | "suffix" => Some(Obstacle::Prompt),
         "response_format" => {
@@ -49,6 +56,9 @@ fn demand(endpoint: Endpoint, key: &str, value: &RawValue) -> Option<Obstacle> {
             (!off).then_some(Obstacle::Reasoning)
         }
         "mcp_servers" => Some(Obstacle::Tools),
+        "think" if endpoint.speech() == Speech::Ollama => (value.get() != "false").then_some(Obstacle::Reasoning),
+        "format" if endpoint.speech() == Speech::Ollama => Some(Obstacle::Format),
+        "raw" | "template" | "context" if endpoint == Endpoint::OllamaGenerate => Some(Obstacle::Prompt),
         _ if key.starts_with("guided_") || FORMATS.contains(&key) => Some(Obstacle::Format),
         _ => None,
     }
@@ -81,6 +91,7 @@ pub fn continued(body: &str, endpoint: Endpoint, how: Continuation, so_far: &SoF
                 out.put(key, &quoted(&format!("{prompt}{text}")));
             }
             FLAG | NO_PROMPT if how == Continuation::FinalMessage => {}
+            "options" if endpoint == Endpoint::OllamaChat => out.put(key, &with_less(value, so_far.tokens)),
             _ if LIMITS.contains(&key) => out.put(key, &less(value.get(), so_far.tokens)),
             _ => out.put(key, value.get()),
         }
@@ -106,6 +117,19 @@ fn with_message(messages: &RawValue, text: &str, how: Continuation) -> Option<St
     }
     let comma = if list.ends_with('[') { "" } else { "," };
     Some(format!("{list}{comma}{}]", message.finish()))
+}
+
+/// Ollama's options, with the limit in them as one on the rest.
+fn with_less(options: &RawValue, sent: u32) -> String {
+    let Some(options) = Members::of(options) else { return options.get().to_owned() };
+    let mut out = Object::new();
+    for (key, value) in options.all() {
+        match key {
+            "num_predict" => out.put(key, &less(value.get(), sent)),
+            _ => out.put(key, value.get()),
+        }
+    }
+    out.finish()
 }
 
 /// A limit on the tokens of the whole answer as one on the rest: at least one, since 0 is no limit or an error.

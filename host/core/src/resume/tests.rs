@@ -9,7 +9,8 @@ use crate::sse::Splitter;
 
 fn refused(endpoint: Endpoint, more: &Value) -> Option<Obstacle> {
     let mut body = match endpoint {
-        Endpoint::Completions => json!({"model": "m", "prompt": "Say"}),
+        Endpoint::Completions | Endpoint::OllamaGenerate => json!({"model": "m", "prompt": "Say"}),
+        Endpoint::Responses => json!({"model": "m", "input": "Say"}),
         _ => json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Say"}]}),
     };
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -49,6 +50,29 @@ fn what_demands_more_than_text_is_not_gone_on_with() {
         assert_eq!(refused(Endpoint::Completions, &demand), Some(expected), "{demand}");
     }
     for (demand, expected) in [
+        (json!({"tools": tool}), Obstacle::Tools),
+        (json!({"format": "json"}), Obstacle::Format),
+        (json!({"think": "low"}), Obstacle::Reasoning),
+        (json!({"logprobs": true}), Obstacle::Logprobs),
+    ] {
+        assert_eq!(refused(Endpoint::OllamaChat, &demand), Some(expected), "{demand}");
+    }
+    for (demand, expected) in [
+        (json!({"tools": [{"type": "function", "name": "f"}]}), Obstacle::Tools),
+        (json!({"text": {"format": {"type": "json_object"}}}), Obstacle::Format),
+        (json!({"text": {"format": {"type": "json_schema", "name": "x", "schema": {}}}}), Obstacle::Format),
+        (json!({"include": ["message.output_text.logprobs"]}), Obstacle::Logprobs),
+        (
+            json!({"input": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}),
+            Obstacle::Prefilled,
+        ),
+    ] {
+        assert_eq!(refused(Endpoint::Responses, &demand), Some(expected), "{demand}");
+    }
+    for demand in [json!({"raw": true}), json!({"context": [1]}), json!({"suffix": "."}), json!({"template": "x"})] {
+        assert_eq!(refused(Endpoint::OllamaGenerate, &demand), Some(Obstacle::Prompt), "{demand}");
+    }
+    for (demand, expected) in [
         (json!({"thinking": {"type": "enabled", "budget_tokens": 1024}}), Obstacle::Reasoning),
         (json!({"thinking": {"type": "adaptive"}}), Obstacle::Reasoning),
         (json!({"output_config": {"format": {"type": "json_schema", "schema": {}}}}), Obstacle::Format),
@@ -69,12 +93,19 @@ fn what_asks_for_text_is_gone_on_with() {
     let plain = json!({"echo": false, "best_of": 1, "logprobs": null, "suffix": ""});
     assert_eq!(refused(Endpoint::Completions, &plain), None);
     assert_eq!(refused(Endpoint::Messages, &json!({"thinking": {"type": "disabled"}, "tools": []})), None);
+    let plain =
+        json!({"text": {"format": {"type": "text"}, "verbosity": "low"}, "tools": [], "include": [], "store": false});
+    assert_eq!(refused(Endpoint::Responses, &plain), None);
+    let plain = json!({"think": false, "format": "", "options": {"num_ctx": 9}, "keep_alive": "5m", "raw": false});
+    assert_eq!(refused(Endpoint::OllamaChat, &plain), None);
+    assert_eq!(refused(Endpoint::OllamaGenerate, &plain), None);
 }
 
 #[test]
-fn every_kind_of_stream_but_responses_can_be_joined() {
+fn every_kind_of_stream_can_be_joined() {
     let joined: Vec<_> = Endpoint::ALL.into_iter().filter(|endpoint| joins(*endpoint)).collect();
-    assert_eq!(joined, [Endpoint::Chat, Endpoint::Completions, Endpoint::Messages]);
+    let openai = [Endpoint::Chat, Endpoint::Completions, Endpoint::Messages, Endpoint::Responses];
+    assert_eq!(joined, [&openai[..], &[Endpoint::OllamaChat, Endpoint::OllamaGenerate]].concat());
 }
 
 #[test]
@@ -133,6 +164,17 @@ fn a_completions_prompt_becomes_longer() {
 }
 
 #[test]
+fn ollama_s_limit_is_among_its_options() {
+    let body = r#"{"model":"m","messages":[{"role":"user","content":"count"}],"options":{"num_predict":10,"top_k":1}}"#;
+    let wanted = concat!(
+        r#"{"model":"m","messages":[{"role":"user","content":"count"},{"role":"assistant","content":"one \"two\"\n"}],"#,
+        r#""options":{"num_predict":6,"top_k":1}}"#
+    );
+    assert_eq!(asked(Endpoint::OllamaChat, Continuation::Message, body).as_deref(), Some(wanted));
+    assert_eq!(asked(Endpoint::OllamaGenerate, Continuation::Message, r#"{"prompt":"count"}"#), None);
+}
+
+#[test]
 fn limits_count_what_was_sent() {
     let limit = |value: &str| {
         let body = format!(r#"{{"prompt":"a","max_completion_tokens":{value}}}"#);
@@ -177,6 +219,50 @@ fn used(prompt: u32, completion: u32) -> Usage {
         completion_tokens: Some(completion),
         cached_tokens: Some(3),
         ..Usage::default()
+    }
+}
+
+#[test]
+fn a_later_stream_of_lines_goes_on_in_the_first_ones_name() {
+    let line = |model: &str, text: &str| {
+        let message = json!({"role": "assistant", "content": text});
+        format!("{}\n", json!({"model": model, "created_at": "t", "message": message, "done": false}))
+    };
+    let last = |model: &str, prompt: u32, output: u32| {
+        let message = json!({"role": "assistant", "content": ""});
+        let counts = json!({
+            "model": model, "message": message, "done": true, "done_reason": "stop", "prompt_eval_count": prompt,
+            "eval_count": output,
+        });
+        format!("{counts}\n")
+    };
+    let mut thread = Thread::new(Endpoint::OllamaChat, None);
+    let first = [line("a", "one "), line("a", "two \n")].concat();
+    assert_eq!(pass(&mut thread, &first), first, "the first goes byte for byte");
+    assert_eq!((thread.text(), thread.obstacle()), ("one two \n", None));
+    thread.breaks(used(10, 2));
+    thread.resumes(true);
+    let second = [line("b", " \n"), line("b", "three"), last("b", 20, 3)].concat();
+    let wanted = [line("a", "three"), last("a", 30, 5)].concat();
+    let sorted = |lines: &str| lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>();
+    assert_eq!(sorted(&pass(&mut thread, &second)), sorted(&wanted));
+    assert_eq!(thread.obstacle(), Some(Obstacle::Complete));
+    // a prompt that is completed
+    let mut thread = Thread::new(Endpoint::OllamaGenerate, None);
+    pass(&mut thread, "{\"model\":\"a\",\"response\":\"one \",\"done\":false}\n");
+    thread.breaks(used(10, 1));
+    thread.resumes(false);
+    let second =
+        "{\"model\":\"b\",\"response\":\"\",\"done\":false}\n{\"model\":\"b\",\"response\":\"two\",\"done\":false}\n";
+    assert_eq!(pass(&mut thread, second), "{\"model\":\"a\",\"response\":\"two\",\"done\":false}\n");
+    for (line, obstacle) in [
+        (json!({"message": {"content": "", "thinking": "hm"}}), Obstacle::Reasoning),
+        (json!({"message": {"content": "", "tool_calls": [{"function": {}}]}}), Obstacle::Tools),
+        (json!({"message": {"content": "x"}, "logprobs": [{}]}), Obstacle::Logprobs),
+    ] {
+        let mut thread = Thread::new(Endpoint::OllamaChat, None);
+        pass(&mut thread, &format!("{line}\n"));
+        assert_eq!(thread.obstacle(), Some(obstacle), "{line}");
     }
 }
 
@@ -443,4 +529,139 @@ fn an_answer_may_break_more_than_once() {
     }
     assert_eq!(read(&got), ("one two three".to_owned(), 1, vec!["a".to_owned()], 1));
     assert!(got.contains(r#""prompt_tokens":40,"completion_tokens":4,"total_tokens":44"#), "{got}");
+}
+
+/// Events of a response with an id of its own: numbered, a message of these words, and the end.
+fn response(id: &str, words: &[&str], usage: (u32, u32)) -> Vec<String> {
+    let text = words.concat();
+    let whole = |status: &str, output: Value, usage: Value| {
+        json!({
+            "id": format!("resp_{id}"), "object": "response", "created_at": id.len(), "status": status,
+            "model": format!("model-{id}"), "output": output, "usage": usage,
+        })
+    };
+    let part = |text: &str| json!({"type": "output_text", "annotations": [], "logprobs": [], "text": text});
+    let item = |status: &str, content: Value| json!({"id": format!("msg_{id}"), "type": "message", "status": status, "role": "assistant", "content": content});
+    let place = |more: Value| {
+        let mut event = json!({"item_id": format!("msg_{id}"), "output_index": 0, "content_index": 0});
+        event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        event
+    };
+    let (input, output) = usage;
+    let usage = json!({
+        "input_tokens": input, "input_tokens_details": {"cached_tokens": 1}, "output_tokens": output,
+        "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": input + output,
+    });
+    let done = item("completed", json!([part(&text)]));
+    let mut events = vec![
+        ("response.created", json!({"response": whole("in_progress", json!([]), Value::Null)})),
+        ("response.in_progress", json!({"response": whole("in_progress", json!([]), Value::Null)})),
+        ("response.output_item.added", json!({"output_index": 0, "item": item("in_progress", json!([]))})),
+        ("response.content_part.added", place(json!({"part": part("")}))),
+    ];
+    events
+        .extend(words.iter().map(|word| ("response.output_text.delta", place(json!({"delta": word, "logprobs": []})))));
+    events.extend([
+        ("response.output_text.done", place(json!({"text": text, "logprobs": []}))),
+        ("response.content_part.done", place(json!({"part": part(&text)}))),
+        ("response.output_item.done", json!({"output_index": 0, "item": done})),
+        ("response.completed", json!({"response": whole("completed", json!([done]), usage)})),
+    ]);
+    numbered(events)
+}
+
+fn numbered(events: Vec<(&str, Value)>) -> Vec<String> {
+    let numbered = events.into_iter().enumerate().map(|(number, (name, mut event))| {
+        event["type"] = name.into();
+        event["sequence_number"] = number.into();
+        format!("event: {name}\ndata: {event}\n\n")
+    });
+    numbered.collect()
+}
+
+/// The events' data.
+fn events(text: &str) -> Vec<Value> {
+    text.lines().filter_map(|line| Some(serde_json::from_str(line.strip_prefix("data: ")?).unwrap())).collect()
+}
+
+#[test]
+fn a_later_response_goes_on_in_the_first_ones_name() {
+    let mut thread = Thread::new(Endpoint::Responses, None);
+    // created, in progress, the item, its part, and two words
+    let first = response("a", &["one ", "two "], (9, 9))[..6].concat();
+    assert_eq!(pass(&mut thread, &first), first, "the first goes byte for byte");
+    assert_eq!((thread.text(), thread.obstacle()), ("one two ", None));
+    thread.breaks(used(10, 2));
+    thread.resumes(false);
+    let second: String =
+        response("b", &["three", " four"], (20, 3)).iter().map(|event| pass(&mut thread, event)).collect();
+    let mut wanted = events(&response("a", &["one ", "two ", "three", " four"], (30, 5)).concat());
+    wanted.last_mut().unwrap()["response"]["usage"]["input_tokens_details"]["cached_tokens"] = 4.into();
+    assert_eq!([events(&first), events(&second)].concat(), wanted);
+    assert_eq!(thread.obstacle(), Some(Obstacle::Complete));
+}
+
+#[test]
+fn a_response_of_which_nothing_was_said_begins_once() {
+    let mut thread = Thread::new(Endpoint::Responses, Some(Obstacle::Tools));
+    let first = response("a", &["one"], (9, 9))[..2].concat();
+    pass(&mut thread, &first);
+    assert_eq!(thread.obstacle(), None);
+    thread.breaks(Usage::default());
+    thread.resumes(false);
+    let call = json!({"id": "fc_b", "type": "function_call", "status": "completed", "call_id": "c", "name": "f", "arguments": "{}"});
+    let whole = json!({"id": "resp_b", "model": "model-b", "created_at": 7, "output": [call], "usage": null});
+    let second = numbered(vec![
+        ("response.created", json!({"response": {"id": "resp_b"}})),
+        ("response.output_item.added", json!({"output_index": 0, "item": call})),
+        ("response.output_item.done", json!({"output_index": 0, "item": call})),
+        ("response.completed", json!({"response": whole})),
+    ]);
+    let got = events(&pass(&mut thread, &second.concat()));
+    let numbers: Vec<_> = got.iter().map(|event| event["sequence_number"].as_u64()).collect();
+    assert_eq!(numbers, [Some(2), Some(3), Some(4)]);
+    let last = json!({"id": "resp_a", "model": "model-a", "created_at": 1, "output": [call], "usage": null});
+    assert_eq!(got[2]["response"], last);
+}
+
+#[test]
+fn a_message_ends_where_a_later_response_thinks_first() {
+    let mut thread = Thread::new(Endpoint::Responses, None);
+    pass(&mut thread, &response("a", &["one"], (9, 9))[..5].concat());
+    thread.breaks(used(10, 1));
+    thread.resumes(false);
+    let thought = json!({"id": "rs_b", "type": "reasoning", "summary": []});
+    let second = numbered(vec![
+        ("response.output_item.added", json!({"output_index": 0, "item": thought})),
+        ("response.completed", json!({"response": {"id": "resp_b", "output": [thought]}})),
+    ]);
+    let got = events(&pass(&mut thread, &second.concat()));
+    let told: Vec<_> =
+        got.iter().map(|event| (event["type"].as_str().unwrap(), event["sequence_number"].as_u64())).collect();
+    let wanted = [
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.output_item.added",
+        "response.completed",
+    ];
+    assert_eq!(told, wanted.into_iter().zip((5..).map(Some)).collect::<Vec<_>>());
+    assert_eq!((&got[0]["text"], &got[3]["output_index"]), (&json!("one"), &json!(1)));
+    let message = json!({
+        "id": "msg_a", "type": "message", "status": "completed", "role": "assistant",
+        "content": [{"type": "output_text", "annotations": [], "logprobs": [], "text": "one"}],
+    });
+    assert_eq!((&got[2]["item"], &got[4]["response"]["output"]), (&message, &json!([message, thought])));
+}
+
+#[test]
+fn the_error_that_a_response_ends_with_has_the_next_number() {
+    let mut thread = Thread::new(Endpoint::Responses, None);
+    pass(&mut thread, &response("a", &["one"], (9, 9))[..5].concat());
+    let told = "event: error\ndata: {\"type\":\"error\",\"sequence_number\":1,\"message\":\"gone\"}\n\n";
+    assert_eq!(thread.last_word(Bytes::from(told)), told, "nothing has been joined");
+    thread.breaks(used(10, 1));
+    thread.resumes(false);
+    pass(&mut thread, &response("b", &["two"], (9, 9))[..5].concat());
+    assert_eq!(thread.last_word(Bytes::from(told)), told.replace(":1,", ":6,"));
 }

@@ -1,10 +1,15 @@
 //! What the client has of an answer, and how the next stream is joined to it.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::Obstacle;
 use super::chunks::Chunks;
 use super::events::Events;
+use super::items::Items;
+use super::lines::Lines;
+use crate::dialect::Speech;
 use crate::dialect::json::{Members, Object};
 use crate::openai::{Endpoint, Usage};
 use crate::sse::{self, Splitter};
@@ -31,6 +36,10 @@ enum Form {
     Chunks(Chunks),
     /// Anthropic's.
     Events(Events),
+    /// OpenAI's, of Responses.
+    Items(Items),
+    /// Ollama's.
+    Lines(Lines),
 }
 
 /// What has been said, whatever the form.
@@ -88,8 +97,12 @@ impl Said {
 impl Thread {
     /// Nothing has been said. `demand` is what the request [keeps](super::obstacle()) from being gone on with.
     pub fn new(endpoint: Endpoint, demand: Option<Obstacle>) -> Self {
-        let form =
-            if endpoint.is_anthropic() { Form::Events(Events::default()) } else { Form::Chunks(Chunks::default()) };
+        let form = match endpoint.speech() {
+            Speech::OpenAi if endpoint == Endpoint::Responses => Form::Items(Items::default()),
+            Speech::OpenAi => Form::Chunks(Chunks::default()),
+            Speech::Anthropic => Form::Events(Events::default()),
+            Speech::Ollama => Form::Lines(Lines::default()),
+        };
         Self { form, said: Said::default(), demand, earlier: Usage::default(), broken: false }
     }
 
@@ -113,8 +126,9 @@ impl Thread {
         self.broken = true;
         self.earlier = self.earlier.plus(used);
         match &mut self.form {
-            Form::Chunks(_) => {}
+            Form::Chunks(_) | Form::Lines(_) => {}
             Form::Events(events) => events.breaks(),
+            Form::Items(items) => items.breaks(),
         }
     }
 
@@ -133,19 +147,55 @@ impl Thread {
     pub fn pass(&mut self, piece: Bytes) -> Bytes {
         if !self.broken {
             if !self.is_settled() {
-                each_event(&piece, |event| self.follow(event));
+                self.each(&piece, Self::follow);
             }
             return piece;
         }
         let mut out = Vec::with_capacity(piece.len());
-        each_event(&piece, |event| {
+        self.each(&piece, |thread, event| {
             let start = out.len();
-            self.join(event, &mut out);
-            if !self.is_settled() {
-                each_event(&Bytes::copy_from_slice(&out[start..]), |event| self.follow(event));
+            thread.join(event, &mut out);
+            if !thread.is_settled() {
+                thread.each(&Bytes::copy_from_slice(&out[start..]), Self::follow);
             }
         });
         out.into()
+    }
+
+    /// The error that the client's stream ends with, if it ends with this one: where events are numbered, with the number
+    /// after those of all streams.
+    pub fn last_word(&self, told: Bytes) -> Bytes {
+        let Form::Items(items) = &self.form else { return told };
+        let data = sse::data(&told);
+        let members = data.as_deref().and_then(|data| str::from_utf8(data).ok()).and_then(Members::parse);
+        match members {
+            Some(members) if self.broken => {
+                let mut out = Vec::with_capacity(told.len());
+                items.clone().join(&members, &mut Said::default(), self.earlier, &mut out);
+                out.into()
+            }
+            _ => told,
+        }
+    }
+
+    /// Events, or lines, which the piece holds whole.
+    fn each(&mut self, piece: &Bytes, mut each: impl FnMut(&mut Self, &[u8])) {
+        if matches!(self.form, Form::Lines(_)) {
+            return piece.split_inclusive(|byte| *byte == b'\n').for_each(|line| each(self, line));
+        }
+        let mut splitter = Splitter::new(usize::MAX);
+        splitter.push(piece.clone());
+        while let Ok(Some(event)) = splitter.next_event() {
+            each(self, &event);
+        }
+    }
+
+    /// The JSON of an event or line.
+    fn data<'e>(&self, event: &'e [u8]) -> Option<Cow<'e, [u8]>> {
+        match self.form {
+            Form::Lines(_) => Some(Cow::Borrowed(event.trim_ascii_end())),
+            Form::Chunks(_) | Form::Events(_) | Form::Items(_) => sse::data(event),
+        }
     }
 
     /// Nothing that still comes can change whether the answer can be gone on with, unless it is joined to another.
@@ -154,16 +204,18 @@ impl Thread {
     }
 
     fn follow(&mut self, event: &[u8]) {
-        let Some(data) = sse::data(event) else { return };
+        let Some(data) = self.data(event) else { return };
         let Some(members) = str::from_utf8(&data).ok().and_then(Members::parse) else { return };
         match &mut self.form {
             Form::Chunks(chunks) => chunks.follow(&members, &mut self.said),
             Form::Events(events) => events.follow(&members, &mut self.said),
+            Form::Items(items) => items.follow(&members, &mut self.said),
+            Form::Lines(lines) => lines.follow(&members, &mut self.said),
         }
     }
 
     fn join(&mut self, event: &[u8], out: &mut Vec<u8>) {
-        let data = sse::data(event);
+        let data = self.data(event);
         let Some(members) = data.as_deref().and_then(|data| str::from_utf8(data).ok()).and_then(Members::parse) else {
             // `[DONE]`, a comment, or what the client may judge.
             out.extend_from_slice(event);
@@ -172,6 +224,8 @@ impl Thread {
         match &mut self.form {
             Form::Chunks(chunks) => chunks.join(&members, &mut self.said, self.earlier, out),
             Form::Events(events) => events.join(&members, &mut self.said, self.earlier, out),
+            Form::Items(items) => items.join(&members, &mut self.said, self.earlier, out),
+            Form::Lines(lines) => lines.join(&members, &mut self.said, self.earlier, out),
         }
     }
 }
@@ -216,14 +270,6 @@ fn details_with(details: &Members<'_>, cached: u32) -> String {
         }
     }
     out.finish()
-}
-
-fn each_event(piece: &Bytes, mut each: impl FnMut(&[u8])) {
-    let mut splitter = Splitter::new(usize::MAX);
-    splitter.push(piece.clone());
-    while let Ok(Some(event)) = splitter.next_event() {
-        each(&event);
-    }
 }
 
 /// Bytes of text that are kept; the longest answers of today's models are shorter.

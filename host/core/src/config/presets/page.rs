@@ -13,38 +13,69 @@ pub(super) fn sections() -> String {
     let mut text = String::from(INTRODUCTION);
     for preset in &PRESETS {
         section(preset, &mut text);
+        if preset.dialect == Dialect::Ollama {
+            section(&OWN_API, &mut text);
+        }
     }
     text
 }
 
+/// Ollama by its own API: the preset with another address.
+const OWN_API: Preset = Preset {
+    title: "Ollama (own API)",
+    base_url: None,
+    address: "http://127.0.0.1:11434",
+    responses: false,
+    lacks: OWN_API_LACKS,
+    errors: "`{\"error\": \"...\"}`, in a stream as its last line",
+    ..PRESETS[OLLAMA]
+};
+
 fn section(preset: &Preset, text: &mut String) {
     let base: http::Uri = preset.address.parse().unwrap_or_default();
     let path = base.path().trim_end_matches('/');
+    let own_api = preset.address == OWN_API.address;
     let dialect = match preset.dialect {
         Dialect::OpenAi => "OpenAI's",
         Dialect::Anthropic => "Anthropic's; requests in OpenAI's are translated",
-        Dialect::Ollama => "Ollama's",
+        Dialect::Ollama if own_api => "Ollama's; requests in OpenAI's are translated",
+        Dialect::Ollama => "OpenAI's, since the address ends with `/v1`",
         Dialect::Demo => "the built-in one",
     };
     let key = match preset.key {
         Some(variable) => format!("`{variable}`, in the header `{}`", preset.key_header.name()),
         None => format!("none; one that is given goes in the header `{}`", preset.key_header.name()),
     };
-    let health: Vec<_> =
-        probes::questions(preset.dialect, &base).iter().map(|question| format!("`GET {question}`")).collect();
+    let questions = probes::questions(preset.dialect, &base);
+    let health = preset.probe.map(str::to_owned).into_iter().chain(questions);
+    let health: Vec<_> = health.map(|question| format!("`GET {question}`")).collect();
+    let models = match preset.dialect {
+        Dialect::Ollama => "/api/tags".to_owned(),
+        Dialect::Anthropic => format!("{path}/models?limit=1000"),
+        Dialect::OpenAi | Dialect::Demo => format!("{path}/models"),
+    };
     let lacks: Vec<_> = preset.lacks.iter().copied().map(name).collect();
     let mut rows = vec![
         ("address", format!("`{}`", preset.address)),
         ("dialect", dialect.to_owned()),
         ("key", key),
         ("asked whether it is well", health.join(", else ")),
-        ("asked for its models", format!("`GET {path}/models`")),
-        ("longest answer", format!("`{}`", preset.output_limit.field())),
+        ("asked for its models", format!("`GET {models}`")),
+        ("longest answer", format!("`{}`", if own_api { "options.num_predict" } else { preset.output_limit.field() })),
         (
             "usage in streams",
-            if preset.usage_unasked { "comes unasked" } else { "asked for where it is needed" }.to_owned(),
+            if preset.usage_unasked || own_api { "comes unasked" } else { "asked for where it is needed" }.to_owned(),
         ),
     ];
+    if preset.local {
+        let load: Vec<_> = preset.tells_load.iter().map(|question| format!("`GET {question}`")).collect();
+        let load = if load.is_empty() { "it does not tell".to_owned() } else { load.join(", ") };
+        rows.push(("asked how it is", load));
+    }
+    if preset.local && !preset.lacks.contains(&Endpoint::Embeddings) {
+        rows.push(("embeddings", "small ones that come together are sent as one".to_owned()));
+    }
+    rows.push(("its errors", format!("{}; [what each status means](compatibility.md#errors)", preset.errors)));
     if !lacks.is_empty() {
         rows.push(("not served", lacks.join(", ")));
     }
@@ -67,6 +98,18 @@ fn example(preset: &Preset) -> String {
     )
 }
 
+const OLLAMA: usize = 10;
+const OWN_API_LACKS: &[Endpoint] = &[
+    Endpoint::Rerank,
+    Endpoint::Moderations,
+    Endpoint::Images,
+    Endpoint::ImageEdits,
+    Endpoint::ImageVariations,
+    Endpoint::Speech,
+    Endpoint::Transcriptions,
+    Endpoint::Translations,
+];
+
 fn name(endpoint: Endpoint) -> &'static str {
     endpoint.path().trim_start_matches('/')
 }
@@ -75,7 +118,7 @@ const INTRODUCTION: &str = "
 ## Each provider
 
 What the gateway does with each, and a configuration to begin with. Timeouts and everything else that is not named are \
-as in [the reference](configuration.md). How errors are understood, and whether somebody else is asked then, is in \
+as in [the reference](configuration.md). Which statuses of each mean what, and whether somebody else is asked then, is in \
 [the table of errors](compatibility.md#errors), with everything else that was shown to work.
 ";
 
@@ -100,7 +143,8 @@ mod tests {
 
     #[test]
     fn every_example_is_a_configuration() {
-        for preset in &PRESETS {
+        assert_eq!(PRESETS[OLLAMA].name, "ollama");
+        for preset in PRESETS.iter().chain([&OWN_API]) {
             let text = example(preset);
             assert!(text.lines().count() <= 5, "{text}");
             let loaded =

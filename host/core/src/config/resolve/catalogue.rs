@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::deployments::{price, said, tokens};
 use super::values::is_name;
+use crate::ability::Abilities;
 use crate::catalogue::{self, Entry, Match};
 use crate::config::findings::{Findings, suggest};
 use crate::config::model::{Dialect, Provider};
@@ -13,8 +14,32 @@ use crate::config::raw::RawEntry;
 use crate::config::shapes::Named;
 use crate::deployment::{Known, UpstreamModel};
 
-/// The operator's own entries, each laid over the built-in one of its name.
-pub(super) struct Own(HashMap<String, Entry>);
+/// The operator's own entries.
+pub(super) struct Own(HashMap<String, Written>);
+
+/// One of them.
+#[derive(Clone, Debug, Default)]
+struct Written {
+    /// Laid over the built-in one of its name.
+    entry: Entry,
+    /// What of it is the operator's, which counts as configured.
+    said: Said,
+}
+
+/// What the configuration says of a model, wherever.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Said {
+    pub(super) context_tokens: Option<u32>,
+    pub(super) abilities: Abilities,
+}
+
+/// What is known of a deployment's model.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) known: Option<Known>,
+    pub(super) entry: Entry,
+    pub(super) said: Said,
+}
 
 pub(super) fn own(raw: Named<RawEntry>, findings: &mut Findings<'_>) -> Own {
     let section = KeyPath::top("catalogue");
@@ -26,15 +51,16 @@ pub(super) fn own(raw: Named<RawEntry>, findings: &mut Findings<'_>) -> Own {
         let name = name.to_ascii_lowercase();
         let capabilities: Vec<Arc<str>> = raw.capabilities.unwrap_or_default().into_iter().map(Arc::from).collect();
         let abilities = said(&capabilities, raw.lacks.unwrap_or_default(), &path, findings);
+        let said = Said { context_tokens: raw.context_tokens.and_then(tokens), abilities };
         let there = catalogue::entry(&name).unwrap_or_default();
         let entry = Entry {
-            context_tokens: raw.context_tokens.and_then(tokens).or(there.context_tokens),
+            context_tokens: said.context_tokens.or(there.context_tokens),
             max_output_tokens: raw.max_output_tokens.and_then(tokens).or(there.max_output_tokens),
             abilities: abilities.or(there.abilities),
             price: raw.price.as_ref().map(price).or(there.price),
             name: (*name).into(),
         };
-        (name, entry)
+        (name, Written { entry, said })
     });
     Own(entries.collect())
 }
@@ -48,11 +74,27 @@ impl Own {
         model: &UpstreamModel,
         path: &KeyPath,
         findings: &mut Findings<'_>,
-    ) -> Option<(Known, Entry)> {
-        let (entry, how) = match (named, model) {
+    ) -> Found {
+        let Some((Written { entry, said }, how)) = self.find(named, provider, model, path, findings) else {
+            return Found::default();
+        };
+        let (context_tokens, abilities) = (entry.context_tokens, entry.abilities);
+        let known = Known { name: (*entry.name).into(), how, context_tokens, abilities };
+        Found { known: Some(known), entry, said }
+    }
+
+    fn find(
+        &self,
+        named: Option<&str>,
+        provider: &Provider,
+        model: &UpstreamModel,
+        path: &KeyPath,
+        findings: &mut Findings<'_>,
+    ) -> Option<(Written, Match)> {
+        Some(match (named, model) {
             (Some("none"), _) => return None,
             (Some(name), _) => {
-                let found = self.entry(&name.to_ascii_lowercase());
+                let found = self.written(&name.to_ascii_lowercase());
                 if found.is_none() {
                     findings.error(path, format!("there is no `{name}` in the catalogue"), self.hint(name));
                 }
@@ -61,14 +103,16 @@ impl Own {
             (None, UpstreamModel::AsRequested) => return None,
             (None, UpstreamModel::Named(_)) if provider.dialect == Dialect::Demo => return None,
             (None, UpstreamModel::Named(model)) => {
-                catalogue::find_in(&provider.catalogue, model, &|name| self.entry(name))?
+                let (entry, how) =
+                    catalogue::find_in(&provider.catalogue, model, &|name| Some(self.written(name)?.entry))?;
+                (self.written(&entry.name).unwrap_or_default(), how)
             }
-        };
-        Some((Known { name: (*entry.name).into(), how }, entry))
+        })
     }
 
-    fn entry(&self, name: &str) -> Option<Entry> {
-        self.0.get(name).cloned().or_else(|| catalogue::entry(name))
+    fn written(&self, name: &str) -> Option<Written> {
+        let built_in = || Some(Written { entry: catalogue::entry(name)?, said: Said::default() });
+        self.0.get(name).cloned().or_else(built_in)
     }
 
     /// The entry that was probably meant: of the same provider, or the same model at another.

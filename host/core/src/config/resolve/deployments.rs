@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::catalogue::Own;
+use super::catalogue::{Found, Own};
 use super::gateway::count;
 use super::labels;
 use super::providers::continuation;
@@ -40,26 +40,26 @@ pub(super) fn deployments(
         let Some(provider) = provider(raw.provider.as_deref(), after, providers, &path, findings) else { continue };
         let model = if model == "*" { UpstreamModel::AsRequested } else { UpstreamModel::Named(model.into()) };
         let at = &providers[provider];
-        let known = catalogue.known(raw.catalogue.as_deref(), at, &model, &path.key("catalogue"), findings);
-        let (known, entry) = known.unzip();
-        let entry = entry.unwrap_or_default();
+        let Found { known, entry, said: said_there } =
+            catalogue.known(raw.catalogue.as_deref(), at, &model, &path.key("catalogue"), findings);
         let named = names(raw.capabilities.unwrap_or_default(), &path.key("capabilities"), findings);
         let said = said(&named, raw.lacks.unwrap_or_default(), &path, findings);
         let abilities = said.or(entry.abilities);
+        let said = said.or(said_there.abilities);
         let deployment = Deployment {
             id: (*id).into(),
             provider: Arc::clone(&at.name),
             model,
             region: raw.region.unwrap_or_default().into(),
             capabilities: with_abilities(named, abilities),
-            abilities,
+            abilities: said,
             labels: labels(raw.labels),
             weight: raw.weight.unwrap_or(1.0),
             price: raw.price.as_ref().map(price).or(entry.price),
             rpm: raw.rpm.and_then(|limit| u32::try_from(limit).ok()),
             tpm: raw.tpm.and_then(|limit| u32::try_from(limit).ok()),
             max_concurrency: raw.max_concurrency.and_then(count),
-            context_tokens: raw.context_tokens.and_then(tokens).or(entry.context_tokens),
+            context_tokens: raw.context_tokens.and_then(tokens).or(said_there.context_tokens),
             // Of models that reason, `max_completion_tokens` is a bound and no claim.
             answer_in_window: at.answer_in_window && abilities.can(Ability::Reasoning) != Some(true),
             max_output_tokens: raw.max_output_tokens.and_then(tokens).or(entry.max_output_tokens),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::ability::Ability;
+use crate::ability::{Abilities, Ability};
 use crate::catalogue::Match;
 use crate::deployment::{LongPrice, Price, UpstreamModel};
 use crate::dialect::OnLoss;
@@ -334,7 +334,7 @@ routes: {m: {deployments: \"*\"}}
     };
     let can = |id: &str| {
         let needs = [Ability::Tools, Ability::Vision, Ability::Audio, Ability::Embeddings];
-        needs.map(|ability| of(id).abilities.can(ability))
+        needs.map(|ability| of(id).able(Abilities::default()).can(ability))
     };
     assert_eq!(can("gpt-4o@openai"), [Some(false), Some(true), Some(true), Some(false)]);
     let gpt = of("gpt-4o@openai");
@@ -349,6 +349,10 @@ routes: {m: {deployments: \"*\"}}
     let qwen = of("qwen3@here");
     assert_eq!((qwen.context_tokens, qwen.answer_in_window, qwen.price.unwrap().output), (Some(32_768), true, 0.2));
     assert_eq!(can("qwen3@here"), [None, Some(false), None, None]);
+    // a server knows better than the list, and the operator better than both
+    let mini = of("mine@openai");
+    assert_eq!((mini.context_tokens, mini.window(None), mini.window(Some(4096))), (None, Some(128_000), Some(4096)));
+    assert_eq!(gpt.window(Some(4096)), Some(9000));
     for id in ["gpt-4@openai", "gpt-4o@fake", "any@openai"] {
         assert_eq!((of(id).known.clone(), of(id).price, can(id)), (None, None, [None; 4]), "{id}");
     }

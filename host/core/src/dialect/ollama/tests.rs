@@ -324,30 +324,18 @@ fn what_is_no_answer_is_not_translated() {
 
 #[test]
 fn a_messages_client_is_told_what_ollama_streams() {
-    let mut chain =
-        Chain::new(Box::new(ToChunks::of_chat(stamp(), true)), Box::new(anthropic::downstream::ToEvents::new(7)));
-    let mut out = Vec::new();
-    for line in [
-        r#"{"model":"m","message":{"role":"assistant","content":"Hi"},"done":false}"#,
-        r#"{"model":"m","message":{"role":"assistant","content":""},"done":true,"done_reason":"length","prompt_eval_count":5,"eval_count":1}"#,
-    ] {
-        chain.event(format!("data: {line}\n\n").as_bytes(), &mut out);
-    }
-    chain.end(&mut out);
-    let out = String::from_utf8(out).unwrap();
-    let names: Vec<&str> = out.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
-    let expected = [
-        "message_start",
-        "ping",
-        "content_block_start",
-        "content_block_delta",
-        "content_block_stop",
-        "message_delta",
-        "message_stop",
-    ];
-    assert_eq!(names, expected);
-    let end = r#""stop_reason":"max_tokens","stop_sequence":null},"usage":{"input_tokens":5,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":1}"#;
-    assert!(out.contains(end), "{out}");
+    fixtures::hold_into("anthropic/from_ollama/stream", "ollama/upstream/stream", |fixture| {
+        let to_chunks = Box::new(ToChunks::of_chat(stamp(), true));
+        streamed(fixture, Chain::new(to_chunks, Box::new(anthropic::downstream::ToEvents::new(7))))
+    });
+}
+
+#[test]
+fn a_client_of_ollama_s_is_told_what_anthropic_streams() {
+    fixtures::hold_into("ollama/from_anthropic/stream", "anthropic/upstream/stream", |fixture| {
+        let to_chunks = Box::new(anthropic::upstream::ToChunks::new(1_795_395_005, true));
+        streamed(fixture, Chain::new(to_chunks, Box::new(ToLines::new(Told::Message))))
+    });
 }
 
 /// JSON of the words that both dialects use, put together at random.

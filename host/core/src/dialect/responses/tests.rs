@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::downstream::{Target, ToEvents, error_event, is_failure, named_as_asked, request, response};
-use crate::dialect::fixtures::{self, given, hold_all, pretty, streamed, translated};
-use crate::dialect::{CHAT_API, Chain, OnLoss, OutputLimit, Refusal, StreamTranslator, anthropic};
+use crate::dialect::fixtures::{self, given, hold_all, hold_into, pretty, streamed, translated};
+use crate::dialect::{CHAT_API, Chain, OnLoss, OutputLimit, Refusal, StreamTranslator, anthropic, ollama};
 use crate::openai::UpstreamError;
 
 const NOW: u64 = 1_795_395_005;
@@ -42,6 +42,15 @@ fn chunks_become_responses_events() {
 fn messages_events_become_responses_events_through_the_hub() {
     hold_all("responses/from_anthropic/stream", |fixture| {
         let to_chunks = Box::new(anthropic::upstream::ToChunks::new(NOW, true));
+        streamed(fixture, Chain::new(to_chunks, Box::new(ToEvents::new(ASKED, NOW))))
+    });
+}
+
+#[test]
+fn ollama_s_lines_become_responses_events_through_the_hub() {
+    hold_into("responses/from_ollama/stream", "ollama/upstream/stream", |fixture| {
+        let stamp = ollama::upstream::Stamp { id: "chatcmpl-7".to_owned(), created: NOW };
+        let to_chunks = Box::new(ollama::upstream::ToChunks::of_chat(stamp, true));
         streamed(fixture, Chain::new(to_chunks, Box::new(ToEvents::new(ASKED, NOW))))
     });
 }

@@ -1,7 +1,7 @@
 //! From a chat completion to Ollama's answer.
 
 use super::Told;
-use crate::dialect::chat::reasoning;
+use crate::dialect::chat::{reasoning, spoken};
 use crate::dialect::json::{Members, Object, array, quoted};
 use crate::dialect::ollama::{CHAT_API, OLLAMA_API};
 use crate::dialect::time::rfc3339;
@@ -19,8 +19,7 @@ pub fn response(body: &str, told: Told) -> Result<String, NotACompletion> {
     let completion = Members::parse(body).ok_or(NotACompletion)?;
     let choice = completion.list("choices").first().and_then(|choice| Members::of(choice)).ok_or(NotACompletion)?;
     let message = choice.get("message").and_then(Members::of).ok_or(NotACompletion)?;
-    let text = message.text("content").unwrap_or_default();
-    let refusal = message.text("refusal").unwrap_or_default();
+    let text: String = spoken(&message).collect();
     let thinking = reasoning(&message).unwrap_or_default();
     let calls: Vec<String> = message
         .list("tool_calls")
@@ -36,7 +35,7 @@ pub fn response(body: &str, told: Told) -> Result<String, NotACompletion> {
         .collect();
     let head = Head { model: &completion.text("model").unwrap_or_default(), created: completion.count("created") };
     let mut answer = head.open();
-    told.write(&mut answer, &format!("{text}{refusal}"), &thinking, &calls);
+    told.write(&mut answer, &text, &thinking, &calls);
     if let Some(logprobs) = choice.object("logprobs").get("content") {
         answer.put("logprobs", logprobs.get());
     }

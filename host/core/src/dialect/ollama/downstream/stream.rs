@@ -5,7 +5,7 @@ use std::mem;
 use super::response::{Counts, Done, Head, done_reason, tool_call};
 use super::{Told, error, error_line};
 use crate::dialect::StreamTranslator;
-use crate::dialect::chat::reasoning;
+use crate::dialect::chat::{reasoning, spoken};
 use crate::dialect::json::{Members, Object};
 use crate::openai::UpstreamError;
 use crate::sse;
@@ -77,7 +77,7 @@ impl ToLines {
             let Some(call) = Members::of(call) else { continue };
             self.call(&call);
         }
-        let text = delta.text("content").or_else(|| delta.text("refusal")).unwrap_or_default();
+        let text: String = spoken(&delta).collect();
         let thinking = reasoning(&delta).unwrap_or_default();
         if text.is_empty() && thinking.is_empty() {
             return;
