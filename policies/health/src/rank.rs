@@ -41,9 +41,9 @@ impl Health<'_> {
 
 /// The rows to keep, never none, after so many failures of the request. A decision about a new request that finds a
 /// candidate on trial is the trial: nobody but the router would otherwise know whether it is ever chosen. A request that
-/// has failed already is not sent to one while others are well; where it has failed more often than there are any, they
-/// have had their turn, and whoever is left may have his. Of those that come into question, the full ones are left out
-/// while another has room; when all are full, whom to wait for is the router's business.
+/// has failed already is not sent to one while others are well; where it has failed as often as there are any, they may
+/// all have had their turn, and whoever is left may have his, after them. Of those that come into question, the full ones
+/// are left out while another has room; when all are full, whom to wait for is the router's business.
 pub fn keep(health: &Health, failures: u32, panic_share: f64) -> Vec<usize> {
     let mut rows = by_health(health, failures, panic_share);
     if rows.iter().any(|row| health.has_room(*row)) {
@@ -62,12 +62,18 @@ fn by_health(health: &Health, failures: u32, panic_share: f64) -> Vec<usize> {
         return vec![*row];
     }
     let well = are(State::Well);
-    let panic = well.len() as f64 <= panic_share * rows().len() as f64 || well.len() < failures as usize;
-    match (panic, well.is_empty(), on_trial.is_empty()) {
-        (false, false, _) => well,
-        (_, true, false) if on_trial.len() >= failures as usize => on_trial,
-        _ => rows().collect(),
+    let panic = well.len() as f64 <= panic_share * rows().len() as f64;
+    if failures == 0 {
+        return if panic { rows().collect() } else { well };
     }
+    let had_their_turn = |kept: &[usize]| kept.len() <= failures as usize;
+    if !panic && !had_their_turn(&well) {
+        return well;
+    }
+    if well.is_empty() && !had_their_turn(&on_trial) {
+        return on_trial;
+    }
+    [well, on_trial, are(State::Out)].concat()
 }
 
 #[cfg(test)]
@@ -87,7 +93,7 @@ mod tests {
     #[test]
     fn a_new_request_is_the_trial_and_one_that_failed_is_not() {
         assert_eq!(kept(&[0.0; 3], &[0.0, 1.0, 1.0], 0), [1]);
-        assert_eq!(kept(&[0.0; 3], &[0.0, 1.0, 1.0], 1), [0]);
+        assert_eq!(kept(&[0.0; 4], &[0.0, 1.0, 1.0, 0.0], 1), [0, 3]);
         assert_eq!(kept(&[0.0; 3], &[2.0, 1.0, 2.0], 0), [1], "unless nobody is well");
         assert_eq!(kept(&[0.0, 9.0], &[0.0, 1.0], 0), [0], "one that cools down is not tried");
     }
@@ -95,10 +101,11 @@ mod tests {
     #[test]
     fn a_request_that_the_well_have_failed_may_go_to_the_others() {
         let of = |failures| kept(&[0.0, 9.0, 0.0, 0.0], &[0.0, 0.0, 2.0, 0.0], failures);
-        assert_eq!([of(1), of(2)], [[0, 3]; 2]);
-        assert_eq!(of(3), [0, 1, 2, 3]);
-        let on_trial = |failures| kept(&[0.0; 3], &[2.0, 1.0, 2.0], failures);
-        assert_eq!((on_trial(1), on_trial(2)), (vec![1], vec![0, 1, 2]));
+        assert_eq!((of(1), of(2)), (vec![0, 3], vec![0, 3, 1, 2]));
+        // the only one that is well may be the one that failed
+        assert_eq!(kept(&[9.0, 0.0, 9.0], &[0.0; 3], 1), [1, 0, 2]);
+        let on_trial = |failures| kept(&[0.0; 4], &[2.0, 1.0, 2.0, 1.0], failures);
+        assert_eq!((on_trial(1), on_trial(2)), (vec![1, 3], vec![1, 3, 0, 2]));
     }
 
     #[test]

@@ -146,6 +146,12 @@ pub fn decide(failures: &[Failure], candidates: &Candidates, standing: &Standing
             (false, true) => seen.wait(last, patience),
         };
     };
+    // One may break by chance, and who is well is a better bet than who has been failing.
+    if candidates.breaker[row] >= OPEN
+        && let Some(again) = seen.again(last, patience).filter(|_| seen.is_well(last))
+    {
+        return again;
+    }
     match last.kind {
         Kind::TooLong => Answer::Larger(row),
         Kind::Filtered => Answer::Unfiltered(row),
@@ -222,14 +228,20 @@ impl Seen<'_> {
         {
             return Answer::Anyway(row);
         }
-        match self.row_of(last.target) {
-            Some(row) if last.kind == Kind::Broken && self.tries(row) <= self.standing.same_again as usize => {
-                let tries = self.tries(row).min(6) as i32;
-                let most = (FIRST_BACKOFF_MS * 2.0_f64.powi(tries - 1)).min(LONGEST_BACKOFF_MS).min(patience.left_ms);
-                Answer::Again(row, most * patience.chance)
-            }
-            _ => anyway.map_or(Answer::GiveUp, Answer::Anyway),
-        }
+        self.again(last, patience).or(anyway.map(Answer::Anyway)).unwrap_or(Answer::GiveUp)
+    }
+
+    /// The same once more after a random pause, if it broke.
+    fn again(&self, last: &Failure, patience: &Patience) -> Option<Answer> {
+        let row = self.row_of(last.target)?;
+        let may = last.kind == Kind::Broken && self.tries(row) <= self.standing.same_again as usize;
+        let tries = self.tries(row).min(6) as i32;
+        let most = (FIRST_BACKOFF_MS * 2.0_f64.powi(tries - 1)).min(LONGEST_BACKOFF_MS).min(patience.left_ms);
+        (may && patience.may_retry).then_some(Answer::Again(row, most * patience.chance))
+    }
+
+    fn is_well(&self, last: &Failure) -> bool {
+        self.row_of(last.target).is_some_and(|row| self.candidates.breaker[row] == 0.0)
     }
 
     /// Everybody else broke or was too slow, and this one only rests. Where others are limited or busy too, one more
@@ -263,6 +275,8 @@ impl Seen<'_> {
     }
 }
 
+/// Of the signal `breaker-state`.
+const OPEN: f64 = 2.0;
 const FIRST_BACKOFF_MS: f64 = 250.0;
 const LONGEST_BACKOFF_MS: f64 = 8000.0;
 /// Attempts of one request that were too slow; after a third nothing more is spent on it.
@@ -336,6 +350,19 @@ mod tests {
         assert_eq!(decide(&[failed(0, Kind::Broken)], &FOUR, &ordered, &PATIENCE), Answer::Next(3));
         assert_eq!(after(&[], &FOUR), Answer::GiveUp);
         assert_eq!(after(&[failed(0, Kind::Final)], &FOUR), Answer::GiveUp);
+    }
+
+    #[test]
+    fn who_is_well_is_asked_again_before_who_has_been_failing() {
+        let others_down = Candidates { breaker: &[0.0, 2.0, 2.0, 2.0], ..FOUR };
+        let broke = |times: usize| vec![failed(0, Kind::Broken); times];
+        assert_eq!(after(&broke(1), &others_down), Answer::Again(0, 125.0));
+        assert_eq!(after(&broke(2), &others_down), Answer::Next(1));
+        assert_eq!(after(&[failed(0, Kind::Late)], &others_down), Answer::Next(1));
+        let all_down = Candidates { breaker: &[2.0; 4], ..FOUR };
+        assert_eq!(after(&broke(1), &all_down), Answer::Next(1));
+        let no_budget = Patience { may_retry: false, ..PATIENCE };
+        assert_eq!(decide(&broke(1), &others_down, &STANDING, &no_budget), Answer::Next(1));
     }
 
     #[test]

@@ -229,7 +229,7 @@ impl Kind {
 
 /// What readers of events pass over, such as the word about who went on with a stream.
 fn without_comments(body: &str) -> String {
-    body.split_inclusive("\n\n").filter(|event| !event.starts_with(": x-witgate-")).collect()
+    body.split_inclusive('\n').filter(|line| !line.starts_with(": x-witgate-")).collect()
 }
 
 /// What those said who broke off, one after the other, and in the end somebody who is well.
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn comments_of_the_gateway_are_passed_over() {
-        let body = "data: a\n\n: x-witgate-resumed: m@s1\n\ndata: b\n\n: other\n\n";
+        let body = "data: a\n\n: x-witgate-resumed: m@s1\ndata: b\n\n: other\n\n";
         assert_eq!(without_comments(body), "data: a\n\ndata: b\n\n: other\n\n");
     }
 }

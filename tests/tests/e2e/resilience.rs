@@ -194,6 +194,20 @@ async fn when_all_keys_are_refused_the_next_provider_answers() {
 }
 
 #[tokio::test]
+async fn the_resting_are_asked_when_the_only_one_that_is_well_is_too_slow() {
+    let limited = || upstream().status(429).header("retry-after", "60");
+    let (a, b, c) = (limited().start().await, limited().start().await, upstream().start().await);
+    let soon = json!({"routes": {"fast": {"first_byte_timeout": "300ms"}}});
+    let gateway = gateway().model("fast", [&a, &b, &c]).policies(&CHAIN).config(soon).start().await;
+    // whoever is asked first
+    ask_until(&gateway, async || a.hits() > 0 && b.hits() > 0).await;
+    c.becomes(upstream().silent());
+    a.becomes(upstream());
+    b.becomes(upstream());
+    assert_eq!(gateway.chat("fast", "hi").await.status, 200);
+}
+
+#[tokio::test]
 async fn what_one_deployment_cannot_do_another_does() {
     let image = r#"{"error":{"code":500,"message":"image input is not supported - hint: x","type":"server_error"}}"#;
     let (a, b) = (upstream().status(500).body(image).start().await, upstream().chat("seen").start().await);

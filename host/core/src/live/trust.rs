@@ -40,8 +40,11 @@ impl Trust {
         }
     }
 
-    /// The next request is a chance for one that counts as so bad.
+    /// The next request is a chance for one that counts as so bad. Nothing changes where there is one already.
     pub(super) fn give(&mut self, otherwise: f64, now: Millis) {
+        if matches!(self.chance, Chance::Offered { .. }) {
+            return;
+        }
         self.chance = Chance::Offered { otherwise };
         self.given = now;
     }
@@ -95,6 +98,7 @@ mod tests {
         assert_eq!([2_999.0, 3_000.0].map(|silent| due(&trust, silent, 50_000)), [false, true]);
         trust.give(5_000.0, Millis(50_000));
         assert!(!due(&trust, 90_000.0, 140_000), "nobody has tried it yet");
+        trust.give(100.0, Millis(50_500));
         assert_eq!([trust.begins(), trust.begins()], [Some(5_000.0), None], "one request has the chance");
         // however much is still heard of it
         assert_eq!([55_999, 56_000].map(|now| due(&trust, 0.0, now)), [false, true]);
