@@ -4,6 +4,7 @@ import signal
 import time
 
 import llama
+import ollama
 import openai
 import pytest
 from conftest import ALPHA, BRAVO
@@ -196,6 +197,34 @@ def test_a_message_whose_server_is_killed_goes_on_at_another_as_one(twins, slow)
     assert [block.text for block in message.content] == [WHOLE]
     assert message.stop_reason == "end_turn"
     assert message.usage.output_tokens >= 400
+
+
+def test_a_response_whose_server_is_killed_goes_on_at_another_as_one(twins, slow):
+    events = []
+    with twins.client().responses.stream(model="slow", input="count", temperature=0, max_output_tokens=2000) as stream:
+        for event in stream:
+            events.append(event)
+            if len(events) == 24:
+                slow.kill()
+        response = stream.get_final_response()
+    assert response.output_text == WHOLE and len(response.output) == 1
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert [event.type for event in events].count("response.created") == 1
+    assert {event.response.id for event in events if hasattr(event, "response")} == {response.id}
+    assert response.usage.output_tokens >= 400
+    assert response.usage.total_tokens == response.usage.input_tokens + response.usage.output_tokens
+
+
+def test_a_chat_of_ollama_s_client_whose_server_is_killed_goes_on_at_another_as_one(twins, slow):
+    parts = []
+    for part in ollama.Client(host=twins.url).chat(
+            "slow", [{"role": "user", "content": "count"}], options={"temperature": 0}, stream=True):
+        parts.append(part)
+        if len(parts) == 20:
+            slow.kill()
+    assert "".join(part.message.content for part in parts) == WHOLE
+    assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True]
+    assert (parts[-1].done_reason, parts[-1].eval_count >= 400) == ("stop", True)
 
 
 def count(client):
