@@ -61,6 +61,9 @@ struct PolicyView {
     /// Its state may also be `suspended`: it failed too often, and is tried again later.
     #[serde(flatten)]
     status: PolicyStatus,
+    /// How the code in service was compiled: `quick`, until what is `optimised` takes its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tier: Option<&'static str>,
     /// One for each distinct settings that a route gives it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     instances: Vec<Statistics>,
@@ -68,13 +71,14 @@ struct PolicyView {
 
 impl PolicyView {
     fn of(status: &PolicyStatus, snapshot: &Snapshot) -> Self {
-        let bound = snapshot.policies().filter(|policy| *policy.name() == status.name);
-        let instances: Vec<Statistics> = bound.map(|policy| Statistics::of(&policy.statistics())).collect();
+        let bound = || snapshot.policies().filter(|policy| *policy.name() == status.name);
+        let tier = bound().next().map(|policy| policy.component().tier().label());
+        let instances: Vec<Statistics> = bound().map(|policy| Statistics::of(&policy.statistics())).collect();
         let mut status = status.clone();
         if instances.iter().any(|statistics| statistics.suspended_ms.is_some()) {
             status.state = "suspended";
         }
-        Self { status, instances }
+        Self { status, tier, instances }
     }
 }
 

@@ -1,11 +1,12 @@
 //! Looks through the policy folder and says which files are new, changed or gone.
 //!
-//! A file counts once it has kept its size and modification time over two looks, so a half-written one is left for
-//! the next look. Its signature, `name.wasm.minisig`, belongs to it: a new signature is a change of the file. Symbolic
+//! A file counts once its writer has closed it or renamed it into place, as far as events tell ([`Folder::written`]);
+//! else once it has kept its size and modification time over two looks, so a half-written one is left for the next look.
+//! Its signature, `name.wasm.minisig`, belongs to it: a new signature is a change of the file. Symbolic
 //! links are followed: a Kubernetes ConfigMap is a link to a folder that is swapped. Hidden files (`..data`,
 //! `.name.swp`), and whatever does not end in `.wasm` (`name.wasm~`, `name.wasm.tmp`), are not ours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ use rustix::io::Errno;
 pub struct Folder {
     path: PathBuf,
     seen: BTreeMap<Arc<str>, Seen>,
+    /// Known to be whole, for the next look.
+    written: BTreeSet<PathBuf>,
 }
 
 #[derive(Clone, Debug)]
@@ -114,7 +117,12 @@ pub enum FileError {
 impl Folder {
     /// A folder that has not been looked at yet; it need not exist.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, seen: BTreeMap::new() }
+        Self { path, seen: BTreeMap::new(), written: BTreeSet::new() }
+    }
+
+    /// Files that their writers have closed or renamed into place: the next look need not wait for them to keep still.
+    pub fn written(&mut self, files: BTreeSet<PathBuf>) {
+        self.written = files;
     }
 
     /// Where it is.
@@ -150,6 +158,7 @@ impl Folder {
                 }
             }
         }
+        self.written.clear();
         changes.gone = self.seen.keys().filter(|name| !present.contains_key(*name)).cloned().collect();
         self.seen = present;
         Ok(changes)
@@ -176,7 +185,7 @@ impl Folder {
         match before {
             Some(seen) if seen.stamp == stamp && seen.taken => return seen.clone(),
             Some(seen) if seen.stamp == stamp => {}
-            _ if !settle => {}
+            _ if !settle || self.is_written(name, before.map(|seen| &seen.stamp), &stamp) => {}
             _ => {
                 changes.unsettled = true;
                 return Seen { stamp, taken: false };
@@ -186,6 +195,15 @@ impl Folder {
         let content = read(&file, name, &stamp);
         changes.files.push((Arc::clone(name), content));
         Seen { stamp, taken: true }
+    }
+
+    /// Whether everything that has changed about a file is known to be whole.
+    fn is_written(&self, name: &str, before: Option<&Stamp>, now: &Stamp) -> bool {
+        let file = format!("{name}.wasm");
+        let whole = |file: &str| self.written.contains(&self.path.join(file));
+        let same_file = before.is_some_and(|before| before.file == now.file);
+        let same_signature = before.and_then(|before| before.signature.as_ref()) == now.signature.as_ref();
+        (same_file || whole(&file)) && (same_signature || whole(&signature_of(&file)))
     }
 }
 
@@ -284,6 +302,36 @@ mod tests {
         assert_eq!((names(&third), third.unsettled), (vec!["a"], false));
         assert_eq!(third.files[0].1, unsigned("one and more"));
         assert_eq!(names(&folder.look(true).expect("a look")), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_file_that_its_writer_has_closed_counts_at_once_and_one_that_is_being_written_beside_it_does_not() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut folder = Folder::new(dir.path().to_owned());
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("a.wasm"), b"one").expect("a file");
+        fs::write(at("b.wasm"), b"half").expect("a file");
+        folder.written([at("a.wasm")].into());
+        let look = folder.look(true).expect("a look");
+        assert_eq!((names(&look), look.unsettled), (vec!["a"], true));
+        // what was known of one look is not known of the next
+        fs::write(at("a.wasm"), b"one and more").expect("a file");
+        let look = folder.look(true).expect("a look");
+        assert_eq!((names(&look), look.unsettled), (vec!["b"], true));
+        // with a signature, both have to be whole
+        folder.look(true).expect("a look");
+        fs::write(at("a.wasm"), b"two").expect("a file");
+        fs::write(at("a.wasm.minisig"), b"signed").expect("a file");
+        folder.written([at("a.wasm")].into());
+        assert!(folder.look(true).expect("a look").unsettled);
+        fs::write(at("a.wasm"), b"three").expect("a file");
+        fs::write(at("a.wasm.minisig"), b"signed again").expect("a file");
+        folder.written([at("a.wasm"), at("a.wasm.minisig")].into());
+        assert_eq!(names(&folder.look(true).expect("a look")), ["a"]);
+        // and one alone where the other is as it was
+        fs::write(at("a.wasm.minisig"), b"signed once more").expect("a file");
+        folder.written([at("a.wasm.minisig")].into());
+        assert_eq!(names(&folder.look(true).expect("a look")), ["a"]);
     }
 
     #[test]

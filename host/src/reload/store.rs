@@ -138,8 +138,13 @@ impl PolicyStore {
         self.folder.path()
     }
 
+    /// Files that their writers have closed or renamed into place, for the next look.
+    pub fn written(&mut self, files: BTreeSet<PathBuf>) {
+        self.folder.written(files);
+    }
+
     /// Looks at the folder and compiles what is new there. With `settle`, a file must have kept still since the
-    /// look before.
+    /// look before, or be known to be written.
     ///
     /// # Errors
     /// When the folder cannot be listed; everything stays as it was.

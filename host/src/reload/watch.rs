@@ -1,12 +1,17 @@
-//! File events of the folders that matter, as wake-ups for the reload thread.
+//! File events of the folders that matter, as wake-ups for the reload thread, and the files that are whole because their
+//! writer has closed them or renamed them into place.
 //!
 //! Events are hints: some file systems send none, so there is a slow poll besides. A folder is watched, never a
 //! file, because the swap of a ConfigMap or an editor's rename would end the watch of the file.
 
+use std::collections::BTreeSet;
+use std::mem;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use parking_lot::Mutex;
 
 use super::{Event, wake};
 
@@ -14,21 +19,33 @@ use super::{Event, wake};
 pub(super) struct Watch {
     watcher: Option<RecommendedWatcher>,
     watched: Vec<PathBuf>,
+    whole: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
 impl Watch {
     pub(super) fn new(events: SyncSender<Event>) -> Self {
+        let whole = Arc::<Mutex<BTreeSet<PathBuf>>>::default();
+        let arrived = Arc::clone(&whole);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // A read is no change, and reading is what a look does.
-            if event.is_ok_and(|event| event.kind.is_access() && !closed_after_write(&event)) {
-                return;
+            if let Ok(event) = event {
+                if is_whole(&event) {
+                    arrived.lock().extend(event.paths);
+                } else if event.kind.is_access() {
+                    // A read is no change, and reading is what a look does.
+                    return;
+                }
             }
             wake(&events, Event::Files);
         });
         let watcher = watcher
             .inspect_err(|error| tracing::warn!(%error, "no file events here; changes are found by polling"))
             .ok();
-        Self { watcher, watched: Vec::new() }
+        Self { watcher, watched: Vec::new(), whole }
+    }
+
+    /// Files that have become whole since this was last asked.
+    pub(super) fn whole(&self) -> BTreeSet<PathBuf> {
+        mem::take(&mut self.whole.lock())
     }
 
     /// Watches these folders, and no others; one that is not there yet is tried again at the next call.
@@ -60,7 +77,11 @@ fn watch(watcher: &mut RecommendedWatcher, folder: &Path) -> bool {
         .is_ok()
 }
 
-fn closed_after_write(event: &notify::Event) -> bool {
-    use notify::event::{AccessKind, AccessMode, EventKind};
-    matches!(event.kind, EventKind::Access(AccessKind::Close(AccessMode::Write)))
+/// A writer has closed the file, or it was renamed to this name.
+fn is_whole(event: &notify::Event) -> bool {
+    use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
+    matches!(
+        event.kind,
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Modify(ModifyKind::Name(RenameMode::To))
+    )
 }

@@ -107,9 +107,15 @@ impl Inner {
             me: me.clone(),
         });
         policy.watch.pace(pace);
+        let mut bound = component.bound.lock();
+        bound.retain(|policy| policy.strong_count() > 0);
+        bound.push(Arc::downgrade(&policy));
+        drop(bound);
         for place in 0..policy.pool.warm() {
             *policy.pool.place(place).lock() = Some(Box::new(build(&policy.blueprint)?));
         }
+        // The component's code may have been replaced meanwhile.
+        policy.refresh();
         Ok(policy)
     }
 }

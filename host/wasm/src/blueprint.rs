@@ -24,9 +24,9 @@ impl Blueprint {
     /// Instantiates and configures.
     pub(crate) fn build(&self, limit: Duration) -> Result<Instance, FailureCause> {
         let state = State::new(Arc::clone(&self.surroundings), self.memory);
-        let Component { pre, exports, .. } = &*self.component;
+        let program = self.component.program();
         let mut instance =
-            Instance::new(pre, exports, state, limit).map_err(|error| FailureCause::from_engine(&error, limit))?;
+            Instance::new(&program, state, limit).map_err(|error| FailureCause::from_engine(&error, limit))?;
         let asked = instance.configure(limit, &self.catalogue)?;
         if *self.asked.get_or_init(|| asked.clone()) != asked {
             return Err(FailureCause::Unavailable(

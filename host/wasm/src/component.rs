@@ -1,14 +1,14 @@
 //! A policy file that was taken: compiled, looked at, described, but not yet bound to a configuration.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use wasmtime::component::InstancePre;
+use parking_lot::{Mutex, RwLock};
 
 use crate::hooks::Hooks;
 use crate::inspect::Imports;
-use crate::instance::Exports;
+use crate::policy::Policy;
 use crate::settings::{Schema, SettingsProblem};
-use crate::state::State;
+use crate::tier::{Program, Tier};
 
 /// A policy file that was taken. [`crate::Engine::load`] makes it.
 pub struct Component {
@@ -22,8 +22,10 @@ pub struct Component {
     pub(crate) schema: Schema,
     pub(crate) file_size: usize,
     pub(crate) from_cache: bool,
-    pub(crate) pre: InstancePre<State>,
-    pub(crate) exports: Exports,
+    /// Replaced once, where the first one was compiled quickly.
+    pub(crate) program: RwLock<Arc<Program>>,
+    /// The policies made of it.
+    pub(crate) bound: Mutex<Vec<Weak<Policy>>>,
 }
 
 /// What a policy says about itself.
@@ -82,8 +84,13 @@ impl Component {
 
     /// Bytes of its machine code and data, in memory once for all instances.
     pub fn code_size(&self) -> usize {
-        let range = self.pre.component().image_range();
+        let range = self.program().pre.component().image_range();
         range.end as usize - range.start as usize
+    }
+
+    /// How the code was compiled that new instances run.
+    pub fn tier(&self) -> Tier {
+        self.program().tier
     }
 
     /// Whether its code came from the cache instead of the compiler.
@@ -95,6 +102,19 @@ impl Component {
     /// then.
     pub fn check_settings(&self, settings: &serde_json::Value) -> Vec<SettingsProblem> {
         self.schema.problems(settings)
+    }
+
+    /// What new instances are made of.
+    pub(crate) fn program(&self) -> Arc<Program> {
+        Arc::clone(&self.program.read())
+    }
+
+    /// Replaces its code, and every instance of the code before; that is freed with the last of them.
+    pub(crate) fn put(&self, program: Program) {
+        *self.program.write() = Arc::new(program);
+        // Whoever is bound from now on is made of the new code.
+        let bound: Vec<Arc<Policy>> = self.bound.lock().iter().filter_map(Weak::upgrade).collect();
+        bound.iter().for_each(|policy| policy.refresh());
     }
 }
 

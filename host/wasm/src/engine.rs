@@ -7,15 +7,17 @@ use std::sync::mpsc::SyncSender;
 
 use parking_lot::Mutex;
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Config, EngineWeak, OptLevel, WasmFeatures};
+use wasmtime::{Config, EngineWeak, WasmFeatures};
 
 use crate::bindings::imports;
 use crate::code_cache::CodeCache;
 use crate::crash::{Crash, Crashes};
 use crate::deadline::TICK;
 use crate::meter::Meter;
+use crate::optimise::{self, Job};
 use crate::replace::{self, Replacement};
 use crate::state::State;
+use crate::tier::{Target, Tier};
 
 /// How policies are run.
 #[derive(Clone, Default)]
@@ -33,7 +35,8 @@ pub struct EngineOptions {
 /// How the compiler shares the machine with everything else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compiling {
-    /// At low priority and on few threads: it takes what requests leave.
+    /// At low priority and on few threads: it takes what requests leave. A large policy is compiled quickly first, and
+    /// well while it serves.
     #[default]
     Aside,
     /// At normal priority and on all processors, because somebody waits for it.
@@ -47,15 +50,16 @@ pub struct Engine {
 }
 
 pub(crate) struct Inner {
-    pub(crate) wasm: wasmtime::Engine,
-    /// With everything of the contract; WASI is added for the components that import it.
-    pub(crate) linker: Linker<State>,
+    pub(crate) optimised: Target,
+    /// For large policies until their optimised code is there; `None` where somebody waits for that.
+    pub(crate) quick: Option<Target>,
     pub(crate) cache: Option<CodeCache>,
     pub(crate) workers: usize,
     pub(crate) meter: Option<Arc<dyn Meter>>,
     pub(crate) compiling: Compiling,
-    /// Compiling a Python policy takes 350 MiB: one at a time.
+    /// Compiling a Python policy takes 350 MiB: one at a time, and one more that is compiled for the second time.
     pub(crate) compiler: Mutex<()>,
+    pub(crate) jobs: SyncSender<Job>,
     pub(crate) replacements: SyncSender<Replacement>,
     pub(crate) crashes: Crashes,
 }
@@ -78,15 +82,18 @@ pub enum EngineError {
 }
 
 impl Engine {
-    /// Starts the engine and its two threads, which end when nothing of the engine is left.
+    /// Starts the engine and its three threads, which end when nothing of the engine is left.
     ///
     /// # Errors
     /// When the machine cannot run compiled WebAssembly, or gives no threads. A code cache that cannot be used is only
     /// logged.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
         let unsupported = |error: wasmtime::Error| EngineError::Unsupported(error.to_string());
-        let wasm = wasmtime::Engine::new(&config()).map_err(unsupported)?;
-        let linker = linker(&wasm).map_err(unsupported)?;
+        let optimised = target(Tier::Optimised).map_err(unsupported)?;
+        let quick = match options.compiling {
+            Compiling::Aside => Some(target(Tier::Quick).map_err(unsupported)?),
+            Compiling::AtOnce => None,
+        };
         let cache = options.code_cache.and_then(|directory| {
             CodeCache::open(&directory)
                 .inspect_err(|refusal| {
@@ -95,19 +102,23 @@ impl Engine {
                 })
                 .ok()
         });
-        let ticking = wasm.weak();
-        thread("witgate-tick", move || tick(&ticking))?;
+        let ticking = optimised.wasm.weak();
+        let ticking_too = quick.as_ref().map(|quick| quick.wasm.weak());
+        thread("witgate-tick", move || tick(&ticking, ticking_too.as_ref()))?;
+        let (jobs, waiting) = optimise::queue();
+        thread("witgate-optimise", move || optimise::run(&waiting))?;
         let (replacements, queue) = replace::queue();
         thread("witgate-replace", move || replace::run(&queue))?;
         Ok(Self {
             inner: Arc::new(Inner {
-                wasm,
-                linker,
+                optimised,
+                quick,
                 cache,
                 workers: options.workers.max(1),
                 meter: options.meter,
                 compiling: options.compiling,
                 compiler: Mutex::new(()),
+                jobs,
                 replacements,
                 crashes: Crashes::default(),
             }),
@@ -121,11 +132,16 @@ impl Engine {
     }
 }
 
-/// Runs until the engine is gone. A thread of the operating system, because a busy async runtime would let it wait.
-fn tick(engine: &EngineWeak) {
-    while let Some(engine) = engine.upgrade() {
-        engine.increment_epoch();
-        drop(engine);
+/// Runs until the engines are gone. A thread of the operating system, because a busy async runtime would let it wait.
+fn tick(optimised: &EngineWeak, quick: Option<&EngineWeak>) {
+    loop {
+        // Instances of either may outlive the rest.
+        let engines = [optimised.upgrade(), quick.and_then(EngineWeak::upgrade)];
+        if engines.iter().all(Option::is_none) {
+            return;
+        }
+        engines.iter().flatten().for_each(wasmtime::Engine::increment_epoch);
+        drop(engines);
         std::thread::sleep(TICK);
     }
 }
@@ -135,17 +151,24 @@ fn thread(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<(),
     spawned.map(drop).map_err(|source| EngineError::Thread { name, source })
 }
 
+fn target(tier: Tier) -> wasmtime::Result<Target> {
+    let wasm = wasmtime::Engine::new(&config(tier))?;
+    let linker = linker(&wasm)?;
+    Ok(Target { tier, wasm, linker })
+}
+
 /// What is fast and what is allowed. Features are switched off here and not by leaving them out of the build, because
 /// builds without them have had vulnerabilities of their own. Memory is allocated on demand: instances are made off
 /// the request path, so a pool, which reserves gigabytes of addresses and has a fixed number of places, gains nothing.
-fn config() -> Config {
+fn config(tier: Tier) -> Config {
     let mut config = Config::new();
     // Calls: synchronous, bounded by the epoch clock and by a stack that fits every thread.
     config
         .concurrency_support(false)
         .epoch_interruption(true)
-        .max_wasm_stack(512 * 1024)
-        .cranelift_opt_level(OptLevel::Speed)
+        .max_wasm_stack(tier.stack())
+        .cranelift_opt_level(tier.opt_level())
+        .cranelift_regalloc_algorithm(tier.registers())
         .memory_init_cow(true)
         .wasm_backtrace_max_frames(None);
     // The same inputs give the same verdict, on every machine.
@@ -186,4 +209,45 @@ fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     imports::headers::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     imports::prompt::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     Ok(linker)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use wasmtime::{Engine, Instance, Module, Store};
+
+    use super::*;
+
+    /// Bits of numbers that are not numbers, which WebAssembly leaves to the machine, and of a relaxed operation.
+    const MODULE: &str = r#"(module
+        (func (export "a") (param f64 f64) (result i64) (i64.reinterpret_f64 (f64.div (local.get 0) (local.get 1))))
+        (func (export "b") (param f64 f64) (result i64)
+            (i64.reinterpret_f64 (f64.mul (f64.neg (f64.sqrt (local.get 0))) (f64.min (local.get 0) (local.get 1)))))
+        (func (export "c") (param f64 f64) (result i64)
+            (i64x2.extract_lane 0 (f64x2.relaxed_madd
+                (f64x2.splat (local.get 0)) (f64x2.splat (local.get 1)) (f64x2.splat (f64.neg (local.get 0))))))
+        (func (export "d") (param f64 f64) (result i64)
+            (i64x2.extract_lane 0 (i32x4.relaxed_trunc_f32x4_s
+                (f32x4.splat (f32.demote_f64 (f64.div (local.get 0) (local.get 1))))))))"#;
+
+    #[test]
+    fn both_tiers_give_the_same_bits() {
+        let run = |tier| {
+            let engine = Engine::new(&config(tier)).unwrap();
+            let module = Module::new(&engine, wat::parse_str(MODULE).unwrap()).unwrap();
+            let mut store = Store::new(&engine, ());
+            store.set_epoch_deadline(1_000_000);
+            let instance = Instance::new(&mut store, &module, &[]).unwrap();
+            let mut bits = Vec::new();
+            for name in ["a", "b", "c", "d"] {
+                let function = instance.get_typed_func::<(f64, f64), i64>(&mut store, name).unwrap();
+                let odd = f64::from_bits(0xfff0_0000_dead_beef);
+                for pair in [(0.0, 0.0), (-1.0, f64::INFINITY), (odd, 1.0), (1.0, odd), (0.1, 10.0), (1e300, 1e300)] {
+                    bits.push(function.call(&mut store, pair).unwrap());
+                }
+            }
+            bits
+        };
+        assert_eq!(run(Tier::Quick), run(Tier::Optimised));
+    }
 }

@@ -23,6 +23,7 @@ use crate::hooks::{Hook, Hooks};
 use crate::logbook::printable;
 use crate::state::State;
 use crate::subscription::Subscription;
+use crate::tier::{Program, Tier};
 
 /// Bytes that a policy may hand to the host in one call: its verdict, its subscription, a log line.
 const HOSTCALL_BYTES: usize = 64 * 1024;
@@ -73,6 +74,8 @@ pub(crate) struct Instance {
     memory_at_start: usize,
     /// A replacement is on its way.
     pub(crate) retiring: bool,
+    /// How its code was compiled.
+    pub(crate) tier: Tier,
     _counted: Counted,
 }
 
@@ -102,12 +105,8 @@ static IN_MEMORY: AtomicUsize = AtomicUsize::new(0);
 
 impl Instance {
     /// Instantiates; type mismatches between the component and the contract show here.
-    pub(crate) fn new(
-        pre: &InstancePre<State>,
-        exports: &Exports,
-        state: State,
-        limit: Duration,
-    ) -> wasmtime::Result<Self> {
+    pub(crate) fn new(program: &Program, state: State, limit: Duration) -> wasmtime::Result<Self> {
+        let Program { tier, pre, exports } = program;
         let mut store = Store::new(pre.engine(), state);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
@@ -138,6 +137,7 @@ impl Instance {
             calls: 0,
             memory_at_start,
             retiring: false,
+            tier: *tier,
             _counted: Counted::one(),
         })
     }
@@ -255,6 +255,7 @@ impl Instance {
         content: Option<&Arc<dyn Content>>,
         run: impl FnOnce(&mut Store<State>, &Guest, Fed<'_>) -> wasmtime::Result<Result<R, String>>,
     ) -> Result<R, FailureCause> {
+        let limit = self.tier.allows(limit);
         self.calls = self.calls.saturating_add(1);
         self.store.set_epoch_deadline(FIRST_LOOK);
         let state = self.store.data_mut();

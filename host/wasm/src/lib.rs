@@ -6,7 +6,7 @@
 //!
 //! The way of a policy through this crate:
 //! 1. [`Engine::load`]: told apart, wrapped, compiled (or taken from the code cache), inspected, described: a
-//!    [`Component`].
+//!    [`Component`]. A large one is compiled quickly first, and well while it serves ([`Tier`]).
 //! 2. [`Engine::bind`]: granted, configured, tried out and warmed up for one configuration: a [`Policy`].
 //! 3. [`Chain`]: policies put together for one route, asked for each request.
 
@@ -31,6 +31,7 @@ mod load;
 mod load_error;
 mod logbook;
 mod meter;
+mod optimise;
 mod policy;
 mod pool;
 mod preview1;
@@ -42,6 +43,7 @@ mod sniff;
 mod state;
 mod statistics;
 mod subscription;
+mod tier;
 mod trial;
 mod wasi;
 mod watch;
@@ -64,3 +66,4 @@ pub use private_folder::{FolderRefusal, open_private_folder};
 pub use settings::{SettingsProblem, canonical as canonical_settings};
 pub use statistics::PolicyStatistics;
 pub use subscription::SubscriptionError;
+pub use tier::Tier;

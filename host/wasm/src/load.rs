@@ -4,26 +4,28 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
-use wasmtime::component::{Component as Code, Linker};
+use wasmtime::component::Component as Code;
 use witgate_core::config::PolicyRules;
 use witgate_core::decision::Names;
 
 use crate::bindings::VERSION;
 use crate::cells::{CellStore, OpenTables, Quota};
 use crate::code_cache::{CodeCache, hex};
-use crate::compiler;
+use crate::compiler::{self, Effort};
 use crate::component::{Component, PolicyInfo};
 use crate::engine::{Engine, Inner};
 use crate::failure::FailureCause;
 use crate::inspect::{Outside, inspect, is_newer};
-use crate::instance::{Exports, Instance};
+use crate::instance::Instance;
 use crate::load_error::{LoadError, LoadProblem};
 use crate::logbook::{Logbook, printable};
+use crate::preview1;
 use crate::settings::Schema;
 use crate::sniff::{Kind, sniff};
 use crate::state::{FleetCells, State, Surroundings};
-use crate::{preview1, wasi};
+use crate::tier::{Target, is_large};
 
 /// Largest file, bytes. CPython with its library is 40 MB.
 const MAX_FILE: usize = 64 << 20;
@@ -36,30 +38,37 @@ const LOG_LINES: u32 = 20;
 
 impl Engine {
     /// Takes a policy file: a component, or a core module with a `component-type` section, which is wrapped. Heavy (a
-    /// Python policy takes ten seconds), so call it off the request path; the compiler runs on threads of its own, as
+    /// Python policy takes seconds), so call it off the request path; the compiler runs on threads of its own, as
     /// [`crate::Compiling`] says, and only one at a time.
     ///
     /// # Errors
     /// When the file cannot be a policy for this host; the message says what to do.
     pub fn load(&self, name: &str, bytes: &[u8]) -> Result<Arc<Component>, LoadError> {
         let name: Arc<str> = name.into();
-        match self.inner.load(&name, bytes) {
-            Ok(component) => Ok(Arc::new(component)),
-            Err(problem) => Err(LoadError { policy: name, problem }),
-        }
+        self.inner.load(&name, bytes).map_err(|problem| LoadError { policy: name, problem })
     }
 }
 
+/// Code to make a component of.
+struct Found<'a> {
+    code: Code,
+    target: &'a Target,
+    from_cache: bool,
+    /// What to compile well later.
+    later: Option<Vec<u8>>,
+}
+
 impl Inner {
-    fn load(&self, name: &Arc<str>, bytes: &[u8]) -> Result<Component, LoadProblem> {
+    fn load(self: &Arc<Self>, name: &Arc<str>, bytes: &[u8]) -> Result<Arc<Component>, LoadProblem> {
         if bytes.len() > MAX_FILE {
             return Err(LoadProblem::TooLarge { got: bytes.len(), allowed: MAX_FILE });
         }
         let kind = sniff(bytes)?;
         let digest: [u8; 32] = Sha256::digest(bytes).into();
         let revision: Arc<str> = hex(&digest[..6]).into();
-        let (code, from_cache) = self.code(kind, bytes, &digest)?;
-        let Outside { hooks, imports, version } = inspect(&self.wasm, &code.component_type())?;
+        let key = CodeCache::key(&self.optimised.wasm, &digest);
+        let Found { code, target, from_cache, later } = self.code(kind, bytes, &key)?;
+        let Outside { hooks, imports, version } = inspect(&target.wasm, &code.component_type())?;
 
         let mismatch = |error: wasmtime::Error| {
             let text = chain(&error);
@@ -68,18 +77,10 @@ impl Inner {
             }
             LoadProblem::Mismatch { version: VERSION, text }
         };
-        let pre = if imports.wasi {
-            let mut linker: Linker<State> = self.linker.clone();
-            wasi::link(&mut linker, &self.wasm, &code).map_err(mismatch)?;
-            linker.instantiate_pre(&code)
-        } else {
-            self.linker.instantiate_pre(&code)
-        }
-        .map_err(mismatch)?;
-        let exports = Exports::find(&pre, hooks).map_err(mismatch)?;
+        let program = target.link(&code, hooks, &imports).map_err(mismatch)?;
         let state = State::new(Arc::new(alone(name, &revision)), MEMORY);
         let limit = SETUP;
-        let mut instance = Instance::new(&pre, &exports, state, limit).map_err(|error| {
+        let mut instance = Instance::new(&program, state, limit).map_err(|error| {
             if error.is::<wasmtime::Trap>() {
                 LoadProblem::Start(FailureCause::from_engine(&error, limit))
             } else {
@@ -89,7 +90,7 @@ impl Inner {
         let info = instance.describe(limit).map_err(LoadProblem::Describe)?;
         let schema =
             Schema::parse(&info.settings_schema).map_err(|problem| LoadProblem::Schema(printable(&problem)))?;
-        Ok(Component {
+        let component = Arc::new(Component {
             name: Arc::clone(name),
             revision,
             digest,
@@ -105,30 +106,39 @@ impl Inner {
             schema,
             file_size: bytes.len(),
             from_cache,
-            pre,
-            exports,
-        })
-    }
-
-    /// The compiled code, and whether it came from the cache.
-    fn code(&self, kind: Kind, bytes: &[u8], digest: &[u8; 32]) -> Result<(Code, bool), LoadProblem> {
-        let Some(cache) = &self.cache else { return Ok((self.compile(kind, bytes)?, false)) };
-        let key = CodeCache::key(&self.wasm, digest);
-        if let Some(code) = cache.find(&self.wasm, &key) {
-            return Ok((code, true));
+            program: RwLock::new(Arc::new(program)),
+            bound: Mutex::default(),
+        });
+        if let Some(bytes) = later {
+            self.optimise_later(&component, bytes, key);
         }
-        let code = self.compile(kind, bytes)?;
-        cache.keep(&key, &code);
-        Ok((code, false))
+        Ok(component)
     }
 
-    fn compile(&self, kind: Kind, bytes: &[u8]) -> Result<Code, LoadProblem> {
+    /// The code of the file, from the cache or the compiler.
+    fn code(&self, kind: Kind, bytes: &[u8], key: &str) -> Result<Found<'_>, LoadProblem> {
+        let target = &self.optimised;
+        if let Some(code) = self.cache.as_ref().and_then(|cache| cache.find(&target.wasm, key)) {
+            return Ok(Found { code, target, from_cache: true, later: None });
+        }
         let component = match kind {
             Kind::Component => Cow::Borrowed(bytes),
             Kind::Wrappable => Cow::Owned(wrap(bytes)?),
         };
+        if let Some(target) = self.quick.as_ref().filter(|_| is_large(&component)) {
+            let code = self.compile(target, &component)?;
+            return Ok(Found { code, target, from_cache: false, later: Some(component.into_owned()) });
+        }
+        let code = self.compile(target, &component)?;
+        if let Some(cache) = &self.cache {
+            cache.keep(key, &code);
+        }
+        Ok(Found { code, target, from_cache: false, later: None })
+    }
+
+    fn compile(&self, target: &Target, component: &[u8]) -> Result<Code, LoadProblem> {
         let _one_at_a_time = self.compiler.lock();
-        compiler::run(self.compiling, || Code::from_binary(&self.wasm, &component))
+        compiler::run(Effort::Wanted(self.compiling), || Code::from_binary(&target.wasm, component))
             .map_err(LoadProblem::Compile)?
             .map_err(|error| LoadProblem::Invalid(chain(&error)))
     }
@@ -176,6 +186,6 @@ impl Names for Nobody {
 }
 
 /// An error with its causes, on one line.
-fn chain(error: &wasmtime::Error) -> String {
+pub(crate) fn chain(error: &wasmtime::Error) -> String {
     format!("{error:#}")
 }

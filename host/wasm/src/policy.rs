@@ -206,16 +206,35 @@ impl Policy {
         match self.blueprint.build(SETUP) {
             Ok(new) => {
                 let mut instance = self.pool.place(place).lock();
-                if instance.as_ref().is_none_or(|old| old.retiring) {
+                // The component's code may have been replaced while this one was made.
+                let is_stale = self.is_stale(&new);
+                if instance.as_ref().is_none_or(|old| old.retiring || self.is_stale(old)) {
                     let old = instance.replace(Box::new(new));
                     drop(instance);
                     drop(old);
+                    if is_stale {
+                        self.renew(place);
+                    }
                 }
             }
             Err(cause) => {
                 tracing::warn!(policy = %self.name(), revision = %self.revision(), %cause, "no new instance");
             }
         }
+    }
+
+    /// Replaces every instance whose code is not the component's any more, each as soon as its call is over.
+    pub(crate) fn refresh(&self) {
+        for number in 0..self.pool.places().count() {
+            let is_stale = self.pool.place(number).lock().as_deref().is_some_and(|instance| self.is_stale(instance));
+            if is_stale {
+                self.renew(number);
+            }
+        }
+    }
+
+    fn is_stale(&self, instance: &Instance) -> bool {
+        instance.tier != self.blueprint.component.tier()
     }
 
     /// Whether the component imports texts of the request; it was granted them, or it would not have been bound.

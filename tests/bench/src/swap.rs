@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
+use witgate_wasm::{Compiling, Engine, EngineOptions};
 
 use crate::client::{self, Answer, CHAT, Load};
 use crate::cores::Precedence;
@@ -29,17 +30,41 @@ pub(crate) struct Options {
 const POLICY: &str = "swapped";
 /// Requests a second.
 const RATE: f64 = 1000.0;
-/// Between two swaps; longer than compiling takes.
-const PAUSE: Duration = Duration::from_secs(4);
+/// Swaps of a Python policy at most: it compiles for a quarter of a minute.
+const PYTHON_SWAPS: u32 = 3;
 /// A request belongs to a swap from the rename until this long after the new revision was first seen.
 const AFTER: Duration = Duration::from_millis(250);
-/// The load goes on for this long after the last swap.
-const TAIL: Duration = Duration::from_secs(4);
 
 /// A policy to swap.
 struct Subject {
-    name: String,
+    name: &'static str,
     bytes: Vec<u8>,
+    swaps: u32,
+    /// Between two swaps; longer than compiling takes beside the load.
+    pause: Duration,
+}
+
+/// What the gateway has compiled before.
+#[derive(Clone, Copy, Debug)]
+enum Known {
+    /// Nothing.
+    Nothing,
+    /// An earlier revision, which differs outside its code.
+    Earlier,
+    /// This very file.
+    File,
+}
+
+impl Known {
+    const ALL: [Self; 3] = [Self::Nothing, Self::Earlier, Self::File];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Earlier => "an earlier revision",
+            Self::File => "the file",
+        }
+    }
 }
 
 /// One file put in place of the one before.
@@ -48,7 +73,8 @@ struct Swap {
     revision: String,
 }
 
-/// Swaps a small Rust policy and, where it was built, a large JavaScript one.
+/// Swaps a small Rust policy and, where they were built, a large JavaScript and a larger Python one: with nothing
+/// compiled before, with an earlier revision compiled, and with the file itself in the cache.
 ///
 /// # Errors
 /// When the gateway does not run.
@@ -58,36 +84,66 @@ pub(crate) async fn run(options: &Options, place: &Place, quick: bool) -> anyhow
     let swaps = if quick { options.swaps.min(3) } else { options.swaps };
     let mut table = Table::new(
         "Swaps under load",
-        &["policy", "kB", "swaps", "live ms p50", "live ms max", "p99 ms usual", "p99 ms during", "requests", "failed"],
+        &[
+            "policy",
+            "kB",
+            "compiled before",
+            "swaps",
+            "live ms p50",
+            "live ms max",
+            "p99 ms usual",
+            "p99 ms during",
+            "p50 ms usual",
+            "p50 ms during",
+            "requests",
+            "failed",
+        ],
     );
-    for subject in subjects()? {
-        progress(&format!("swapping {} {swaps} times", subject.name));
-        table.push(measure(&subject, swaps, place).await?);
+    for subject in subjects(swaps)? {
+        for known in Known::ALL {
+            progress(&format!("swapping {} {} times; compiled before: {}", subject.name, subject.swaps, known.name()));
+            table.push(measure(&subject, known, place).await?);
+        }
     }
     let about = format!(
-        "A file is renamed into the policy folder every {PAUSE:?} while {RATE} requests a second are served on one \
-         core, which also compiles. `live` is from the rename to the first answer that names the new revision; \
+        "A file is renamed into the policy folder while {RATE} requests a second are served on one core, which also \
+         compiles: with an empty code cache, with the code of an earlier revision in it, which differs outside its code, \
+         or with the code of the file. `live` is from the rename to the first answer that names the new revision; \
          `during` are the requests from a rename to {AFTER:?} after that, `usual` all others."
     );
     Ok(Section { name: "swap", about, tables: vec![table] })
 }
 
-fn subjects() -> anyhow::Result<Vec<Subject>> {
+fn subjects(swaps: u32) -> anyhow::Result<Vec<Subject>> {
     let shipped = witgate_shipped::find("peak-ewma").context("the policy `peak-ewma` is not shipped")?;
-    let mut subjects = vec![Subject { name: "peak-ewma (Rust)".into(), bytes: shipped.bytes.to_vec() }];
-    match std::fs::read("target/guests-extra/javascript.wasm") {
-        Ok(bytes) => subjects.push(Subject { name: "least-busy (JavaScript)".into(), bytes }),
-        Err(_) => progress("target/guests-extra/javascript.wasm is not there (make guests-extra): left out"),
+    let pause = Duration::from_secs(4);
+    let mut subjects = vec![Subject { name: "peak-ewma (Rust)", bytes: shipped.bytes.to_vec(), swaps, pause }];
+    let extra = [
+        ("least-busy (JavaScript)", "javascript", swaps, pause),
+        ("least-busy (Python)", "python", swaps.min(PYTHON_SWAPS), Duration::from_secs(24)),
+    ];
+    for (name, file, swaps, pause) in extra {
+        let file = format!("target/guests-extra/{file}.wasm");
+        match std::fs::read(&file) {
+            Ok(bytes) => subjects.push(Subject { name, bytes, swaps, pause }),
+            Err(_) => progress(&format!("{file} is not there (make guests-extra): left out")),
+        }
     }
     Ok(subjects)
 }
 
-async fn measure(subject: &Subject, swaps: u32, place: &Place) -> anyhow::Result<Vec<String>> {
+async fn measure(subject: &Subject, known: Known, place: &Place) -> anyhow::Result<Vec<String>> {
     let folder = tempfile::tempdir()?;
     let site = gateway::site(folder.path(), place.binary()?)?;
     let _mock = gateway::start_mock(&site, place.load_core, Duration::ZERO).await?;
-    let policies = folder.path().join("policies");
+    let (policies, code) = (folder.path().join("policies"), folder.path().join("code"));
     std::fs::create_dir_all(&policies)?;
+    // In front of the revisions that are swapped in, so that the first of them finds what the others find.
+    let mut pause = subject.pause;
+    if matches!(known, Known::File) {
+        pause = Duration::from_secs(1);
+        compile(&code, (0..subject.swaps).map(|number| revised(&subject.bytes, number)))?;
+    }
     put(&policies, &subject.bytes)?;
     let address = free_address()?;
     let command = site.witgate(address, POLICY)?;
@@ -95,11 +151,14 @@ async fn measure(subject: &Subject, swaps: u32, place: &Place) -> anyhow::Result
     let core = place.gateway_core;
     let _gateway = Process::start(&Launch { name: "witgate", command, core, address, log: &log, ready: CHAT }).await?;
 
-    let time = PAUSE * (swaps + 1) + TAIL;
+    let time = pause * (subject.swaps + 2);
     let load = tokio::task::spawn_local(client::open_loop(address, CHAT, RATE, time));
     let mut done = Vec::new();
-    for number in 0..swaps {
-        tokio::time::sleep(PAUSE).await;
+    for number in 0..subject.swaps {
+        tokio::time::sleep(pause).await;
+        if matches!(known, Known::Nothing) {
+            empty(&code)?;
+        }
         let bytes = revised(&subject.bytes, number);
         let revision = revision(&bytes);
         put(&policies, &bytes)?;
@@ -109,16 +168,16 @@ async fn measure(subject: &Subject, swaps: u32, place: &Place) -> anyhow::Result
     if let Some(failure) = load.failures.first() {
         progress(&format!("first failure: {failure}"));
     }
-    Ok(row(subject, &done, &load))
+    Ok(row(subject, known, pause, &done, &load))
 }
 
-fn row(subject: &Subject, swaps: &[Swap], load: &Load) -> Vec<String> {
+fn row(subject: &Subject, known: Known, pause: Duration, swaps: &[Swap], load: &Load) -> Vec<String> {
     let live: Vec<Option<Instant>> = swaps.iter().map(|swap| first_seen(&load.answers, &swap.revision)).collect();
     let delays = || swaps.iter().zip(&live).filter_map(|(swap, live)| Some((*live)? - swap.renamed));
     let millis = |time: Duration| time.as_secs_f64() * 1000.0;
     let during = |answer: &Answer| {
         swaps.iter().zip(&live).any(|(swap, live)| {
-            let end = live.map_or(swap.renamed + PAUSE, |live| live + AFTER);
+            let end = live.map_or(swap.renamed + pause, |live| live + AFTER);
             answer.sent >= swap.renamed && answer.sent < end
         })
     };
@@ -126,16 +185,19 @@ fn row(subject: &Subject, swaps: &[Swap], load: &Load) -> Vec<String> {
     for answer in &load.answers {
         if during(answer) { swapping.record(answer.whole) } else { usual.record(answer.whole) }
     }
-    let p99 = |times: &Times| number(times.quantile(0.99).map(|nanos| nanos / 1e6), 2);
+    let at = |times: &Times, quantile| number(times.quantile(quantile).map(|nanos| nanos / 1e6), 2);
     let seen = live.iter().flatten().count();
     vec![
-        subject.name.clone(),
+        subject.name.to_owned(),
         number(Some(subject.bytes.len() as f64 / 1000.0), 0),
+        known.name().to_owned(),
         format!("{seen} of {}", swaps.len()),
         number(median(delays().map(millis)), 0),
         number(delays().max().map(millis), 0),
-        p99(&usual),
-        p99(&swapping),
+        at(&usual, 0.99),
+        at(&swapping, 0.99),
+        at(&usual, 0.5),
+        at(&swapping, 0.5),
         load.answers.len().to_string(),
         load.failures.len().to_string(),
     ]
@@ -145,6 +207,26 @@ fn row(subject: &Subject, swaps: &[Swap], load: &Load) -> Vec<String> {
 fn first_seen(answers: &[Answer], revision: &str) -> Option<Instant> {
     let names = |answer: &&Answer| answer.policy.as_deref().is_some_and(|policy| policy.ends_with(revision));
     answers.iter().filter(names).map(|answer| answer.sent + answer.whole).min()
+}
+
+/// Compiles these files as a gateway would that used this code cache.
+fn compile(code: &Path, files: impl Iterator<Item = Vec<u8>>) -> anyhow::Result<()> {
+    let compiling = Compiling::AtOnce;
+    let options = EngineOptions { code_cache: Some(code.to_owned()), compiling, ..EngineOptions::default() };
+    let engine = Engine::new(options)?;
+    for bytes in files {
+        engine.load(POLICY, &bytes)?;
+    }
+    Ok(())
+}
+
+/// Takes everything out of a folder, if it is there.
+fn empty(folder: &Path) -> anyhow::Result<()> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    for entry in entries {
+        std::fs::remove_file(entry?.path())?;
+    }
+    Ok(())
 }
 
 /// Replaces the policy's file in one step, as an operator should.
@@ -187,7 +269,7 @@ mod tests {
     fn a_revised_file_differs_and_is_still_a_component() {
         let component = witgate_shipped::find("in-order").map(|shipped| shipped.bytes).unwrap_or_default();
         assert_ne!(revision(&revised(component, 1)), revision(&revised(component, 2)));
-        let engine = witgate_wasm::Engine::new(witgate_wasm::EngineOptions::default());
+        let engine = Engine::new(EngineOptions::default());
         let loaded = engine.map(|engine| engine.load("revised", &revised(component, 1)).is_ok());
         assert!(matches!(loaded, Ok(true)));
     }
@@ -195,12 +277,14 @@ mod tests {
     #[test]
     fn a_swap_is_live_with_the_first_answer_that_names_it() {
         let start = Instant::now();
-        let subject = Subject { name: "p".into(), bytes: vec![0; 2000] };
+        let pause = Duration::from_secs(4);
+        let subject = Subject { name: "p", bytes: vec![0; 2000], swaps: 1, pause };
         let swaps = [Swap { renamed: start + Duration::from_millis(100), revision: "bb".into() }];
         let answers = vec![answer(start, 0, 5, "aa"), answer(start, 150, 9, "aa"), answer(start, 160, 10, "bb")];
         let load = Load { answers, failures: vec!["reset".into()] };
-        let expected = ["p", "2", "1 of 1", "70", "70", "5.00", "10.00", "3", "1"];
-        let near = |text: &String| text.replace("5.01", "5.00").replace("10.01", "10.00");
-        assert_eq!(row(&subject, &swaps, &load).iter().map(near).collect::<Vec<_>>(), expected);
+        let expected = ["p", "2", "nothing", "1 of 1", "70", "70", "5.00", "10.00", "5.00", "9.00", "3", "1"];
+        let near = |text: &String| text.replace("5.01", "5.00").replace("10.01", "10.00").replace("9.01", "9.00");
+        let row = row(&subject, Known::Nothing, pause, &swaps, &load);
+        assert_eq!(row.iter().map(near).collect::<Vec<_>>(), expected);
     }
 }

@@ -43,5 +43,6 @@ mod stream;
 mod supply;
 mod supply_rollback;
 mod swaps;
+mod tiers;
 mod timeouts;
 mod wire;

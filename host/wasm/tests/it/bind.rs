@@ -123,18 +123,14 @@ fn trial_calls_leave_no_trace_in_the_cells() {
 }
 
 /// Counts its calls in a cell and picks the candidate of that number.
-fn counting() -> Guest {
+pub(crate) fn counting() -> Guest {
     router(
         "(call $pick (i32.load (i32.add (local.get $candidates) (i32.mul (i32.const 4) (i32.rem_u
             (i32.sub (i32.trunc_f64_u (call $add (global.get $table) (i32.const 0) (f64.const 1))) (i32.const 1))
             (local.get $count))))))",
     )
     .imports("cells")
-    .code(
-        r#"(import "witgate:policy/cells@0.1.0" "open" (func $open (param i32 i32 i32 i32 i32 i32)))
-           (import "witgate:policy/cells@0.1.0" "add" (func $add (param i32 i32 f64) (result f64)))
-           (global $table (mut i32) (i32.const -1))"#,
-    )
+    .code(COUNTER)
     // the name is 4 zero bytes from address 0; the answer goes to 256
     .configure(
         "(call $open (i32.const 0) (i32.const 4) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 256))
@@ -142,3 +138,8 @@ fn counting() -> Guest {
          i32.const 64",
     )
 }
+
+/// What [`counting`] counts with.
+pub(crate) const COUNTER: &str = r#"(import "witgate:policy/cells@0.1.0" "open" (func $open (param i32 i32 i32 i32 i32 i32)))
+    (import "witgate:policy/cells@0.1.0" "add" (func $add (param i32 i32 f64) (result f64)))
+    (global $table (mut i32) (i32.const -1))"#;

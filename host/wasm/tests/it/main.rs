@@ -11,4 +11,5 @@ mod limits;
 mod load;
 mod preview1;
 mod reference;
+mod tier;
 mod world;

@@ -18,7 +18,7 @@ use anyhow::{Context as _, anyhow};
 use witgate_core::config::PolicyRules;
 use witgate_core::decision::Offer;
 use witgate_core::fleet::Fleet;
-use witgate_wasm::{Binding, CellStore, Component, Engine, EngineOptions, Hook, Policy};
+use witgate_wasm::{Binding, CellStore, Compiling, Component, Engine, EngineOptions, Hook, Policy};
 
 use crate::cores::Precedence;
 use crate::report::{Section, Table, number, progress};
@@ -62,7 +62,8 @@ struct Subject {
 pub(crate) fn run(options: &Options, quick: bool) -> anyhow::Result<Section> {
     let _first = Precedence::take();
     let wanted = |name: &str| options.policies.is_empty() || options.policies.iter().any(|policy| policy == name);
-    let engine = Engine::new(EngineOptions { workers: 1, ..EngineOptions::default() })?;
+    let compiling = Compiling::AtOnce;
+    let engine = Engine::new(EngineOptions { workers: 1, compiling, ..EngineOptions::default() })?;
     let busy = Busy::new(CANDIDATES[CANDIDATES.len() - 1]);
     let clock = timing::Clock::calibrate();
     let mut table = table();
@@ -117,11 +118,14 @@ fn guests() -> anyhow::Result<Vec<(String, Vec<u8>)>> {
 
 impl Subject {
     fn new(name: &str, bytes: &[u8], engine: &Engine, fleet: &Arc<Fleet>) -> anyhow::Result<Self> {
-        let component = engine.load(name, bytes)?;
+        Self::of(name, &engine.load(name, bytes)?, engine, fleet)
+    }
+
+    fn of(name: &str, component: &Arc<Component>, engine: &Engine, fleet: &Arc<Fleet>) -> anyhow::Result<Self> {
         let native = native::find(name, fleet, SETTINGS).transpose();
         let native = native.map_err(|problem| anyhow!("{name}, natively: {problem}"))?;
-        let memory = memory::of_one_instance(|| bind(engine, &component, fleet))?;
-        let policy = bind(engine, &component, fleet)?;
+        let memory = memory::of_one_instance(|| bind(engine, component, fleet))?;
+        let policy = bind(engine, component, fleet)?;
         let hook = [Hook::Router, Hook::Filter, Hook::Scorer, Hook::Fallback].into_iter();
         let hook = hook.clone().find(|hook| policy.hooks().has(*hook));
         let hook = hook.with_context(|| format!("{name} decides nothing"))?;
