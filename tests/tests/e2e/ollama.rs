@@ -55,6 +55,7 @@ async fn a_stream_that_breaks_off_ends_with_a_line_that_says_so() {
 
 #[tokio::test]
 async fn the_window_that_ollama_gives_a_model_is_told() {
+    const WHOLE: &str = r#","stream":false"#;
     let shown = r#"{"capabilities":["completion"],"parameters":"num_ctx 100"}"#;
     let a = upstream().body(answer("ok")).at("/api/show", upstream().body(shown)).start().await;
     let probed = json!({"providers": {"a": {"probe": {"enabled": true}}}});
@@ -64,7 +65,6 @@ async fn the_window_that_ollama_gives_a_model_is_told() {
         let body = format!(r#"{{"model":"fast","messages":[{{"role":"user","content":"{}"}}]{more}}}"#, words(count));
         gateway.post(CHAT, body).send()
     };
-    const WHOLE: &str = r#","stream":false"#;
     eventually("it has told", async || ask(101, WHOLE).await.status == 400).await;
     let sent = a.hits_at(CHAT);
     let told = ask(101, WHOLE).await.json();

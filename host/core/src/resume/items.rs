@@ -57,10 +57,8 @@ impl Items {
                 self.head = Some(Head { id: raw("id"), created: raw("created_at"), model: raw("model") });
             }
             "response.output_item.added" => self.item(event, said),
-            "response.content_part.added" => {
-                if event.object("part").text("type").as_deref() != Some("output_text") {
-                    said.keeps_from(Obstacle::Content);
-                }
+            "response.content_part.added" if event.object("part").text("type").as_deref() != Some("output_text") => {
+                said.keeps_from(Obstacle::Content);
             }
             "response.output_text.delta" => {
                 let delta = event.text("delta").unwrap_or_default();
