@@ -244,10 +244,11 @@ impl Seen<'_> {
         self.row_of(last.target).is_some_and(|row| self.candidates.breaker[row] == 0.0)
     }
 
-    /// Everybody else broke or was too slow, and this one only rests. Where others are limited or busy too, one more
-    /// request would add to what they all ask to be spared.
+    /// Everybody else broke, was too slow or turned the request away without saying for how long, and this one only
+    /// rests. Where the last one is over its limit, or says when it has room again, the client is told that instead.
     fn anyway(&self, last: &Failure, patience: &Patience, only_known: bool) -> Option<usize> {
-        if !matches!(last.kind, Kind::Broken | Kind::Late) {
+        let is_mute = last.kind == Kind::Busy && last.retry_after_ms == 0.0;
+        if !is_mute && !matches!(last.kind, Kind::Broken | Kind::Late) {
             return None;
         }
         let candidates = self.candidates;
@@ -471,8 +472,12 @@ mod tests {
         assert_eq!(after(&[&broke(1)[..], &[failed(3, Kind::Broken)]].concat(), &cooling), Answer::Anyway(1));
         let never = Standing { same_again: 0, ..STANDING };
         assert_eq!(decide(&broke(1), &cooling, &never, &PATIENCE), Answer::Anyway(3));
-        let busy = [failed(0, Kind::Broken), failed(0, Kind::Busy)];
-        assert_eq!(after(&busy, &cooling), Answer::GiveUp, "those that are left are spared");
+        // a 503 without a word is a broken server as often as a busy one
+        assert_eq!(after(&[failed(0, Kind::Busy)], &cooling), Answer::Anyway(3));
+        for told in [asked(0, Kind::Busy, 9e4), asked(0, Kind::Limited, 9e4), failed(0, Kind::Limited)] {
+            let failures = [failed(0, Kind::Broken), told];
+            assert_eq!(after(&failures, &cooling), Answer::GiveUp, "those that are left are spared");
+        }
         for patience in [Patience { left_ms: 0.0, ..PATIENCE }, Patience { may_retry: false, ..PATIENCE }] {
             assert_eq!(decide(&broke(2), &cooling, &STANDING, &patience), Answer::GiveUp);
         }
