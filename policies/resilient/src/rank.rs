@@ -244,11 +244,12 @@ impl Seen<'_> {
         self.row_of(last.target).is_some_and(|row| self.candidates.breaker[row] == 0.0)
     }
 
-    /// Everybody else broke, was too slow or turned the request away without saying for how long, and this one only
-    /// rests. Where the last one is over its limit, or says when it has room again, the client is told that instead.
+    /// Everybody else broke, was too slow, refuses our keys, or turned the request away without saying for how long, and
+    /// this one only rests. Where the last one is over its limit, or says when it has room again, the client is told that
+    /// instead.
     fn anyway(&self, last: &Failure, patience: &Patience, only_known: bool) -> Option<usize> {
         let is_mute = last.kind == Kind::Busy && last.retry_after_ms == 0.0;
-        if !is_mute && !matches!(last.kind, Kind::Broken | Kind::Late) {
+        if !is_mute && !matches!(last.kind, Kind::Broken | Kind::Late | Kind::Refused) {
             return None;
         }
         let candidates = self.candidates;
@@ -427,6 +428,17 @@ mod tests {
         let failures = [failed(0, Kind::Filtered), failed(2, Kind::Broken)];
         let answer = decide(&failures, &FOUR, &named, &PATIENCE);
         assert!(matches!(answer, Answer::Again(2, _)), "{answer:?}");
+    }
+
+    #[test]
+    fn where_our_keys_are_refused_who_only_rests_is_asked() {
+        let cooling = Candidates { cooldown: &[0.0, 9e4, 9e4, 8e4], ..FOUR };
+        assert_eq!(after(&[failed(0, Kind::Refused)], &cooling), Answer::Anyway(3));
+        // with the same keys it would be the same
+        let same = Standing { providers: &[0; 4], ..STANDING };
+        assert_eq!(decide(&[failed(0, Kind::Refused)], &cooling, &same, &PATIENCE), Answer::GiveUp);
+        // who is over a limit may be asked too soon by nobody
+        assert_eq!(after(&[failed(0, Kind::Limited)], &cooling), Answer::GiveUp);
     }
 
     #[test]

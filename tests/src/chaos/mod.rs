@@ -123,6 +123,8 @@ impl World {
         }
         for (place, llama) in real.iter().enumerate() {
             config["providers"][format!("r{place}")] = provider("openai", &format!("http://{}/v1", llama.address));
+            // On a busy machine a server that is well may pause for a second.
+            config["providers"][format!("r{place}")]["idle_timeout"] = json!("3s");
             config["deployments"][format!("m@r{place}")] = json!({"model": "m"});
         }
         if !real.is_empty() {
@@ -300,6 +302,8 @@ fn mood(place: usize, fault: Fault) -> Reply {
     match fault {
         Fault::Well => well.at(EMBEDDINGS, vectors),
         Fault::Expired => well.at(EMBEDDINGS, vectors.once_per_connection()).once_per_connection(),
+        // Whoever is to be asked again only after the next trouble has begun is not well in it.
+        Fault::Limited => reply(false).header("retry-after", "10").to_streams(reply(true).header("retry-after", "10")),
         _ => reply(false).to_streams(reply(true)),
     }
 }

@@ -4,17 +4,20 @@
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admission::Priority;
 use crate::breaker::BreakerRules;
-use crate::config::{Secret, Supply};
+use crate::config::Secret;
 use crate::deployment::Deployment;
-use crate::dialect::{OnLoss, OutputLimit, Speech};
-use crate::openai::Endpoint;
 use crate::resume::Continuation;
+
+mod policies;
+mod provider;
+
+pub use policies::{CrashRules, FailureMode, Isolation, Policies, PolicyRules, Stage};
+pub use provider::{Demo, Dialect, EmbeddingBatch, Facts, KeyHeader, Probe, Provider};
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -162,91 +165,6 @@ pub struct ApiKey {
     pub priority: Priority,
 }
 
-/// One service that we call.
-#[derive(Clone, Debug)]
-pub struct Provider {
-    /// Its key in the file.
-    pub name: Arc<str>,
-    /// Its API's shape.
-    pub dialect: Dialect,
-    /// `http` or `https`, without a trailing slash, with the path that the endpoints are under (usually `/v1`).
-    /// Not used by the demo dialect; default of Ollama `http://127.0.0.1:11434/v1`, of Anthropic
-    /// `https://api.anthropic.com/v1`.
-    pub base_url: String,
-    /// Sent in the header that `key_header` says, in turn; empty when the provider needs none.
-    pub api_keys: Vec<Secret>,
-    /// Sent with every request.
-    pub headers: Vec<(String, Secret)>,
-    /// Default 5 s.
-    pub connect_timeout: Duration,
-    /// To the head of the answer. Default 5 min: a local model may have to load.
-    pub first_byte_timeout: Duration,
-    /// To the first event of a stream. Default as `first_byte_timeout`.
-    pub first_token_timeout: Duration,
-    /// Longest silence within an answer. Default 60 s.
-    pub idle_timeout: Duration,
-    /// Longest time without a whole event, or without the rest of another answer, although bytes come. Default 5 min.
-    pub keep_alive_timeout: Duration,
-    /// How long an unused connection is kept. Default 4 s: llama.cpp closes at 5 s.
-    pub pool_idle_timeout: Duration,
-    /// Unused connections kept. Default 256.
-    pub pool_max_idle: usize,
-    /// How the key is sent. Default: by dialect.
-    pub key_header: KeyHeader,
-    /// Endpoints that the service is known not to have; requests for them are not sent.
-    pub lacks: &'static [Endpoint],
-    /// Whether it has the Responses API; where it has not, that is translated. Default: as the preset says.
-    pub responses: bool,
-    /// Whether a stream has its usage unasked, so that a translated request does not ask for it. Default: as the preset
-    /// says, or as Mistral where the address is Mistral's.
-    pub usage_unasked: bool,
-    /// Its name in the catalogue; its own where the catalogue does not know it. Default: by preset or address.
-    pub catalogue: Arc<str>,
-    /// Whether it refuses a request whose prompt and whose largest answer do not fit the window together. Default: by
-    /// preset or address.
-    pub answer_in_window: bool,
-    /// What is done about what its dialect cannot say. Default: demands are refused, hints are left out.
-    pub on_loss: OnLoss,
-    /// How its models go on with an answer that another one began. Default: by dialect.
-    pub continuation: Continuation,
-    /// What it calls the longest answer, where a request is made for it. Default: `max_completion_tokens` at OpenAI
-    /// itself, `max_tokens` anywhere else.
-    pub output_limit: OutputLimit,
-    /// How it is asked whether it is well; `None` = it is not.
-    pub probe: Option<Probe>,
-    /// How it is asked what it says of itself; `None` = it is not.
-    pub facts: Option<Facts>,
-    /// How often its list of models is asked for, to offer what is in it; `None` = never.
-    pub watch_models: Option<Duration>,
-    /// Whether small requests for embeddings are sent as one. Default: as the preset says, else not.
-    pub embedding_batch: Option<EmbeddingBatch>,
-    /// How the demo provider behaves; only for that dialect.
-    pub demo: Option<Demo>,
-}
-
-impl Provider {
-    /// Whose shapes are sent to it.
-    pub fn speech(&self) -> Speech {
-        match self.dialect {
-            Dialect::OpenAi | Dialect::Demo => Speech::OpenAi,
-            Dialect::Anthropic => Speech::Anthropic,
-            Dialect::Ollama if self.base_url.ends_with("/v1") => Speech::OpenAi,
-            Dialect::Ollama => Speech::Ollama,
-        }
-    }
-}
-
-/// How many requests for embeddings are sent as one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EmbeddingBatch {
-    /// How long one waits for others. Default 5 ms.
-    pub window: Duration,
-    /// Inputs in all. Default 32.
-    pub items: NonZeroUsize,
-    /// Of inputs in all. Default 64 KiB.
-    pub bytes: usize,
-}
-
 /// Where requests go for paths that we have no endpoint for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Passthrough {
@@ -270,32 +188,6 @@ impl Passthrough {
     }
 }
 
-/// How a provider is asked whether it is well.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
-    /// From the server's root. Default: by dialect.
-    pub path: Option<String>,
-    /// From the server's root: what a preset knows to ask before what the dialect has.
-    pub first: Option<&'static str>,
-    /// While a deployment is down. Default 3 s.
-    pub interval: Duration,
-    /// Silence after which it is asked. Default 30 s.
-    pub idle: Duration,
-    /// For the whole answer. Default 2 s.
-    pub timeout: Duration,
-}
-
-/// How a provider is asked what it says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
-    /// While it works. Default 2 s.
-    pub interval: Duration,
-    /// While it has nothing to do. Default 30 s.
-    pub idle: Duration,
-    /// For all answers together. Default 2 s.
-    pub timeout: Duration,
-}
-
 /// How much more than once the requests of a route may be sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Retries {
@@ -307,54 +199,6 @@ pub struct Retries {
     pub window: Duration,
     /// Of requests and tokens, for hedges. Default 0.02.
     pub hedge_share: f64,
-}
-
-/// An API's shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// OpenAI and everything compatible: vLLM, llama.cpp, llama-cpp-python, LM Studio, ...
-    OpenAi,
-    /// Ollama: by its own API, or by its OpenAI-compatible `/v1` where the address ends so.
-    Ollama,
-    /// Anthropic's Messages.
-    Anthropic,
-    /// Built in: deterministic text, no network.
-    Demo,
-}
-
-/// The header that a provider's key is sent in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyHeader {
-    /// `Authorization: Bearer`
-    Bearer,
-    /// `api-key`: Azure.
-    ApiKey,
-    /// `x-api-key`: Anthropic.
-    XApiKey,
-}
-
-impl KeyHeader {
-    /// Its name, in small letters.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Bearer => "authorization",
-            Self::ApiKey => "api-key",
-            Self::XApiKey => "x-api-key",
-        }
-    }
-}
-
-/// How the demo provider behaves.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Demo {
-    /// Before the first byte. Default 0.
-    pub first_token_delay: Duration,
-    /// Between tokens. Default 0.
-    pub token_delay: Duration,
-    /// Share of requests that fail with 500, 0 to 1, spread evenly (every n-th). Default 0.
-    pub failure_rate: f64,
-    /// What it says; default a sentence with the model's name.
-    pub reply: Option<String>,
 }
 
 /// A deployment and where it is.
@@ -439,31 +283,6 @@ impl ModelPattern {
     }
 }
 
-/// One policy in a chain.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Stage {
-    /// File name without `.wasm`.
-    pub policy: Arc<str>,
-    /// A JSON object.
-    pub settings: Arc<serde_json::Value>,
-    /// For scorers: its share in the mean. Default 1.
-    pub weight: f64,
-    /// Left out while there is no such policy, instead of being an error. Default false.
-    pub optional: bool,
-}
-
-/// What happens to a request whose policy chain fails (trap, deadline, declared error, impossible verdict).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum FailureMode {
-    /// The shipped `in-order` policy decides; if that fails too, configured order. The default.
-    #[default]
-    InOrder,
-    /// The failed stage is skipped and the rest of the chain decides; if none does, as `InOrder`.
-    Skip,
-    /// The client gets a 503 that names the policy.
-    Refuse,
-}
-
 /// Whether a route's answers are cached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteCache {
@@ -471,111 +290,6 @@ pub enum RouteCache {
     Off,
     /// For this long.
     For(Duration),
-}
-
-/// Where policies come from, and what each may do.
-#[derive(Clone, Debug)]
-pub struct Policies {
-    /// The watched folder. Default `policies`.
-    pub directory: PathBuf,
-    /// How often it is looked through besides file events. Default 5 s.
-    pub poll: Duration,
-    /// Where compiled code is kept; `None` = not at all. Default: a folder in the user's cache directory.
-    pub code_cache: Option<PathBuf>,
-    /// Where files that served well are kept; `None` = only the last one, in memory. Default: in `code_cache`.
-    pub revisions: Option<PathBuf>,
-    /// Where the last good copies of pulled policies are kept; `None` = not at all. Default: a folder in the user's
-    /// cache directory.
-    pub copies: Option<PathBuf>,
-    /// Where policies come from, and what proves them.
-    pub supply: Arc<Supply>,
-    /// For policies that are not named in `rules`.
-    pub default_rules: PolicyRules,
-    /// By policy name.
-    pub rules: Vec<(Arc<str>, PolicyRules)>,
-}
-
-impl Policies {
-    /// The rules for one policy.
-    pub fn rules_for(&self, policy: &str) -> &PolicyRules {
-        self.rules.iter().find(|(name, _)| &**name == policy).map_or(&self.default_rules, |(_, rules)| rules)
-    }
-}
-
-/// Limits and grants of one policy.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PolicyRules {
-    /// For one call. Default 5 ms; at least 2 ms, because the clock that traps ticks once a millisecond.
-    pub deadline: Duration,
-    /// Linear memory of one instance, bytes. Default 64 MiB.
-    pub memory: usize,
-    /// Instances at once. Default: twice the worker threads.
-    pub instances: Option<NonZeroUsize>,
-    /// Calls after which an instance is replaced. Default 1,000,000.
-    pub calls: NonZeroU32,
-    /// Whether instances serve more than one call. Default `Reuse`.
-    pub isolation: Isolation,
-    /// May read request headers. Default false.
-    pub grant_headers: bool,
-    /// May read prompts. Default false.
-    pub grant_prompt: bool,
-    /// May share cells with other gateways. Default false. Together with headers or prompts this is a way for them to
-    /// leave the gateway, so [`super::load`] gives both only where the operator said that this is meant.
-    pub grant_fleet_cells: bool,
-    /// Log lines a second. Default 100.
-    pub log_lines: u32,
-    /// Tables of cells. Default 16.
-    pub tables: usize,
-    /// Cells in all tables together. Default 65,536.
-    pub cells: usize,
-    /// When it counts as crashing.
-    pub crash: CrashRules,
-}
-
-impl Default for PolicyRules {
-    fn default() -> Self {
-        Self {
-            deadline: Duration::from_millis(5),
-            memory: 64 << 20,
-            instances: None,
-            calls: NonZeroU32::MIN.saturating_add(999_999),
-            isolation: Isolation::Reuse,
-            grant_headers: false,
-            grant_prompt: false,
-            grant_fleet_cells: false,
-            log_lines: 100,
-            tables: 16,
-            cells: 65_536,
-            crash: CrashRules::default(),
-        }
-    }
-}
-
-/// Whether a policy's instances serve more than one call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Isolation {
-    /// One call after another. The default.
-    #[default]
-    Reuse,
-    /// A new instance for each call.
-    Fresh,
-}
-
-/// When a policy counts as crashing: both the number and the share of failed calls within the window are reached.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CrashRules {
-    /// Failed calls. Default 3.
-    pub failures: NonZeroU32,
-    /// Of all calls, 0 to 1. Default 0.05.
-    pub share: f64,
-    /// Default 30 s.
-    pub window: Duration,
-}
-
-impl Default for CrashRules {
-    fn default() -> Self {
-        Self { failures: NonZeroU32::MIN.saturating_add(2), share: 0.05, window: Duration::from_secs(30) }
-    }
 }
 
 /// The response cache.

@@ -6,7 +6,7 @@ mod page;
 use std::fmt::Write as _;
 
 use super::model::{Dialect, KeyHeader};
-use super::raw::RawPreset;
+use super::raw::providers::RawPreset;
 use crate::dialect::OutputLimit;
 use crate::openai::Endpoint;
 use crate::resume::Continuation;

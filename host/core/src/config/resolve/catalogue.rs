@@ -10,7 +10,7 @@ use crate::catalogue::{self, Entry, Match};
 use crate::config::findings::{Findings, suggest};
 use crate::config::model::{Dialect, Provider};
 use crate::config::problem::KeyPath;
-use crate::config::raw::RawEntry;
+use crate::config::raw::deployments::RawEntry;
 use crate::config::shapes::Named;
 use crate::deployment::{Known, UpstreamModel};
 

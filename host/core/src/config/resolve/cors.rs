@@ -4,7 +4,7 @@ use super::values::items;
 use crate::config::findings::Findings;
 use crate::config::model::Cors;
 use crate::config::problem::KeyPath;
-use crate::config::raw::RawCors;
+use crate::config::raw::server::RawCors;
 
 pub(super) fn cors(raw: RawCors, path: &KeyPath, findings: &mut Findings<'_>) -> Option<Cors> {
     let path = path.key("origins");

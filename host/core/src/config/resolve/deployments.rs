@@ -11,7 +11,7 @@ use crate::ability::{Abilities, Ability};
 use crate::config::findings::{Findings, suggest};
 use crate::config::model::{ConfiguredDeployment, Provider};
 use crate::config::problem::KeyPath;
-use crate::config::raw::{RawDeployment, RawPrice};
+use crate::config::raw::deployments::{RawDeployment, RawPrice};
 use crate::config::shapes::Named;
 use crate::deployment::{Deployment, LongPrice, Price, UpstreamModel};
 

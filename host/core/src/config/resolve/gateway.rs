@@ -12,7 +12,8 @@ use crate::config::findings::Findings;
 use crate::config::interpolate::Lookup;
 use crate::config::model::{ApiKey, Auth, Cache, Log, LogFormat, Queue, Redis, RouteCache, Server};
 use crate::config::problem::KeyPath;
-use crate::config::raw::{RawAuth, RawCache, RawKey, RawLog, RawLogFormat, RawPriority, RawQueue, RawRedis, RawServer};
+use crate::config::raw::server::{RawAuth, RawKey, RawLog, RawLogFormat, RawPriority, RawQueue, RawServer};
+use crate::config::raw::{RawCache, RawRedis};
 use crate::config::shapes::SizeText;
 use crate::config::units::show_size;
 

@@ -10,7 +10,7 @@ use crate::config::findings::Findings;
 use crate::config::interpolate::Lookup;
 use crate::config::model::{CrashRules, Isolation, Policies, PolicyRules};
 use crate::config::problem::KeyPath;
-use crate::config::raw::{RawCrash, RawGrant, RawIsolation, RawPolicies, RawRules};
+use crate::config::raw::policies::{RawCrash, RawGrant, RawIsolation, RawPolicies, RawRules};
 
 /// The clock that traps ticks once a millisecond, so a shorter deadline could pass before the call has begun.
 const SHORTEST_DEADLINE: Duration = Duration::from_millis(2);

@@ -12,7 +12,7 @@ use crate::config::interpolate::Lookup;
 use crate::config::model::{Demo, Dialect, KeyHeader, Provider};
 use crate::config::presets::Preset;
 use crate::config::problem::KeyPath;
-use crate::config::raw::{RawContinuation, RawDemo, RawDialect, RawOnLoss, RawPreset, RawProvider};
+use crate::config::raw::providers::{RawContinuation, RawDemo, RawDialect, RawOnLoss, RawPreset, RawProvider};
 use crate::config::shapes::{Named, SecretSource, SecretText};
 use crate::dialect::{OnLoss, OutputLimit};
 use crate::live::MOST_KEYS;

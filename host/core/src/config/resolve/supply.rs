@@ -9,7 +9,7 @@ use crate::config::findings::Findings;
 use crate::config::interpolate::Lookup;
 use crate::config::oci::{OciReference, is_host};
 use crate::config::problem::KeyPath;
-use crate::config::raw::RawPolicies;
+use crate::config::raw::policies::RawPolicies;
 use crate::config::raw_supply::{RawPull, RawRegistry, RawSupply, RawVerify};
 use crate::config::shapes::OneOrMany;
 use crate::config::signing::SigningKey;
