@@ -49,19 +49,16 @@ struct Subject {
 enum Known {
     /// Nothing.
     Nothing,
-    /// An earlier revision, which differs outside its code.
-    Earlier,
     /// This very file.
     File,
 }
 
 impl Known {
-    const ALL: [Self; 3] = [Self::Nothing, Self::Earlier, Self::File];
+    const ALL: [Self; 2] = [Self::Nothing, Self::File];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
-            Self::Earlier => "an earlier revision",
             Self::File => "the file",
         }
     }
@@ -74,7 +71,7 @@ struct Swap {
 }
 
 /// Swaps a small Rust policy and, where they were built, a large JavaScript and a larger Python one: with nothing
-/// compiled before, with an earlier revision compiled, and with the file itself in the cache.
+/// compiled before, and with the file's code in the cache.
 ///
 /// # Errors
 /// When the gateway does not run.
@@ -107,9 +104,9 @@ pub(crate) async fn run(options: &Options, place: &Place, quick: bool) -> anyhow
     }
     let about = format!(
         "A file is renamed into the policy folder while {RATE} requests a second are served on one core, which also \
-         compiles: with an empty code cache, with the code of an earlier revision in it, which differs outside its code, \
-         or with the code of the file. `live` is from the rename to the first answer that names the new revision; \
-         `during` are the requests from a rename to {AFTER:?} after that, `usual` all others."
+         compiles: with an empty code cache, or with the code of the file in it. `live` is from the rename to the first \
+         answer that names the new revision; `during` are the requests from a rename to {AFTER:?} after that, `usual` all \
+         others."
     );
     Ok(Section { name: "swap", about, tables: vec![table] })
 }
@@ -220,11 +217,14 @@ fn compile(code: &Path, files: impl Iterator<Item = Vec<u8>>) -> anyhow::Result<
     Ok(())
 }
 
-/// Takes everything out of a folder, if it is there.
+/// Takes the files out of a folder, if it is there; revisions are kept in a folder within.
 fn empty(folder: &Path) -> anyhow::Result<()> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
     for entry in entries {
-        std::fs::remove_file(entry?.path())?;
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            std::fs::remove_file(entry.path())?;
+        }
     }
     Ok(())
 }
