@@ -170,7 +170,10 @@ fn an_instance_remembers_when_it_is_reused_and_not_when_each_call_gets_a_fresh_o
         assert_eq!(picks(&policy), [1; 6], "{instances}");
         let statistics = policy.statistics();
         assert_eq!((statistics.calls, statistics.retired, statistics.lost), (6, 6, 0), "{instances}");
-        eventually("the next one is ready before it is asked for", || policy.statistics().live == 1);
+        // A call that comes while one place is filled fills another one itself, and both stay.
+        eventually("the next one is ready before it is asked for", || {
+            (1..=instances).contains(&policy.statistics().live)
+        });
     }
 }
 
