@@ -303,7 +303,7 @@ fn mood(place: usize, fault: Fault) -> Reply {
         Fault::Well => well.at(EMBEDDINGS, vectors),
         Fault::Expired => well.at(EMBEDDINGS, vectors.once_per_connection()).once_per_connection(),
         // Whoever is to be asked again only after the next trouble has begun is not well in it.
-        Fault::Limited => reply(false).header("retry-after", "10").to_streams(reply(true).header("retry-after", "10")),
+        Fault::Limited => well.status(429).header("retry-after", "10"),
         _ => reply(false).to_streams(reply(true)),
     }
 }
