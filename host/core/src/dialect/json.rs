@@ -32,6 +32,15 @@ impl<'a> Members<'a> {
         self.0.iter().map(|(key, value)| (&**key, *value))
     }
 
+    /// The object with other values, JSON already, of the members for which there is one.
+    pub(crate) fn with(&self, mut other: impl FnMut(&str, &'a RawValue) -> Option<String>) -> String {
+        let mut out = Object::new();
+        for (key, own) in self.all() {
+            out.put(key, other(key, own).as_deref().unwrap_or(own.get()));
+        }
+        out.finish()
+    }
+
     /// The last one of this name, unless it is null.
     pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().rfind(|(key, _)| key == name).map(|(_, value)| *value).filter(|value| kind(value) != Kind::Null)

@@ -70,6 +70,14 @@ fn data_or_comment<'a>(event: &'a [u8], out: &mut Vec<u8>) -> Option<Cow<'a, [u8
     data
 }
 
+/// Writes an event that has a name.
+pub(crate) fn write_event(out: &mut Vec<u8>, name: &str, json: &str) {
+    for piece in ["event: ", name, "\n"] {
+        out.extend_from_slice(piece.as_bytes());
+    }
+    write_data(out, json);
+}
+
 /// Writes one event's data.
 pub(crate) fn write_data(out: &mut Vec<u8>, json: &str) {
     for piece in ["data: ", json, "\n\n"] {

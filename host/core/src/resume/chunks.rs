@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::Obstacle;
-use super::thread::{Said, added};
+use super::thread::{Said, added, fresh};
 use crate::dialect::json::{Members, Object, array, is_neutral};
 use crate::dialect::write_data;
 use crate::openai::Usage;
@@ -85,7 +85,7 @@ impl Chunks {
                     written.put(key, &array(&choices.collect::<Vec<_>>()));
                 }
                 ("usage", _) => match Members::of(value) {
-                    Some(usage) => written.put(key, &added(&usage, earlier).finish()),
+                    Some(usage) => written.put(key, &added(&usage, earlier, fresh(earlier)).finish()),
                     None => written.put(key, value.get()),
                 },
                 _ => written.put(key, value.get()),

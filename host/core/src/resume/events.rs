@@ -1,9 +1,9 @@
 //! The thread of Anthropic's events.
 
 use super::Obstacle;
-use super::thread::{Said, added};
+use super::thread::{Said, added, fresh};
 use crate::dialect::json::{Members, Object};
-use crate::dialect::write_data;
+use crate::dialect::write_event;
 use crate::openai::Usage;
 
 /// What the client knows of the message.
@@ -83,15 +83,14 @@ impl Events {
             "content_block_stop" => self.shifted(&name, event, out),
             "message_delta" => {
                 self.end_open(out);
-                let mut usage = added(&event.object("usage"), earlier);
+                let mut usage = added(&event.object("usage"), earlier, fresh(earlier));
                 if let (Some(input), None) = (self.later.input, event.object("usage").get("input_tokens")) {
-                    let before = earlier.prompt_tokens.unwrap_or(0).saturating_sub(earlier.cached_tokens.unwrap_or(0));
-                    usage = usage.plain("input_tokens", input + u64::from(before));
+                    usage = usage.plain("input_tokens", input + u64::from(fresh(earlier)));
                 }
                 let changed = with(event, "usage", &usage.finish());
-                write(out, &name, &changed);
+                write_event(out, &name, &changed);
             }
-            _ => write(out, &name, &with(event, "", "")),
+            _ => write_event(out, &name, &with(event, "", "")),
         }
     }
 
@@ -115,34 +114,23 @@ impl Events {
     fn end_open(&mut self, out: &mut Vec<u8>) {
         if std::mem::take(&mut self.later.undecided) {
             let event = Object::of_type("content_block_stop").plain("index", self.blocks - 1);
-            write(out, "content_block_stop", &event.finish());
+            write_event(out, "content_block_stop", &event.finish());
         }
     }
 
     fn shifted(&self, name: &str, event: &Members<'_>, out: &mut Vec<u8>) {
         let index = event.count("index").unwrap_or(0) + self.later.shift;
-        write(out, name, &with(event, "index", &index.to_string()));
+        write_event(out, name, &with(event, "index", &index.to_string()));
     }
 }
 
 fn text_delta(index: u64, text: &str, out: &mut Vec<u8>) {
     let delta = Object::of_type("text_delta").text("text", text).finish();
     let event = Object::of_type("content_block_delta").plain("index", index).raw("delta", &delta);
-    write(out, "content_block_delta", &event.finish());
+    write_event(out, "content_block_delta", &event.finish());
 }
 
 /// The event with another value of one member, if it has it.
 fn with(event: &Members<'_>, changed: &str, value: &str) -> String {
-    let mut out = Object::new();
-    for (key, own) in event.all() {
-        out.put(key, if key == changed { value } else { own.get() });
-    }
-    out.finish()
-}
-
-fn write(out: &mut Vec<u8>, name: &str, data: &str) {
-    for piece in ["event: ", name, "\n"] {
-        out.extend_from_slice(piece.as_bytes());
-    }
-    write_data(out, data);
+    event.with(|key, _| (key == changed).then(|| value.to_owned()))
 }

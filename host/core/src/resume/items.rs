@@ -1,9 +1,9 @@
 //! The thread of the events of Responses, which are numbered, and of which the last tells the whole answer.
 
 use super::Obstacle;
-use super::thread::Said;
+use super::thread::{Said, added};
 use crate::dialect::json::{Members, Object, array, is_neutral, quoted};
-use crate::dialect::write_data;
+use crate::dialect::write_event;
 use crate::openai::Usage;
 
 /// What the client knows of the response.
@@ -106,17 +106,17 @@ impl Items {
             return;
         }
         let index = event.count("output_index");
-        let joined = self.open.clone().filter(|_| index.is_some() && index == self.later.joined);
-        match (&*name, joined) {
+        let is_joined = self.open.is_some() && index.is_some() && index == self.later.joined;
+        match (&*name, is_joined) {
             ("response.created" | "response.in_progress" | "response.queued", _) if self.head.is_some() => {}
-            ("response.content_part.added", Some(_)) => {}
+            ("response.content_part.added", true) => {}
             ("response.completed" | "response.incomplete" | "response.failed", _) => {
                 self.end_open(out);
                 let response = self.response(&event.object("response"), earlier);
                 self.write(&name, event, &[("response", response)], out);
             }
-            (name, Some(open)) => self.go_on(name, event, &open, said, out),
-            (name, None) => {
+            (name, true) => self.go_on(name, event, said, out),
+            (name, false) => {
                 let shifted = index.map(|index| ("output_index", (index + self.later.shift).to_string()));
                 self.write(name, event, shifted.as_slice(), out);
             }
@@ -136,27 +136,13 @@ impl Items {
         goes_on
     }
 
-    fn go_on(&mut self, name: &str, event: &Members<'_>, open: &Message, said: &mut Said, out: &mut Vec<u8>) {
-        let mut changed = vec![("item_id", quoted(&open.id)), ("output_index", open.index.to_string())];
-        match name {
-            "response.output_text.delta" => {
-                let delta = event.text("delta").unwrap_or_default();
-                let new = said.without_overlap(&delta);
-                if new.is_empty() {
-                    return;
-                }
-                changed.push(("delta", quoted(new)));
-            }
-            "response.output_text.done" => changed.push(("text", quoted(&open.text))),
-            "response.content_part.done" => changed.push(("part", whole_part(&event.object("part"), open))),
-            "response.output_item.done" => {
-                let item = whole_item(&event.object("item"), open);
-                self.later.closed.push(item.clone());
-                changed.push(("item", item));
-            }
-            _ => {}
+    /// Writes an event of the item that the client's open message goes on with.
+    fn go_on(&mut self, name: &str, event: &Members<'_>, said: &mut Said, out: &mut Vec<u8>) {
+        let Some(open) = self.open.take() else { return };
+        if let Some(changed) = self.later.changed(name, event, &open, said) {
+            self.write(name, event, &changed, out);
         }
-        self.write(name, event, &changed, out);
+        self.open = Some(open);
     }
 
     /// Ends the client's message where the later stream does not go on with it.
@@ -189,110 +175,88 @@ impl Items {
 
     /// The whole answer: in the first one's name, with what the client has of it and the usage of all attempts.
     fn response(&self, response: &Members<'_>, earlier: Usage) -> String {
-        let mut out = Object::new();
-        for (key, value) in response.all() {
-            let first = self.head.as_ref().and_then(|head| match key {
-                "id" => head.id.as_deref(),
-                "created_at" => head.created.as_deref(),
-                "model" => head.model.as_deref(),
-                _ => None,
-            });
-            match (key, first) {
-                (_, Some(first)) => out.put(key, first),
-                ("output", None) => {
-                    let own = response.list(key).into_iter().zip(0_u64..);
-                    let own = own.filter_map(|(item, place)| match &self.open {
-                        _ if Some(place) != self.later.joined => Some(item.get().to_owned()),
-                        Some(open) => Members::of(item).map(|item| whole_item(&item, open)),
-                        // It has ended, and is among the others.
-                        None => None,
-                    });
-                    out.put(key, &array(&self.later.closed.iter().cloned().chain(own).collect::<Vec<_>>()));
-                }
-                ("usage", None) => match Members::of(value) {
-                    Some(usage) => out.put(key, &added(&usage, earlier)),
-                    None => out.put(key, value.get()),
-                },
-                (_, None) => out.put(key, value.get()),
+        let head = self.head.as_ref();
+        response.with(|key, value| match key {
+            "id" => head?.id.as_deref().map(str::to_owned),
+            "created_at" => head?.created.as_deref().map(str::to_owned),
+            "model" => head?.model.as_deref().map(str::to_owned),
+            "output" => {
+                let own = response.list(key).into_iter().zip(0_u64..);
+                let own = own.filter_map(|(item, place)| match &self.open {
+                    _ if Some(place) != self.later.joined => Some(item.get().to_owned()),
+                    Some(open) => Members::of(item).map(|item| whole_item(&item, open)),
+                    // It has ended, and is among the others.
+                    None => None,
+                });
+                Some(array(&self.later.closed.iter().cloned().chain(own).collect::<Vec<_>>()))
             }
-        }
-        out.finish()
+            "usage" => {
+                let input = earlier.prompt_tokens.unwrap_or(0);
+                Members::of(value).map(|usage| added(&usage, earlier, input).finish())
+            }
+            _ => None,
+        })
     }
 
     /// The event with the next number, and with other values of some members.
     fn write(&mut self, name: &str, event: &Members<'_>, changed: &[(&str, String)], out: &mut Vec<u8>) {
-        let mut written = Object::new();
-        for (key, own) in event.all() {
-            match changed.iter().find(|(changed, _)| *changed == key) {
-                Some((_, value)) => written.put(key, value),
-                None if key == "sequence_number" => written.put(key, &self.number.to_string()),
-                None => written.put(key, own.get()),
-            }
-        }
+        let written = event.with(|key, _| match changed.iter().find(|(changed, _)| *changed == key) {
+            Some((_, value)) => Some(value.clone()),
+            None => (key == "sequence_number").then(|| self.number.to_string()),
+        });
         self.number += 1;
-        for piece in ["event: ", name, "\n"] {
-            out.extend_from_slice(piece.as_bytes());
+        write_event(out, name, &written);
+    }
+}
+
+impl Later {
+    /// What is another in an event of the item that goes on with `open`; `None` where nothing is left of it.
+    fn changed(
+        &mut self,
+        name: &str,
+        event: &Members<'_>,
+        open: &Message,
+        said: &mut Said,
+    ) -> Option<Vec<(&'static str, String)>> {
+        let mut changed = vec![("item_id", quoted(&open.id)), ("output_index", open.index.to_string())];
+        match name {
+            "response.output_text.delta" => {
+                let delta = event.text("delta").unwrap_or_default();
+                let new = said.without_overlap(&delta);
+                if new.is_empty() {
+                    return None;
+                }
+                changed.push(("delta", quoted(new)));
+            }
+            "response.output_text.done" => changed.push(("text", quoted(&open.text))),
+            "response.content_part.done" => changed.push(("part", whole_part(&event.object("part"), open))),
+            "response.output_item.done" => {
+                let item = whole_item(&event.object("item"), open);
+                self.closed.push(item.clone());
+                changed.push(("item", item));
+            }
+            _ => {}
         }
-        write_data(out, &written.finish());
+        Some(changed)
     }
 }
 
 /// A part with all of the text.
 fn whole_part(part: &Members<'_>, open: &Message) -> String {
-    let mut out = Object::new();
-    for (key, value) in part.all() {
-        match key {
-            "text" => out.put(key, &quoted(&open.text)),
-            _ => out.put(key, value.get()),
-        }
-    }
-    out.finish()
+    part.with(|key, _| (key == "text").then(|| quoted(&open.text)))
 }
 
 /// A message with all of the text.
 fn whole_item(item: &Members<'_>, open: &Message) -> String {
-    let mut out = Object::new();
-    for (key, value) in item.all() {
-        match key {
-            "id" => out.put(key, &quoted(&open.id)),
-            "content" => {
-                let parts = item.list(key).into_iter().enumerate().map(|(place, part)| match Members::of(part) {
-                    Some(part) if place == 0 => whole_part(&part, open),
-                    _ => part.get().to_owned(),
-                });
-                out.put(key, &array(&parts.collect::<Vec<_>>()));
-            }
-            _ => out.put(key, value.get()),
+    item.with(|key, _| match key {
+        "id" => Some(quoted(&open.id)),
+        "content" => {
+            let parts = item.list(key).into_iter().enumerate().map(|(place, part)| match Members::of(part) {
+                Some(part) if place == 0 => whole_part(&part, open),
+                _ => part.get().to_owned(),
+            });
+            Some(array(&parts.collect::<Vec<_>>()))
         }
-    }
-    out.finish()
-}
-
-/// The numbers of a usage object, with those of the attempts before.
-fn added(usage: &Members<'_>, earlier: Usage) -> String {
-    let more = |count: Option<u32>| u64::from(count.unwrap_or(0));
-    let (input, output) = (more(earlier.prompt_tokens), more(earlier.completion_tokens));
-    let mut out = Object::new();
-    for (key, value) in usage.all() {
-        let count = value.get().parse::<u64>();
-        match (key, count) {
-            ("input_tokens", Ok(count)) => out.put(key, &(count + input).to_string()),
-            ("output_tokens", Ok(count)) => out.put(key, &(count + output).to_string()),
-            ("total_tokens", Ok(count)) => out.put(key, &(count + input + output).to_string()),
-            ("input_tokens_details", _) => {
-                let mut details = Object::new();
-                for (key, value) in usage.object(key).all() {
-                    match (key, value.get().parse::<u64>()) {
-                        ("cached_tokens", Ok(count)) => {
-                            details.put(key, &(count + more(earlier.cached_tokens)).to_string());
-                        }
-                        _ => details.put(key, value.get()),
-                    }
-                }
-                out.put(key, &details.finish());
-            }
-            _ => out.put(key, value.get()),
-        }
-    }
-    out.finish()
+        _ => None,
+    })
 }

@@ -1,7 +1,7 @@
 //! The thread of Ollama's lines, of chats and of prompts that are completed.
 
 use super::Obstacle;
-use super::thread::Said;
+use super::thread::{Said, sum};
 use crate::dialect::json::{Members, Object, is_neutral};
 use crate::openai::Usage;
 
@@ -52,8 +52,14 @@ impl Lines {
                     says_nothing &= new.as_deref() == Some("\"\"");
                     written.put(key, new.as_deref().unwrap_or(value.get()));
                 }
-                ("prompt_eval_count", _) => put_sum(&mut written, key, value.get(), earlier.prompt_tokens),
-                ("eval_count", _) => put_sum(&mut written, key, value.get(), earlier.completion_tokens),
+                ("prompt_eval_count", _) => {
+                    let all = sum(value, earlier.prompt_tokens.unwrap_or(0));
+                    written.put(key, all.as_deref().unwrap_or(value.get()));
+                }
+                ("eval_count", _) => {
+                    let all = sum(value, earlier.completion_tokens.unwrap_or(0));
+                    written.put(key, all.as_deref().unwrap_or(value.get()));
+                }
                 _ => {
                     says_nothing &= !matches!(key, "thinking" | "logprobs") || is_neutral(value);
                     written.put(key, value.get());
@@ -71,11 +77,4 @@ impl Lines {
 fn text(value: &serde_json::value::RawValue, said: &mut Said) -> Option<String> {
     let text = crate::dialect::json::text(value)?;
     Some(crate::dialect::json::quoted(said.without_overlap(&text)))
-}
-
-fn put_sum(out: &mut Object, key: &str, count: &str, earlier: Option<u32>) {
-    match (count.parse::<u64>(), earlier) {
-        (Ok(count), Some(earlier)) => out.put(key, &(count + u64::from(earlier)).to_string()),
-        _ => out.put(key, count),
-    }
 }

@@ -121,15 +121,9 @@ fn with_message(messages: &RawValue, text: &str, how: Continuation) -> Option<St
 
 /// Ollama's options, with the limit in them as one on the rest.
 fn with_less(options: &RawValue, sent: u32) -> String {
-    let Some(options) = Members::of(options) else { return options.get().to_owned() };
-    let mut out = Object::new();
-    for (key, value) in options.all() {
-        match key {
-            "num_predict" => out.put(key, &less(value.get(), sent)),
-            _ => out.put(key, value.get()),
-        }
-    }
-    out.finish()
+    let limited =
+        |options: Members<'_>| options.with(|key, limit| (key == "num_predict").then(|| less(limit.get(), sent)));
+    Members::of(options).map_or_else(|| options.get().to_owned(), limited)
 }
 
 /// A limit on the tokens of the whole answer as one on the rest: at least one, since 0 is no limit or an error.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use serde_json::value::RawValue;
 
 use super::Obstacle;
 use super::chunks::Chunks;
@@ -230,8 +231,9 @@ impl Thread {
     }
 }
 
-/// The numbers of a usage object, with those of the attempts before.
-pub(super) fn added(usage: &Members<'_>, earlier: Usage) -> Object {
+/// The numbers of a usage object, with those of the attempts before. `input` is what they have of `input_tokens`, which
+/// Anthropic counts beside the cached ones, and OpenAI with them.
+pub(super) fn added(usage: &Members<'_>, earlier: Usage, input: u32) -> Object {
     let prompt = earlier.prompt_tokens.unwrap_or(0);
     let cached = earlier.cached_tokens.unwrap_or(0);
     let output = earlier.completion_tokens.unwrap_or(0);
@@ -241,35 +243,32 @@ pub(super) fn added(usage: &Members<'_>, earlier: Usage) -> Object {
             "prompt_tokens" => prompt,
             "completion_tokens" | "output_tokens" => output,
             "total_tokens" => prompt.saturating_add(output),
-            // Anthropic counts cached tokens beside these.
-            "input_tokens" => prompt.saturating_sub(cached),
+            "input_tokens" => input,
             "cache_read_input_tokens" => cached,
-            "prompt_tokens_details" => {
-                match Members::of(value).filter(|_| cached > 0) {
-                    Some(details) => out.put(key, &details_with(&details, cached)),
-                    None => out.put(key, value.get()),
-                }
+            "prompt_tokens_details" | "input_tokens_details" => {
+                let details = Members::of(value).filter(|_| cached > 0);
+                let details = details.map(|details| {
+                    details.with(|key, count| if key == "cached_tokens" { sum(count, cached) } else { None })
+                });
+                out.put(key, details.as_deref().unwrap_or(value.get()));
                 continue;
             }
             _ => 0,
         };
-        match value.get().parse::<u64>() {
-            Ok(count) if more > 0 => out.put(key, &(count + u64::from(more)).to_string()),
-            _ => out.put(key, value.get()),
-        }
+        out.put(key, sum(value, more).as_deref().unwrap_or(value.get()));
     }
     out
 }
 
-fn details_with(details: &Members<'_>, cached: u32) -> String {
-    let mut out = Object::new();
-    for (key, value) in details.all() {
-        match (key, value.get().parse::<u64>()) {
-            ("cached_tokens", Ok(count)) => out.put(key, &(count + u64::from(cached)).to_string()),
-            _ => out.put(key, value.get()),
-        }
-    }
-    out.finish()
+/// Of the attempts before, the input that was not cached.
+pub(super) fn fresh(earlier: Usage) -> u32 {
+    earlier.prompt_tokens.unwrap_or(0).saturating_sub(earlier.cached_tokens.unwrap_or(0))
+}
+
+/// A count and so many more; `None` where it is none, or there are no more.
+pub(super) fn sum(count: &RawValue, more: u32) -> Option<String> {
+    let count = count.get().parse::<u64>().ok().filter(|_| more > 0)?;
+    Some((count + u64::from(more)).to_string())
 }
 
 /// Bytes of text that are kept; the longest answers of today's models are shorter.

@@ -198,8 +198,5 @@ impl StreamTranslator for ToEvents {
 }
 
 fn write(out: &mut Vec<u8>, data: Object, name: &str) {
-    for piece in ["event: ", name, "\n"] {
-        out.extend_from_slice(piece.as_bytes());
-    }
-    crate::dialect::write_data(out, &data.finish());
+    crate::dialect::write_event(out, name, &data.finish());
 }

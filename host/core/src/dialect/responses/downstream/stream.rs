@@ -9,7 +9,7 @@ use super::response::{
 };
 use crate::dialect::chat::{content, reasoning};
 use crate::dialect::json::{Members, Object, quoted};
-use crate::dialect::{StreamTranslator, data_or_comment, write_data};
+use crate::dialect::{StreamTranslator, data_or_comment, write_event};
 use crate::openai::UpstreamError;
 
 /// Makes `response.created` and `response.in_progress` of the first chunk, items and their parts of the deltas, and at
@@ -240,13 +240,10 @@ impl ToEvents {
     }
 
     fn tell(&mut self, name: &str, event: Object, out: &mut Vec<u8>) {
-        for piece in ["event: ", name, "\n"] {
-            out.extend_from_slice(piece.as_bytes());
-        }
         let head = Object::of_type(name).plain("sequence_number", self.sequence).finish();
         self.sequence += 1;
         // The head goes on where the event's own members begin, of which there always are some.
-        write_data(out, &format!("{},{}", &head[..head.len() - 1], &event.finish()[1..]));
+        write_event(out, name, &format!("{},{}", &head[..head.len() - 1], &event.finish()[1..]));
     }
 }
 
