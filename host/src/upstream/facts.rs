@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{StatusCode, Uri};
-use witgate_core::config::{Dialect, Facts as Configured};
+use witgate_core::config::{Dialect, Facts as Configured, probes};
 use witgate_core::facts::{self, Props, Report};
 
 use super::Upstreams;
@@ -69,8 +69,7 @@ impl Question {
 
 impl Facts {
     pub(super) fn new(configured: &Configured, dialect: Dialect, base: &Uri) -> Result<Self, http::uri::InvalidUri> {
-        let root = base.path().trim_end_matches('/');
-        let root = root.strip_suffix("/v1").unwrap_or(root);
+        let root = probes::root(base);
         let question = |path| Question::new(root, path);
         let questions = match dialect {
             Dialect::Ollama => Questions::Loaded(question("/api/ps")?),

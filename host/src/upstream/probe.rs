@@ -44,8 +44,7 @@ pub(super) struct Probe {
 
 impl Probe {
     pub(super) fn new(configured: &Configured, dialect: Dialect, base: &Uri) -> Result<Self, http::uri::InvalidUri> {
-        let root = base.path().trim_end_matches('/');
-        let root = root.strip_suffix("/v1").unwrap_or(root);
+        let root = probes::root(base);
         let first = configured.first.map(|path| format!("{root}{path}")).filter(|_| configured.path.is_none());
         let texts =
             configured.path.as_ref().map_or_else(|| probes::questions(dialect, base), |path| vec![path.clone()]);

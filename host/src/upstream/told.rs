@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Uri};
 use serde_json::json;
-use witgate_core::config::{Dialect, Provider as Configured};
+use witgate_core::config::{Dialect, Provider as Configured, probes};
 use witgate_core::facts;
 use witgate_core::live::Learnt;
 use witgate_core::openai::RequestBody;
@@ -34,7 +34,7 @@ impl Upstreams {
                 if let [(_, learnt)] = &mut *listed
                     && learnt.context_tokens.is_none()
                 {
-                    let props = ask(service, &format!("{}/props", root(&base)), None).await;
+                    let props = ask(service, &format!("{}/props", probes::root(&base)), None).await;
                     learnt.context_tokens = props.and_then(|body| told::of_props(&body));
                 }
                 let only = if let [(_, learnt)] = &*listed { Some(*learnt) } else { None };
@@ -42,8 +42,8 @@ impl Upstreams {
                 models.filter_map(|(place, model)| Some((place, of(model)?))).collect()
             }
             Dialect::Ollama => {
-                let show = format!("{}/api/show", root(&base));
-                let loaded = ask(service, &format!("{}/api/ps", root(&base)), None).await;
+                let show = format!("{}/api/show", probes::root(&base));
+                let loaded = ask(service, &format!("{}/api/ps", probes::root(&base)), None).await;
                 let loaded = loaded.and_then(|body| facts::of_ps(&body)).unwrap_or_default();
                 let mut learnt = Vec::new();
                 for (place, model) in models {
@@ -59,12 +59,6 @@ impl Upstreams {
             Dialect::Anthropic | Dialect::Demo => Vec::new(),
         }
     }
-}
-
-/// Where a server's own paths are, beside OpenAI's.
-fn root(base: &Uri) -> &str {
-    let path = base.path().trim_end_matches('/');
-    path.strip_suffix("/v1").unwrap_or(path)
 }
 
 /// The answer to a question of the gateway's own, if it came whole and in time.

@@ -280,26 +280,7 @@ pub static PRESETS: [Preset; 17] = [
         source: "huggingface.co/docs/inference-providers",
         ..HOSTED
     },
-    Preset {
-        dialect: Dialect::Ollama,
-        tells_load: &["/api/ps"],
-        lacks: &[
-            Endpoint::Rerank,
-            Endpoint::Moderations,
-            Endpoint::ImageEdits,
-            Endpoint::ImageVariations,
-            Endpoint::Speech,
-            Endpoint::Translations,
-        ],
-        ..local(
-            "ollama",
-            "Ollama",
-            "llama3.2",
-            "http://127.0.0.1:11434/v1",
-            "With `base_url: http://127.0.0.1:11434` by its own API. Tells which models are loaded: `/api/ps`.",
-            "docs.ollama.com/api/openai-compatibility",
-        )
-    },
+    OLLAMA,
     Preset {
         // Asked of the loop that computes: `/health` is answered beside it, and so also when it hangs.
         probe: Some("/slots"),
@@ -368,17 +349,7 @@ pub static PRESETS: [Preset; 17] = [
         )
     },
     Preset {
-        lacks: &[
-            Endpoint::Embeddings,
-            Endpoint::Rerank,
-            Endpoint::Moderations,
-            Endpoint::Images,
-            Endpoint::ImageEdits,
-            Endpoint::ImageVariations,
-            Endpoint::Speech,
-            Endpoint::Transcriptions,
-            Endpoint::Translations,
-        ],
+        lacks: NO_EMBEDDINGS,
         errors: "`{\"error\": \"...\", \"error_type\"}`",
         responses: false,
         ..local(
@@ -404,6 +375,27 @@ pub static PRESETS: [Preset; 17] = [
     },
 ];
 
+const OLLAMA: Preset = Preset {
+    dialect: Dialect::Ollama,
+    tells_load: &["/api/ps"],
+    lacks: &[
+        Endpoint::Rerank,
+        Endpoint::Moderations,
+        Endpoint::ImageEdits,
+        Endpoint::ImageVariations,
+        Endpoint::Speech,
+        Endpoint::Translations,
+    ],
+    ..local(
+        "ollama",
+        "Ollama",
+        "llama3.2",
+        "http://127.0.0.1:11434/v1",
+        "With `base_url: http://127.0.0.1:11434` by its own API. Tells which models are loaded: `/api/ps`.",
+        "docs.ollama.com/api/openai-compatibility",
+    )
+};
+
 /// What a service lacks that has nothing but chat.
 const CHAT_ALONE: &[Endpoint] = &[
     Endpoint::Completions,
@@ -417,6 +409,9 @@ const CHAT_ALONE: &[Endpoint] = &[
     Endpoint::Transcriptions,
     Endpoint::Translations,
 ];
+
+/// What a server lacks that has chat and completions.
+const NO_EMBEDDINGS: &[Endpoint] = CHAT_ALONE.split_at(1).1;
 
 /// What a server lacks that has chat, completions and embeddings.
 const TEXT_ALONE: &[Endpoint] = CHAT_ALONE.split_at(2).1;

@@ -4,10 +4,15 @@ use http::Uri;
 
 use super::model::Dialect;
 
+/// Where a server's own paths are, beside OpenAI's.
+pub fn root(base: &Uri) -> &str {
+    let path = base.path().trim_end_matches('/');
+    path.strip_suffix("/v1").unwrap_or(path)
+}
+
 /// The paths, in the order in which they are tried: a server that does not know one is asked the next.
 pub fn questions(dialect: Dialect, base: &Uri) -> Vec<String> {
-    let path = base.path().trim_end_matches('/');
-    let root = path.strip_suffix("/v1").unwrap_or(path);
+    let (path, root) = (base.path().trim_end_matches('/'), root(base));
     match dialect {
         Dialect::Ollama => vec![format!("{root}/api/tags")],
         // vLLM, llama.cpp and many more have the first; its list of models a server may give although the model behind

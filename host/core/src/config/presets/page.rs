@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::{PRESETS, Preset};
+use super::{OLLAMA, PRESETS, Preset, TEXT_ALONE};
 use crate::config::model::Dialect;
 use crate::config::probes;
 use crate::openai::Endpoint;
@@ -26,9 +26,9 @@ const OWN_API: Preset = Preset {
     base_url: None,
     address: "http://127.0.0.1:11434",
     responses: false,
-    lacks: OWN_API_LACKS,
+    lacks: TEXT_ALONE,
     errors: "`{\"error\": \"...\"}`, in a stream as its last line",
-    ..PRESETS[OLLAMA]
+    ..OLLAMA
 };
 
 fn section(preset: &Preset, text: &mut String) {
@@ -98,18 +98,6 @@ fn example(preset: &Preset) -> String {
     )
 }
 
-const OLLAMA: usize = 10;
-const OWN_API_LACKS: &[Endpoint] = &[
-    Endpoint::Rerank,
-    Endpoint::Moderations,
-    Endpoint::Images,
-    Endpoint::ImageEdits,
-    Endpoint::ImageVariations,
-    Endpoint::Speech,
-    Endpoint::Transcriptions,
-    Endpoint::Translations,
-];
-
 fn name(endpoint: Endpoint) -> &'static str {
     endpoint.path().trim_start_matches('/')
 }
@@ -143,7 +131,7 @@ mod tests {
 
     #[test]
     fn every_example_is_a_configuration() {
-        assert_eq!(PRESETS[OLLAMA].name, "ollama");
+        assert_eq!(OWN_API.name, "ollama");
         for preset in PRESETS.iter().chain([&OWN_API]) {
             let text = example(preset);
             assert!(text.lines().count() <= 5, "{text}");

@@ -74,24 +74,8 @@ impl Own {
         model: &UpstreamModel,
         path: &KeyPath,
         findings: &mut Findings<'_>,
-    ) -> Found {
-        let Some((Written { entry, said }, how)) = self.find(named, provider, model, path, findings) else {
-            return Found::default();
-        };
-        let (context_tokens, abilities) = (entry.context_tokens, entry.abilities);
-        let known = Known { name: (*entry.name).into(), how, context_tokens, abilities };
-        Found { known: Some(known), entry, said }
-    }
-
-    fn find(
-        &self,
-        named: Option<&str>,
-        provider: &Provider,
-        model: &UpstreamModel,
-        path: &KeyPath,
-        findings: &mut Findings<'_>,
-    ) -> Option<(Written, Match)> {
-        Some(match (named, model) {
+    ) -> Option<Found> {
+        let (Written { entry, said }, how) = match (named, model) {
             (Some("none"), _) => return None,
             (Some(name), _) => {
                 let found = self.written(&name.to_ascii_lowercase());
@@ -107,7 +91,10 @@ impl Own {
                     catalogue::find_in(&provider.catalogue, model, &|name| Some(self.written(name)?.entry))?;
                 (self.written(&entry.name).unwrap_or_default(), how)
             }
-        })
+        };
+        let (context_tokens, abilities) = (entry.context_tokens, entry.abilities);
+        let known = Known { name: (*entry.name).into(), how, context_tokens, abilities };
+        Some(Found { known: Some(known), entry, said })
     }
 
     fn written(&self, name: &str) -> Option<Written> {

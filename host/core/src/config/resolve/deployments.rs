@@ -40,8 +40,8 @@ pub(super) fn deployments(
         let Some(provider) = provider(raw.provider.as_deref(), after, providers, &path, findings) else { continue };
         let model = if model == "*" { UpstreamModel::AsRequested } else { UpstreamModel::Named(model.into()) };
         let at = &providers[provider];
-        let Found { known, entry, said: said_there } =
-            catalogue.known(raw.catalogue.as_deref(), at, &model, &path.key("catalogue"), findings);
+        let found = catalogue.known(raw.catalogue.as_deref(), at, &model, &path.key("catalogue"), findings);
+        let Found { known, entry, said: said_there } = found.unwrap_or_default();
         let named = names(raw.capabilities.unwrap_or_default(), &path.key("capabilities"), findings);
         let said = said(&named, raw.lacks.unwrap_or_default(), &path, findings);
         let abilities = said.or(entry.abilities);
