@@ -56,7 +56,7 @@ pub struct Past {
     /// Oldest first.
     pub failures: Vec<FailedAttempt>,
     /// Attempts that still ran when another answered.
-    beaten: usize,
+    pub(super) beaten: usize,
 }
 
 impl Past {
@@ -122,7 +122,7 @@ pub async fn resume(context: &Context, past: Past, so_far: Option<SoFar<'_>>) ->
     {
         return Ok(answered);
     }
-    let why = if execution.failures.len() > before {
+    let why = if execution.past.failures.len() > before {
         Unresumed::Failed
     } else if !execution.may_go_on() {
         Unresumed::Bounded
@@ -131,15 +131,13 @@ pub async fn resume(context: &Context, past: Past, so_far: Option<SoFar<'_>>) ->
     } else {
         Unresumed::Declined
     };
-    Err((why, execution.failures.len() + execution.beaten))
+    Err((why, execution.past.attempts()))
 }
 
 /// A request on its way from attempt to attempt.
 pub(super) struct Execution<'a> {
     pub(super) context: &'a Context,
-    pub(super) failures: Vec<FailedAttempt>,
-    /// Attempts that still ran when another answered.
-    pub(super) beaten: usize,
+    pub(super) past: Past,
     last: Option<AttemptFailure>,
     /// Why nothing more is sent, if that is the host's doing.
     bound: Option<Bound>,
@@ -159,8 +157,7 @@ enum Carried {
 
 impl<'a> Execution<'a> {
     fn new(context: &'a Context, past: Past, so_far: Option<SoFar<'a>>) -> Self {
-        let Past { failures, beaten } = past;
-        Self { context, failures, beaten, last: None, bound: None, insisting: false, so_far }
+        Self { context, past, last: None, bound: None, insisting: false, so_far }
     }
 
     /// Decision after decision, until an attempt has answered or nobody wants another one.
@@ -170,12 +167,12 @@ impl<'a> Execution<'a> {
             let next = match self.carry_out(&plan).await {
                 Carried::Answered(answered) => {
                     let (reply, record) = *answered;
-                    let past = Past { failures: std::mem::take(&mut self.failures), beaten: self.beaten };
+                    let past = std::mem::take(&mut self.past);
                     let deployment = self.context.deployment_id(record.target());
                     return Ok(Answered { reply, record, deployment, by, past });
                 }
                 Carried::Failed => self.next_decision().await,
-                Carried::NotAdmitted if self.failures.is_empty() => Some(decide::first(self.context).await),
+                Carried::NotAdmitted if self.past.failures.is_empty() => Some(decide::first(self.context).await),
                 Carried::NotAdmitted => self.next_decision().await,
             };
             chosen = match next {
@@ -212,7 +209,7 @@ impl<'a> Execution<'a> {
             Choice::GiveUp => return Err(Box::new(self.give_up(by(None)))),
             Choice::Refused(failure) => (ApiError::PolicyFailed { message: failure.to_string() }, by(None)),
         };
-        Err(Box::new(Unanswered { error, by, attempts: self.failures.len(), deployment: self.last_target() }))
+        Err(Box::new(Unanswered { error, by, attempts: self.past.failures.len(), deployment: self.last_target() }))
     }
 
     /// The answer of the first attempt that gives one.
@@ -246,7 +243,7 @@ impl<'a> Execution<'a> {
             }
             let hedge = after.first().filter(|next| next.start == StartRule::Hedge && self.attempts_left() > 1);
             let fate = if hedge.is_some() { Fate::shared() } else { Fate::default() };
-            let number = self.failures.len();
+            let number = self.past.failures.len();
             let record =
                 AttemptRecord::begin(self.context, attempt.target, plan.tag, number, fate, Held { in_flight, slot });
             tried = true;
@@ -276,11 +273,11 @@ impl<'a> Execution<'a> {
         let (fleet, now) = (&self.context.snapshot.fleet, clock::monotonic());
         let may_repeat = match self.context.is_spent() {
             true => Err(Bound::Spent),
-            false => bounds::may_repeat(&self.failures, target, route.idempotent, fleet, &route.budgets, now),
+            false => bounds::may_repeat(&self.past.failures, target, route.idempotent, fleet, &route.budgets, now),
         };
         match may_repeat {
             Ok(()) => {
-                if !self.failures.is_empty() {
+                if !self.past.failures.is_empty() {
                     route.metrics.repeated(self.repetition(target));
                 }
                 true
@@ -294,7 +291,7 @@ impl<'a> Execution<'a> {
     }
 
     fn repetition(&self, target: u32) -> Repetition {
-        let again = self.failures.iter().any(|failed| failed.target == target);
+        let again = self.past.failures.iter().any(|failed| failed.target == target);
         if again { Repetition::Retry } else { Repetition::Failover }
     }
 
@@ -327,7 +324,7 @@ impl<'a> Execution<'a> {
             peek: &context.peek,
             requested_model: &context.requested_model,
             answer_model: route.rewrite_model.then_some(&*context.peek.model),
-            again: !self.failures.is_empty(),
+            again: !self.past.failures.is_empty(),
             overlay: attempt.overlay.as_deref(),
             so_far: self.so_far,
             hold_errors: route.resume,
@@ -356,14 +353,14 @@ impl<'a> Execution<'a> {
         tracing::warn!(
             request_id = self.context.id.as_str(),
             deployment = &*self.context.deployment_id(told.target),
-            attempt = self.failures.len() + 1,
+            attempt = self.past.failures.len() + 1,
             failure = kind.name(),
             status = failure.status,
             elapsed_ms = told.elapsed_ms,
             reason = failure.message,
             "attempt failed"
         );
-        self.failures.push(failed.told);
+        self.past.failures.push(failed.told);
         self.last = Some(failed.failure);
         kind
     }
@@ -376,7 +373,7 @@ impl<'a> Execution<'a> {
         if candidates.is_empty() {
             return None;
         }
-        decide::after(self.context, &self.failures, &candidates).await
+        decide::after(self.context, &self.past.failures, &candidates).await
     }
 
     /// Who may be chosen after a failure: everybody, or who can go on with what there is.
@@ -390,7 +387,7 @@ impl<'a> Execution<'a> {
     }
 
     fn give_up(&mut self, by: By) -> Unanswered {
-        let attempts = self.failures.len();
+        let attempts = self.past.failures.len();
         let deployment = self.last_target();
         let wrong_body = self.context.rest().and_then(Upload::fault);
         let error = match (self.last.take(), wrong_body) {
@@ -422,11 +419,11 @@ impl<'a> Execution<'a> {
             let millis = failed.retry_after_ms.max(cooldown);
             (millis > 0.0).then(|| Duration::from_secs_f64(millis / 1000.0))
         };
-        self.failures.iter().filter_map(wait).min()
+        self.past.failures.iter().filter_map(wait).min()
     }
 
     fn last_target(&self) -> Option<u32> {
-        self.failures.last().map(|failed| failed.target)
+        self.past.failures.last().map(|failed| failed.target)
     }
 
     fn may_go_on(&self) -> bool {
@@ -434,7 +431,7 @@ impl<'a> Execution<'a> {
     }
 
     fn attempts_left(&self) -> usize {
-        self.context.attempts_left(self.failures.len())
+        self.context.attempts_left(self.past.failures.len())
     }
 
     async fn wait(&self, delay: Duration) {

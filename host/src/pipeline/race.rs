@@ -75,7 +75,7 @@ impl Execution<'_> {
             }
         };
         if answered.is_some() {
-            self.beaten += used - 1 - failed.len();
+            self.past.beaten += used - 1 - failed.len();
         }
         let mut kind = FailureKind::Connect;
         for failure in failed {
@@ -103,7 +103,7 @@ impl Execution<'_> {
             return None;
         }
         route.metrics.repeated(Repetition::Hedge);
-        let number = self.failures.len() + 1;
+        let number = self.past.failures.len() + 1;
         Some(AttemptRecord::begin(self.context, hedge.target, plan.tag, number, fate, Held { in_flight, slot }))
     }
 }

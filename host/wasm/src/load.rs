@@ -115,10 +115,22 @@ impl Inner {
         Ok(component)
     }
 
+    /// Optimised code from the cache, if there is one and the code is in it.
+    pub(crate) fn kept(&self, key: &str) -> Option<Code> {
+        self.cache.as_ref()?.find(&self.optimised.wasm, key)
+    }
+
+    /// Puts optimised code into the cache, if there is one.
+    pub(crate) fn keep(&self, key: &str, code: &Code) {
+        if let Some(cache) = &self.cache {
+            cache.keep(key, code);
+        }
+    }
+
     /// The code of the file, from the cache or the compiler.
     fn code(&self, kind: Kind, bytes: &[u8], key: &str) -> Result<Found<'_>, LoadProblem> {
         let target = &self.optimised;
-        if let Some(code) = self.cache.as_ref().and_then(|cache| cache.find(&target.wasm, key)) {
+        if let Some(code) = self.kept(key) {
             return Ok(Found { code, target, from_cache: true, later: None });
         }
         let component = match kind {
@@ -130,9 +142,7 @@ impl Inner {
             return Ok(Found { code, target, from_cache: false, later: Some(component.into_owned()) });
         }
         let code = self.compile(target, &component)?;
-        if let Some(cache) = &self.cache {
-            cache.keep(key, &code);
-        }
+        self.keep(key, &code);
         Ok(Found { code, target, from_cache: false, later: None })
     }
 

@@ -73,16 +73,13 @@ impl Job {
 
     fn optimise(&self, engine: &Inner) -> Result<(), String> {
         let target = &engine.optimised;
-        let known = engine.cache.as_ref().and_then(|cache| cache.find(&target.wasm, &self.key));
-        let code = match known {
+        let code = match engine.kept(&self.key) {
             // The same file was loaded twice.
             Some(code) => code,
             None => {
                 let compiled = compiler::run(Effort::Least, || Code::from_binary(&target.wasm, &self.bytes))?;
                 let code = compiled.map_err(|error| chain(&error))?;
-                if let Some(cache) = &engine.cache {
-                    cache.keep(&self.key, &code);
-                }
+                engine.keep(&self.key, &code);
                 code
             }
         };
