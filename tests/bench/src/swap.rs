@@ -3,7 +3,7 @@
 //! Every answer of the gateway names the revision that routed it, so the moment at which a file is live is the first
 //! answer that names it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -24,6 +24,9 @@ pub(crate) struct Options {
     /// Swaps of each policy
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     swaps: u32,
+    /// Only policies whose names contain this, for example Python
+    #[arg(long)]
+    policy: Option<String>,
 }
 
 /// The name under which the policy is dropped into the folder.
@@ -64,6 +67,12 @@ impl Known {
     }
 }
 
+/// A file that is whole, beside the policy folder.
+struct Prepared {
+    file: PathBuf,
+    revision: String,
+}
+
 /// One file put in place of the one before.
 struct Swap {
     renamed: Instant,
@@ -96,7 +105,8 @@ pub(crate) async fn run(options: &Options, place: &Place, quick: bool) -> anyhow
             "failed",
         ],
     );
-    for subject in subjects(swaps)? {
+    let wanted = |subject: &Subject| options.policy.as_deref().is_none_or(|part| subject.name.contains(part));
+    for subject in subjects(swaps)?.into_iter().filter(wanted) {
         for known in Known::ALL {
             progress(&format!("swapping {} {} times; compiled before: {}", subject.name, subject.swaps, known.name()));
             table.push(measure(&subject, known, place).await?);
@@ -135,13 +145,17 @@ async fn measure(subject: &Subject, known: Known, place: &Place) -> anyhow::Resu
     let _mock = gateway::start_mock(&site, place.load_core, Duration::ZERO).await?;
     let (policies, code) = (folder.path().join("policies"), folder.path().join("code"));
     std::fs::create_dir_all(&policies)?;
-    // In front of the revisions that are swapped in, so that the first of them finds what the others find.
     let mut pause = subject.pause;
     if matches!(known, Known::File) {
         pause = Duration::from_secs(1);
         compile(&code, (0..subject.swaps).map(|number| revised(&subject.bytes, number)))?;
     }
-    put(&policies, &subject.bytes)?;
+    let file = policies.join(format!("{POLICY}.wasm"));
+    // In front of the revisions that are swapped in, so that the first of them finds what the others find.
+    std::fs::write(&file, &subject.bytes)?;
+    // All of them before the load: on its thread, writing and hashing many megabytes would be a pause of its own.
+    let prepared = (0..subject.swaps).map(|number| prepare(folder.path(), &subject.bytes, number));
+    let prepared = prepared.collect::<Result<Vec<_>, _>>()?;
     let address = free_address()?;
     let command = site.witgate(address, POLICY)?;
     let log = folder.path().join("witgate.log");
@@ -151,14 +165,13 @@ async fn measure(subject: &Subject, known: Known, place: &Place) -> anyhow::Resu
     let time = pause * (subject.swaps + 2);
     let load = tokio::task::spawn_local(client::open_loop(address, CHAT, RATE, time));
     let mut done = Vec::new();
-    for number in 0..subject.swaps {
+    for Prepared { file: written, revision } in prepared {
         tokio::time::sleep(pause).await;
         if matches!(known, Known::Nothing) {
-            empty(&code)?;
+            let code = code.clone();
+            tokio::task::spawn_blocking(move || empty(&code)).await??;
         }
-        let bytes = revised(&subject.bytes, number);
-        let revision = revision(&bytes);
-        put(&policies, &bytes)?;
+        std::fs::rename(&written, &file).with_context(|| format!("{} cannot be replaced", file.display()))?;
         done.push(Swap { renamed: Instant::now(), revision });
     }
     let load = load.await??;
@@ -229,11 +242,12 @@ fn empty(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Replaces the policy's file in one step, as an operator should.
-fn put(folder: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let (written, file) = (folder.join(format!("{POLICY}.wasm.tmp")), folder.join(format!("{POLICY}.wasm")));
-    std::fs::write(&written, bytes)?;
-    std::fs::rename(&written, &file).with_context(|| format!("{} cannot be replaced", file.display()))
+/// Writes the next revision where it only has to be renamed, as an operator should.
+fn prepare(folder: &Path, component: &[u8], number: u32) -> anyhow::Result<Prepared> {
+    let bytes = revised(component, number);
+    let file = folder.join(format!("{number}.wasm"));
+    std::fs::write(&file, &bytes)?;
+    Ok(Prepared { file, revision: revision(&bytes) })
 }
 
 /// The same component with a custom section of its own, and so with another digest: nothing of it is cached.
