@@ -169,8 +169,7 @@ fn run(mut work: Work, inbox: &Receiver<Event>, events: SyncSender<Event>, crash
         work.see_to(crashes.take());
         match event {
             Ok(Event::Files) => {
-                // Writers make several events, for a file and the signature beside it; one look after them is enough.
-                thread::sleep(SETTLE);
+                watch.wait_for_quiet();
                 work.store.written(watch.whole());
                 unsettled = work.look(true).unsettled;
             }

@@ -5,10 +5,11 @@
 //! file, because the swap of a ConfigMap or an editor's rename would end the watch of the file.
 
 use std::collections::BTreeSet;
-use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+use std::{mem, thread};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use parking_lot::Mutex;
@@ -19,33 +20,57 @@ use super::{Event, wake};
 pub(super) struct Watch {
     watcher: Option<RecommendedWatcher>,
     watched: Vec<PathBuf>,
-    whole: Arc<Mutex<BTreeSet<PathBuf>>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What events have told.
+#[derive(Default)]
+struct Seen {
+    /// Files that are whole.
+    whole: BTreeSet<PathBuf>,
+    /// When the last change was.
+    last: Option<Instant>,
 }
 
 impl Watch {
     pub(super) fn new(events: SyncSender<Event>) -> Self {
-        let whole = Arc::<Mutex<BTreeSet<PathBuf>>>::default();
-        let arrived = Arc::clone(&whole);
+        let seen = Arc::<Mutex<Seen>>::default();
+        let noted = Arc::clone(&seen);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            let mut noted = noted.lock();
             if let Ok(event) = event {
                 if is_whole(&event) {
-                    arrived.lock().extend(event.paths);
+                    noted.whole.extend(event.paths);
                 } else if event.kind.is_access() {
                     // A read is no change, and reading is what a look does.
                     return;
                 }
             }
+            noted.last = Some(Instant::now());
+            drop(noted);
             wake(&events, Event::Files);
         });
         let watcher = watcher
             .inspect_err(|error| tracing::warn!(%error, "no file events here; changes are found by polling"))
             .ok();
-        Self { watcher, watched: Vec::new(), whole }
+        Self { watcher, watched: Vec::new(), seen }
     }
 
     /// Files that have become whole since this was last asked.
     pub(super) fn whole(&self) -> BTreeSet<PathBuf> {
-        mem::take(&mut self.whole.lock())
+        mem::take(&mut self.seen.lock().whole)
+    }
+
+    /// Waits until nothing has changed for a moment: a writer makes several events, for a file and for the signature beside
+    /// it, and one look after all of them is enough. Not for ever, since some file may change all the time.
+    pub(super) fn wait_for_quiet(&self) {
+        let end = Instant::now() + LONGEST_WAIT;
+        while Instant::now() < end {
+            thread::sleep(QUIET);
+            if self.seen.lock().last.is_none_or(|last| last.elapsed() >= QUIET) {
+                return;
+            }
+        }
     }
 
     /// Watches these folders, and no others; one that is not there yet is tried again at the next call.
@@ -85,3 +110,7 @@ fn is_whole(event: &notify::Event) -> bool {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Modify(ModifyKind::Name(RenameMode::To))
     )
 }
+
+/// Longer than a writer takes from one file to the next, short enough to be live at once.
+const QUIET: Duration = Duration::from_millis(10);
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
