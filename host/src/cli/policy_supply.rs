@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use witgate_core::config::{Access, Credentials, OciReference, PolicySupply, Pull, Secret, SigningKey, Supply};
-use witgate_wasm::{Compiling, Engine, EngineOptions};
+use witgate_wasm::{Compiling, Engine, EngineOptions, Hashed};
 
 use super::say;
 use crate::supply::artifact::About;
@@ -153,7 +153,7 @@ fn prove_by(
 ) -> anyhow::Result<Proven> {
     let own = PolicySupply { keys, ..PolicySupply::default() };
     let supply = Supply { policies: BTreeMap::from([(policy.into(), own)]), ..Supply::default() };
-    Ok(prove(&supply, &Claim { policy, from: &reference.to_string(), bytes, signature })?)
+    Ok(prove(&supply, &Claim { policy, from: &reference.to_string(), file: Hashed::new(bytes), signature })?)
 }
 
 fn signature_of(file: &Path) -> PathBuf {

@@ -11,7 +11,7 @@ use super::shelf::{Earlier, Loaded, Made, Shelf, Source};
 use super::standing::{By, Unloaded};
 use super::store::{Looked, PolicyStore};
 use crate::snapshot::{IN_ORDER, Snapshot};
-use witgate_wasm::FailureCause;
+use witgate_wasm::{FailureCause, Hashed};
 
 /// What is to be done with a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -294,7 +294,9 @@ impl PolicyStore {
     /// An earlier revision, compiled.
     fn load_earlier(&self, policy: &Arc<str>, target: Earlier) -> Result<Loaded, NotKept> {
         match target {
-            Earlier::Shipped(bytes) => load(&self.engine, policy, bytes, Source::Shipped).map_err(|_| NotKept::Gone),
+            Earlier::Shipped(bytes) => {
+                load(&self.engine, policy, Hashed::new(bytes), Source::Shipped).map_err(|_| NotKept::Gone)
+            }
             Earlier::Kept(digest) => {
                 let shelf = self.shelves.get(policy).ok_or(NotKept::Gone)?;
                 let kept = load_kept(&self.engine, (&self.revisions, &self.supplies), policy, shelf, digest)?;

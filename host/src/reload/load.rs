@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use witgate_wasm::{Engine, LoadError};
+use witgate_wasm::{Engine, Hashed, LoadError};
 
 use super::revisions::Revisions;
 use super::shelf::{Loaded, Shelf, Source};
@@ -12,7 +12,7 @@ use crate::supply::{Papers, Provenance, Supplies};
 
 /// New bytes of a policy, from the folder or a registry.
 pub(super) struct Offer {
-    pub(super) bytes: Vec<u8>,
+    pub(super) file: Hashed<Vec<u8>>,
     pub(super) source: Source,
     pub(super) papers: Papers,
     /// What proved them, or the message of the refusal.
@@ -31,11 +31,11 @@ pub(super) enum NotKept {
 pub(super) fn load(
     engine: &Engine,
     name: &str,
-    bytes: impl AsRef<[u8]> + Into<Arc<[u8]>>,
+    file: Hashed<impl AsRef<[u8]> + Into<Arc<[u8]>>>,
     source: Source,
 ) -> Result<Loaded, LoadError> {
-    let component = engine.load(name, bytes.as_ref())?;
-    let bytes = (source != Source::Shipped).then(|| bytes.into());
+    let component = engine.load_hashed(name, file.borrowed())?;
+    let bytes = (source != Source::Shipped).then(|| file.into_bytes().into());
     let since = SystemTime::now();
     Ok(Loaded { component, source, provenance: None, papers: Papers::default(), since, bytes })
 }
@@ -49,15 +49,16 @@ pub(super) fn load_kept(
     digest: Digest,
 ) -> Result<Loaded, NotKept> {
     let before = shelf.before.as_ref().filter(|before| before.digest() == digest);
-    let (bytes, papers) = match before {
-        Some(before) => (before.bytes.clone(), before.papers.clone()),
-        None => (revisions.read(digest).map(Arc::from), shelf.standing.papers(digest)),
+    let (file, papers) = match before {
+        Some(before) => (before.bytes.clone().map(Hashed::new), before.papers.clone()),
+        None => (revisions.read(digest).map(Hashed::shared), shelf.standing.papers(digest)),
     };
-    let bytes: Arc<[u8]> = bytes.ok_or(NotKept::Gone)?;
-    let provenance = supplies.prove_kept(name, &digest.revision(), &bytes, &papers).map_err(NotKept::Refused)?;
+    let file = file.ok_or(NotKept::Gone)?;
+    let provenance = supplies.prove_kept(name, &digest.revision(), file.borrowed(), &papers);
+    let provenance = provenance.map_err(NotKept::Refused)?;
     let loaded = match before {
         Some(before) => before.clone(),
-        None => load(engine, name, bytes, Source::Kept).map_err(|error| {
+        None => load(engine, name, file, Source::Kept).map_err(|error| {
             tracing::warn!(policy = name, %error, "a kept policy cannot be loaded any more");
             NotKept::Gone
         })?,

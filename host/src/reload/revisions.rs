@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::{fs, path};
 
 use serde::{Deserialize, Serialize};
-use witgate_wasm::{FolderRefusal, open_private_folder};
+use witgate_wasm::{FolderRefusal, Hashed, open_private_folder};
 
 use super::standing::{Digest, Standing};
 
@@ -108,10 +108,10 @@ impl Revisions {
     }
 
     /// A file that was kept and has not changed since.
-    pub(super) fn read(&self, digest: Digest) -> Option<Vec<u8>> {
+    pub(super) fn read(&self, digest: Digest) -> Option<Hashed<Vec<u8>>> {
         let file = wasm(self.folder.as_ref()?, digest);
-        match fs::read(&file) {
-            Ok(bytes) if Digest::of(&bytes) == digest => Some(bytes),
+        match fs::read(&file).map(Hashed::new) {
+            Ok(kept) if Digest::from(kept.digest()) == digest => Some(kept),
             Ok(_) => {
                 tracing::warn!(file = %file.display(), "a kept policy is damaged and is not used");
                 None
@@ -205,7 +205,7 @@ mod tests {
         let open = |policies: &str| Revisions::open(&base.path().join("r"), Path::new(policies));
         let digest = kept(&mut open("/one"), "p", b"file");
         let again = open("/one");
-        assert_eq!((again.read(digest), again.standing("p").good.len()), (Some(b"file".to_vec()), 1));
+        assert_eq!((again.read(digest), again.standing("p").good.len()), (Some(Hashed::new(b"file".to_vec())), 1));
         assert_eq!((open("/two").read(digest), open("/two").standing("p")), (None, Standing::default()));
     }
 

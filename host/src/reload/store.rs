@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use witgate_core::config::Policies;
-use witgate_wasm::Engine;
+use witgate_wasm::{Engine, Hashed};
 
 use super::folder::{Content, Folder, Signed};
 use super::load::{NotKept, Offer, load, load_kept};
@@ -185,9 +185,10 @@ impl PolicyStore {
 
     fn take_file(&mut self, name: Arc<str>, content: Content, looked: &mut Looked) {
         let offer = content.map_err(|error| error.to_string()).map(|Signed { bytes, signature }| {
-            let proven = self.supplies.prove_file(&name, &bytes, signature.as_deref());
+            let file = Hashed::new(bytes);
+            let proven = self.supplies.prove_file(&name, file.borrowed(), signature.as_deref());
             let papers = Papers { signature: signature.map(Into::into), artifact: None };
-            Offer { bytes, source: Source::File, papers, proven }
+            Offer { file, source: Source::File, papers, proven }
         });
         self.take(name, offer, looked);
     }
@@ -195,7 +196,7 @@ impl PolicyStore {
     fn take_artifact(&mut self, name: Arc<str>, arrival: Result<Arrived, String>, looked: &mut Looked) {
         let offer = arrival.map(|arrived| {
             let (proven, papers) = (Ok(arrived.provenance()), arrived.papers());
-            Offer { bytes: arrived.bytes, source: Source::Oci, papers, proven }
+            Offer { file: arrived.file, source: Source::Oci, papers, proven }
         });
         self.take(name, offer, looked);
     }
@@ -208,7 +209,7 @@ impl PolicyStore {
         (shelf.next, shelf.refused, shelf.content, shelf.waiting) = (None, None, None, None);
         shelf.unfit.clear();
         let loaded = offer.and_then(|offer| {
-            let digest = Digest::of(&offer.bytes);
+            let digest = Digest::from(offer.file.digest());
             shelf.content = Some(digest);
             // Before it may wait: what waits comes into service later.
             let proven = offer.proven.clone()?;
@@ -219,7 +220,7 @@ impl PolicyStore {
                 return Ok(None);
             }
             let source = offer.source;
-            let loaded = load(engine, &name, offer.bytes, source).map_err(|error| match source {
+            let loaded = load(engine, &name, offer.file, source).map_err(|error| match source {
                 Source::File => format!("policy `{name}`: {name}.wasm is refused: {}", error.problem),
                 Source::Oci | Source::Shipped | Source::Kept => error.to_string(),
             })?;
@@ -261,7 +262,7 @@ impl PolicyStore {
             return;
         }
         if let Some(bytes) = shelf.shipped {
-            match load(&self.engine, &name, bytes, Source::Shipped) {
+            match load(&self.engine, &name, Hashed::new(bytes), Source::Shipped) {
                 Ok(loaded) => shelf.next = Some(loaded),
                 Err(error) => shelf.problem = Some(error.to_string()),
             }
@@ -295,7 +296,7 @@ impl PolicyStore {
         }
         match (shelf.shipped, &shelf.problem) {
             (Some(bytes), _) => {
-                let loaded = load(&self.engine, name, bytes, Source::Shipped)
+                let loaded = load(&self.engine, name, Hashed::new(bytes), Source::Shipped)
                     .map_err(|error| MissingPolicy::Refused { reason: error.to_string() })?;
                 shelf.next = Some(loaded.clone());
                 Ok(loaded)

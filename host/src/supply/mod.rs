@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use witgate_core::config::{OciReference, Policies};
+use witgate_wasm::Hashed;
 
 use crate::reload::standing::Digest;
 use crate::telemetry::metrics::Metrics;
@@ -37,7 +38,7 @@ pub struct Supplies {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Arrived {
     /// The `.wasm`.
-    pub bytes: Vec<u8>,
+    pub file: Hashed<Vec<u8>>,
     /// Where it was pulled from.
     pub reference: OciReference,
     /// Of its manifest.
@@ -110,7 +111,7 @@ impl Supplies {
             if let Some(artifact) = shared.copies.find(reference) {
                 let proven = prove_artifact(&wanted, policy, reference, &artifact);
                 let arrived = proven.map(|proven| Arrived {
-                    bytes: artifact.bytes,
+                    file: Hashed::new(artifact.bytes),
                     reference: reference.clone(),
                     digest: artifact.digest.into(),
                     signature: artifact.signature,
@@ -150,9 +151,9 @@ impl Supplies {
     ///
     /// # Errors
     /// The message of the refusal.
-    pub fn prove_file(&self, policy: &str, bytes: &[u8], signature: Option<&str>) -> Result<Provenance, String> {
+    pub fn prove_file(&self, policy: &str, file: Hashed<&[u8]>, signature: Option<&str>) -> Result<Provenance, String> {
         let from = format!("{policy}.wasm");
-        let claim = Claim { policy, from: &from, bytes, signature };
+        let claim = Claim { policy, from: &from, file, signature };
         let Proven { sha256, key } = prove(&self.wanted, &claim).map_err(|refusal| refusal.to_string())?;
         Ok(Provenance { reference: None, digest: None, sha256, verified_by: key })
     }
@@ -165,11 +166,11 @@ impl Supplies {
         &self,
         policy: &str,
         revision: &str,
-        bytes: &[u8],
+        file: Hashed<&[u8]>,
         papers: &Papers,
     ) -> Result<Provenance, String> {
         let from = format!("the kept revision {revision}");
-        let claim = Claim { policy, from: &from, bytes, signature: papers.signature.as_deref() };
+        let claim = Claim { policy, from: &from, file, signature: papers.signature.as_deref() };
         let artifact = self.is_from(policy, papers).map_err(|problem| Refusal {
             policy: policy.into(),
             from: from.clone(),

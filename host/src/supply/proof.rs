@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use minisign_verify::{Error as MinisignError, Signature};
-use sha2::{Digest, Sha256};
 use witgate_core::config::{SigningKey, Supply};
+use witgate_wasm::Hashed;
 
 use super::hex;
 
@@ -18,7 +18,7 @@ pub struct Claim<'a> {
     /// Where the bytes are from, for messages: a file's name, or a reference with the artifact's digest.
     pub from: &'a str,
     /// The `.wasm`.
-    pub bytes: &'a [u8],
+    pub file: Hashed<&'a [u8]>,
     /// Text of the `.minisig`.
     pub signature: Option<&'a str>,
 }
@@ -120,10 +120,10 @@ pub enum Problem {
 pub fn prove(supply: &Supply, claim: &Claim<'_>) -> Result<Proven, Refusal> {
     let refuse = |problem| Refusal { policy: claim.policy.into(), from: claim.from.to_owned(), problem };
     let own = supply.policies.get(claim.policy);
-    let sha256: [u8; 32] = Sha256::digest(claim.bytes).into();
-    if let Some(wanted) = own.and_then(|own| own.sha256).filter(|wanted| *wanted != sha256) {
+    let sha256 = claim.file.digest();
+    if let Some(wanted) = own.and_then(|own| own.sha256).filter(|wanted| wanted != sha256) {
         return Err(refuse(Problem::OtherBytes {
-            found: hex(&sha256),
+            found: hex(sha256),
             setting: format!("policies.supply.{}.sha256", claim.policy),
             wanted: hex(&wanted),
         }));
@@ -132,7 +132,7 @@ pub fn prove(supply: &Supply, claim: &Claim<'_>) -> Result<Proven, Refusal> {
         None => None,
         Some((keys, asks)) => Some(signed_by(claim, keys, asks).map_err(refuse)?),
     };
-    Ok(Proven { sha256: hex(&sha256).into(), key })
+    Ok(Proven { sha256: hex(sha256).into(), key })
 }
 
 /// Whether [`prove`] would find nothing wrong, as far as can be said without the bytes.
@@ -175,7 +175,7 @@ fn signed_by(claim: &Claim<'_>, keys: &[SigningKey], asks: Asks) -> Result<Arc<s
     let text = claim.signature.ok_or(Problem::Unsigned { setting: asks.setting })?;
     let signature = Signature::decode(text).map_err(|error| Problem::Unreadable { reason: error.to_string() })?;
     for key in keys {
-        match key.public().verify(claim.bytes, &signature, false) {
+        match key.public().verify(claim.file.bytes(), &signature, false) {
             Ok(()) => return Ok(Arc::clone(key.id())),
             Err(MinisignError::UnexpectedKeyId) => {}
             Err(MinisignError::InvalidSignature) => return Err(Problem::Forged { key: key.id().to_string() }),
@@ -216,7 +216,7 @@ upKk7jFd2e7gIV6LsXYRwdHJGxw67Xs9+YNnYG4LrYoIPlkX7PNUpqTHqUFdQ1fPZlI7DGtNbCrv5fJl
     }
 
     fn claim<'a>(bytes: &'a [u8], signature: Option<&'a str>) -> Claim<'a> {
-        Claim { policy: "guard", from: "guard.wasm", bytes, signature }
+        Claim { policy: "guard", from: "guard.wasm", file: Hashed::new(bytes), signature }
     }
 
     fn guard(guard: PolicySupply) -> Supply {
@@ -241,7 +241,7 @@ upKk7jFd2e7gIV6LsXYRwdHJGxw67Xs9+YNnYG4LrYoIPlkX7PNUpqTHqUFdQ1fPZlI7DGtNbCrv5fJl
 
     #[test]
     fn a_pin_lets_only_its_bytes_through() {
-        let digest: [u8; 32] = Sha256::digest(b"abc").into();
+        let digest = *Hashed::new(b"abc").digest();
         let pinned = guard(PolicySupply { sha256: Some(digest), ..PolicySupply::default() });
         assert!(prove(&pinned, &claim(b"abc", None)).is_ok());
         assert_eq!(
@@ -256,7 +256,7 @@ upKk7jFd2e7gIV6LsXYRwdHJGxw67Xs9+YNnYG4LrYoIPlkX7PNUpqTHqUFdQ1fPZlI7DGtNbCrv5fJl
 
     #[test]
     fn what_cannot_be_proven_is_known_without_the_bytes() {
-        let (abc, other): ([u8; 32], [u8; 32]) = (Sha256::digest(b"abc").into(), Sha256::digest(b"").into());
+        let (abc, other) = (*Hashed::new("abc").digest(), *Hashed::new("").digest());
         let pinned = guard(PolicySupply { sha256: Some(abc), ..PolicySupply::default() });
         assert_eq!([abc, other].map(|sha256| could_prove(&pinned, "guard", &sha256, None)), [true, false]);
         assert!(could_prove(&pinned, "another", &other, None));

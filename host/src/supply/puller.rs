@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use witgate_core::config::{OciReference, Supply};
+use witgate_wasm::Hashed;
 
 use super::copies::Copies;
 use super::proof::{Claim, Proven, prove};
@@ -351,7 +352,7 @@ impl Follow {
                 shared.copies.keep(&reference, &artifact);
             }
             let Artifact { digest, bytes, signature } = artifact;
-            Ok(Arrived { bytes, reference, digest: digest.into(), signature, proven })
+            Ok(Arrived { file: Hashed::new(bytes), reference, digest: digest.into(), signature, proven })
         });
         admitted.await.unwrap_or_else(|error| Err(format!("policy `{}`: checking it panicked: {error}", self.policy)))
     }
@@ -375,7 +376,8 @@ pub(super) fn prove_artifact(
     artifact: &Artifact,
 ) -> Result<Proven, String> {
     let from = reference.pinned_to(&artifact.digest).as_ref().unwrap_or(reference).to_string();
-    let claim = Claim { policy, from: &from, bytes: &artifact.bytes, signature: artifact.signature.as_deref() };
+    let file = Hashed::new(&*artifact.bytes);
+    let claim = Claim { policy, from: &from, file, signature: artifact.signature.as_deref() };
     prove(supply, &claim).map_err(|refusal| refusal.to_string())
 }
 

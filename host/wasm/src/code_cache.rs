@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -52,7 +52,7 @@ impl CodeCache {
     pub(crate) fn find(&self, engine: &Engine, key: &str) -> Option<Component> {
         let artifact = self.artifact(key);
         let expected = fs::read_to_string(self.digest(key)).ok()?;
-        if hex(&digest(File::open(&artifact).ok()?).ok()?) != expected {
+        if digest_of_file(&artifact).ok()? != expected {
             tracing::warn!(file = %artifact.display(), "compiled code is damaged; compiling anew");
             return None;
         }
@@ -88,7 +88,7 @@ impl CodeCache {
     fn try_keep(&self, key: &str, component: &Component) -> io::Result<()> {
         let artifact = component.serialize().map_err(|error| io::Error::other(error.to_string()))?;
         // The digest first: an artifact without one is not used, and one with a wrong one neither.
-        self.write(&self.digest(key), hex(&Sha256::digest(&artifact)).as_bytes())?;
+        self.write(&self.digest(key), blake3::hash(&artifact).to_hex().as_bytes())?;
         self.write(&self.artifact(key), &artifact)?;
         self.prune()
     }
@@ -116,7 +116,7 @@ impl CodeCache {
         let surplus = artifacts.len().saturating_sub(KEEP);
         for (_, artifact) in &artifacts[..surplus] {
             fs::remove_file(artifact)?;
-            fs::remove_file(artifact.with_extension("sha256"))?;
+            fs::remove_file(artifact.with_extension(DIGEST))?;
         }
         Ok(())
     }
@@ -126,20 +126,16 @@ impl CodeCache {
     }
 
     fn digest(&self, key: &str) -> PathBuf {
-        self.directory.join(format!("{key}.sha256"))
+        self.directory.join(format!("{key}.{DIGEST}"))
     }
 }
 
-/// SHA-256 of a file, read piece by piece: an artifact may have 35 MB.
-fn digest(mut file: File) -> io::Result<[u8; 32]> {
-    let mut hasher = Sha256::new();
-    let mut piece = vec![0; 64 * 1024];
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(hasher.finalize().into()),
-            length => hasher.update(&piece[..length]),
-        }
-    }
+/// BLAKE3, because a policy is not live before all of its artifact was hashed: SHA-256 takes three times as long.
+const DIGEST: &str = "blake3";
+
+/// Of a file that is mapped, not read: it is mapped to be run anyway.
+fn digest_of_file(path: &Path) -> io::Result<String> {
+    Ok(blake3::Hasher::new().update_mmap(path)?.finalize().to_hex().to_string())
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

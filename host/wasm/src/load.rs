@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use sha2::{Digest, Sha256};
 use wasmtime::component::Component as Code;
 use witgate_core::config::PolicyRules;
 use witgate_core::decision::Names;
@@ -17,6 +16,7 @@ use crate::compiler::{self, Effort};
 use crate::component::{Component, PolicyInfo};
 use crate::engine::{Engine, Inner};
 use crate::failure::FailureCause;
+use crate::hashed::Hashed;
 use crate::inspect::{Outside, inspect, is_newer};
 use crate::instance::Instance;
 use crate::load_error::{LoadError, LoadProblem};
@@ -44,8 +44,16 @@ impl Engine {
     /// # Errors
     /// When the file cannot be a policy for this host; the message says what to do.
     pub fn load(&self, name: &str, bytes: &[u8]) -> Result<Arc<Component>, LoadError> {
+        self.load_hashed(name, Hashed::new(bytes))
+    }
+
+    /// The same, for whoever has needed the file's digest before.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_hashed(&self, name: &str, file: Hashed<&[u8]>) -> Result<Arc<Component>, LoadError> {
         let name: Arc<str> = name.into();
-        self.inner.load(&name, bytes).map_err(|problem| LoadError { policy: name, problem })
+        self.inner.load(&name, file).map_err(|problem| LoadError { policy: name, problem })
     }
 }
 
@@ -59,12 +67,13 @@ struct Found<'a> {
 }
 
 impl Inner {
-    fn load(self: &Arc<Self>, name: &Arc<str>, bytes: &[u8]) -> Result<Arc<Component>, LoadProblem> {
+    fn load(self: &Arc<Self>, name: &Arc<str>, file: Hashed<&[u8]>) -> Result<Arc<Component>, LoadProblem> {
+        let bytes = file.bytes();
         if bytes.len() > MAX_FILE {
             return Err(LoadProblem::TooLarge { got: bytes.len(), allowed: MAX_FILE });
         }
         let kind = sniff(bytes)?;
-        let digest: [u8; 32] = Sha256::digest(bytes).into();
+        let digest = *file.digest();
         let revision: Arc<str> = hex(&digest[..6]).into();
         let key = CodeCache::key(&self.optimised.wasm, &digest);
         let Found { code, target, from_cache, later } = self.code(kind, bytes, &key)?;
