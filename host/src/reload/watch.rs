@@ -37,18 +37,19 @@ impl Watch {
         let seen = Arc::<Mutex<Seen>>::default();
         let noted = Arc::clone(&seen);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let mut noted = noted.lock();
-            if let Ok(event) = event {
-                if is_whole(&event) {
-                    noted.whole.extend(event.paths);
-                } else if event.kind.is_access() {
-                    // A read is no change, and reading is what a look does.
-                    return;
-                }
+            let meaning = event.as_ref().map_or(Meaning::Change, Meaning::of);
+            if meaning == Meaning::Nothing {
+                return;
             }
+            let mut noted = noted.lock();
             noted.last = Some(Instant::now());
+            if meaning == Meaning::Whole {
+                noted.whole.extend(event.into_iter().flat_map(|event| event.paths));
+            }
             drop(noted);
-            wake(&events, Event::Files);
+            if meaning != Meaning::Writing {
+                wake(&events, Event::Files);
+            }
         });
         let watcher = watcher
             .inspect_err(|error| tracing::warn!(%error, "no file events here; changes are found by polling"))
@@ -102,15 +103,71 @@ fn watch(watcher: &mut RecommendedWatcher, folder: &Path) -> bool {
         .is_ok()
 }
 
-/// A writer has closed the file, or it was renamed to this name.
-fn is_whole(event: &notify::Event) -> bool {
-    use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
-    matches!(
-        event.kind,
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Modify(ModifyKind::Name(RenameMode::To))
-    )
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    /// A read, which is what a look does.
+    Nothing,
+    /// Somebody writes into a file and will close it. A look meanwhile finds nothing whole; a log file that lies here is
+    /// written to all day.
+    Writing,
+    /// A writer has closed the file, or it was renamed to this name.
+    Whole,
+    /// Anything else.
+    Change,
+}
+
+impl Meaning {
+    fn of(event: &notify::Event) -> Self {
+        use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
+        match event.kind {
+            EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Self::Whole,
+            EventKind::Access(_) => Self::Nothing,
+            // Where nothing tells of the closing, each write counts.
+            EventKind::Modify(ModifyKind::Data(_)) if cfg!(target_os = "linux") => Self::Writing,
+            _ => Self::Change,
+        }
+    }
 }
 
 /// Longer than a writer takes from one file to the next, short enough to be live at once.
 const QUIET: Duration = Duration::from_millis(10);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::fs;
+    use std::io::Write as _;
+    use std::sync::mpsc::{Receiver, sync_channel};
+
+    use super::*;
+
+    /// Whether the thread was woken within a time in which it would have been.
+    fn woken(inbox: &Receiver<Event>) -> bool {
+        inbox.recv_timeout(Duration::from_millis(200)).is_ok()
+    }
+
+    #[test]
+    fn a_file_that_is_written_to_wakes_nobody_until_it_is_closed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("a.wasm");
+        let (events, inbox) = sync_channel(1);
+        let mut watch = Watch::new(events);
+        watch.follow(&[folder.path().to_owned()]);
+        let mut writer = fs::File::create(&file).expect("a file");
+        assert!(woken(&inbox), "it appeared");
+        for _ in 0..3 {
+            writer.write_all(b"more").expect("a write");
+            assert!(!woken(&inbox), "it is being written");
+        }
+        assert_eq!(watch.whole(), BTreeSet::new());
+        drop(writer);
+        assert!(woken(&inbox), "it is whole");
+        assert_eq!(watch.whole(), [file.clone()].into());
+        fs::read(&file).expect("a file");
+        assert!(!woken(&inbox), "it was read");
+        fs::remove_file(&file).expect("a file");
+        assert!(woken(&inbox), "it is gone");
+    }
+}
