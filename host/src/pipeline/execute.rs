@@ -248,7 +248,8 @@ impl<'a> Execution<'a> {
                 AttemptRecord::begin(self.context, attempt.target, plan.tag, number, fate, Held { in_flight, slot });
             tried = true;
             let (result, used) = match hedge {
-                Some(hedge) => self.race(plan, (attempt, record), hedge).await,
+                // In a box: it is two attempts long, and every request would carry its room around.
+                Some(hedge) => Box::pin(self.race(plan, (attempt, record), hedge)).await,
                 None => {
                     let result = self.attempt(attempt, record).await;
                     (result.map_err(|failed| self.note(*failed)), 1)

@@ -61,7 +61,8 @@ impl Client {
                 Err(_) => {}
             }
         }
-        self.send_once(request()).await
+        // In a box: connecting is rare and takes room, which every request would carry around.
+        Box::pin(self.send_once(request())).await
     }
 
     /// Sends a request that can be sent only once, so on a new connection.
