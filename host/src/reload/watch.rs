@@ -1,19 +1,20 @@
-//! File events of the folders that matter, as wake-ups for the reload thread, and the files that are whole because their
-//! writer has closed them or renamed them into place.
+//! File events of the folders that matter, as wake-ups for the reload thread, and what they tell of writers: which files
+//! are whole because they were closed or renamed into place, and which somebody has begun to write.
 //!
 //! Events are hints: some file systems send none, so there is a slow poll besides. A folder is watched, never a
 //! file, because the swap of a ConfigMap or an editor's rename would end the watch of the file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
-use std::{mem, thread};
+use std::{fs, mem, thread};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use parking_lot::Mutex;
 
+use super::folder::Writers;
 use super::{Event, wake};
 
 /// Watches of folders.
@@ -28,6 +29,8 @@ pub(super) struct Watch {
 struct Seen {
     /// Files that are whole.
     whole: BTreeSet<PathBuf>,
+    /// Files that somebody has begun to write, with the last time that something was written.
+    begun: BTreeMap<PathBuf, Instant>,
     /// When the last change was.
     last: Option<Instant>,
 }
@@ -40,7 +43,11 @@ impl Watch {
             let mut noted = noted.lock();
             if let Ok(event) = event {
                 if is_whole(&event) {
+                    noted.begun.retain(|path, _| !event.paths.contains(path));
                     noted.whole.extend(event.paths);
+                } else if is_begun(&event) {
+                    let now = Instant::now();
+                    noted.begun.extend(event.paths.into_iter().map(|path| (path, now)));
                 } else if event.kind.is_access() {
                     // A read is no change, and reading is what a look does.
                     return;
@@ -56,9 +63,12 @@ impl Watch {
         Self { watcher, watched: Vec::new(), seen }
     }
 
-    /// Files that have become whole since this was last asked.
-    pub(super) fn whole(&self) -> BTreeSet<PathBuf> {
-        mem::take(&mut self.seen.lock().whole)
+    /// The files that have become whole since this was last asked, and those that are being written.
+    pub(super) fn writers(&self) -> Writers {
+        let mut seen = self.seen.lock();
+        // Whoever writes nothing for so long may have forgotten to close it.
+        seen.begun.retain(|_, last| last.elapsed() < LONGEST_PAUSE);
+        Writers { done: mem::take(&mut seen.whole), at_it: seen.begun.keys().cloned().collect() }
     }
 
     /// Waits until nothing has changed for a moment: a writer makes several events, for a file and for the signature beside
@@ -111,6 +121,24 @@ fn is_whole(event: &notify::Event) -> bool {
     )
 }
 
+/// Somebody has begun to write the file. Only where the system tells of its closing too.
+fn is_begun(event: &notify::Event) -> bool {
+    use notify::event::{CreateKind, EventKind, ModifyKind};
+    cfg!(target_os = "linux")
+        && match event.kind {
+            EventKind::Modify(ModifyKind::Data(_)) => true,
+            // A link is made in one step, and closed by nobody.
+            EventKind::Create(CreateKind::File) => event.paths.iter().all(|path| is_empty_file(path)),
+            _ => false,
+        }
+}
+
+fn is_empty_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0)
+}
+
+/// Longer than a slow network pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Longer than a writer takes from one file to the next, short enough to be live at once.
 const QUIET: Duration = Duration::from_millis(10);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
