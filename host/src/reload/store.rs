@@ -232,6 +232,7 @@ impl PolicyStore {
             Ok(Some(loaded)) if shelf.serves(&loaded) && !shelf.is_out() => {
                 shelf.problem = None;
                 supplies.in_service(&name, loaded.provenance.as_deref());
+                shelf.is_the_file(loaded.digest());
                 shelf.standing.prove(loaded.digest(), &loaded.papers);
                 let bytes = loaded.bytes.filter(|_| !revisions.on_disk());
                 shelf.good = Some(Loaded { bytes, ..loaded });

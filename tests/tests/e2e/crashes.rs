@@ -85,6 +85,21 @@ async fn the_bad_file_is_not_tried_again_until_it_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_bad_file_is_tried_again_after_the_good_one_was_put_back() {
+    let a = upstream().start().await;
+    let gateway = rolled_back(&a).await;
+    gateway.folder.put_policy("flip", guests::TAGGED);
+    eventually("nothing is wrong", async || gateway.problems().await.is_empty()).await;
+    assert_eq!(gateway.policy_status("flip").await["rollback"], Value::Null);
+    gateway.folder.put_policy("flip", guests::TURNCOAT);
+    gateway.wait_for_reason("fast", BAD).await;
+    // and is rolled back from again
+    crash(&gateway).await;
+    wait_for_rollback(&gateway).await;
+    assert_eq!(reason(&gateway).await.as_deref(), Some(OLD));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn revision_after_revision_is_rolled_back_until_one_is_good() {
     let a = upstream().start().await;
     let gateway = flip(&a).start().await;
