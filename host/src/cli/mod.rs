@@ -134,23 +134,23 @@ Try it now:
 Drop a policy into policies/ and it decides from the next request on.";
 
 const INIT_HELP: &str = "\
-Asks each address who is there (Ollama, llama.cpp, vLLM, SGLang, LM Studio, llama-cpp-python, or another server with
-OpenAI's API) and which models it has. Services whose API key is in the environment (OPENAI_API_KEY, ANTHROPIC_API_KEY,
+Asks each address who is there (Ollama, llama.cpp, vLLM, SGLang, LM Studio, llama-cpp-python, or another server with \
+OpenAI's API) and which models it has. Services whose API key is in the environment (OPENAI_API_KEY, ANTHROPIC_API_KEY, \
 ...) are added by reference: the key itself is neither sent anywhere nor written.";
 
 const SERVE_HELP: &str = "\
-Configuration and policies reload live: save the file, or send SIGHUP. A bad file changes nothing and is reported.
-SIGTERM or Ctrl-C lets the requests in flight end within `server.shutdown_grace`; a second one ends at once.
+Configuration and policies reload live: save the file, or send SIGHUP. A bad file changes nothing and is reported. \
+SIGTERM or Ctrl-C lets the requests in flight end within `server.shutdown_grace`; a second one ends at once. \
 The log goes to standard error; RUST_LOG overrides `log.filter`.";
 
 const MODELS_HELP: &str = "\
-The list is built in and dated. A deployment takes from it what the configuration does not say; `catalogue` in the
+The list is built in and dated. A deployment takes from it what the configuration does not say; `catalogue` in the \
 configuration adds models to it, and says otherwise of those that are in it.
 
   witgate models claude sonnet
   witgate models --config witgate.yaml";
 
 const CHECK_HELP: &str = "\
-Checks syntax, keys and values, references, duplicates, environment variables, policy files (pins and signatures are
-verified, then they are compiled, configured and tried; of a policy from a registry its kept copy) and whether the port
+Checks syntax, keys and values, references, duplicates, environment variables, policy files (pins and signatures are \
+verified, then they are compiled, configured and tried; of a policy from a registry its kept copy) and whether the port \
 is free. Nothing is pulled. Every problem is printed as file:line:column with a hint.";

@@ -170,10 +170,13 @@ fn run(mut work: Work, inbox: &Receiver<Event>, events: SyncSender<Event>, crash
         match event {
             Ok(Event::Files) => {
                 watch.wait_for_quiet();
-                work.store.written(watch.whole());
+                work.store.hear(watch.writers());
                 unsettled = work.look(true).unsettled;
             }
-            Ok(Event::Crash) | Err(RecvTimeoutError::Timeout) => unsettled = work.look(true).unsettled,
+            Ok(Event::Crash) | Err(RecvTimeoutError::Timeout) => {
+                work.store.hear(watch.writers());
+                unsettled = work.look(true).unsettled;
+            }
             Ok(Event::Now(reply)) => {
                 work.store.supplies().ask_again();
                 unsettled = work.look(false).unsettled;
@@ -320,7 +323,12 @@ impl Work {
                 tracing::warn!(problem, "configuration");
             }
         }
-        for status in self.store.status(&in_use).iter().filter(|status| changed.contains(&status.name)) {
+        let statuses = self.store.status(&in_use);
+        for policy in changed.iter().filter(|name| !statuses.iter().any(|status| status.name == **name)) {
+            tracing::info!(policy = &**policy, generation, "policy file is gone, and the policy with it");
+            self.parts.metrics.policy_reload("ok");
+        }
+        for status in statuses.iter().filter(|status| changed.contains(&status.name)) {
             let revision = status.revision.as_deref().unwrap_or("none");
             let (policy, state) = (&*status.name, status.state);
             match &status.problem {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::{fs, path};
 
 use serde::{Deserialize, Serialize};
-use witgate_wasm::{FolderRefusal, Hashed, open_private_folder};
+use witgate_wasm::{FolderRefusal, Hashed, open_private_folder, write_in_private_folder};
 
 use super::standing::{Digest, Standing};
 
@@ -168,14 +168,8 @@ fn refused(base: &Path, refusal: &FolderRefusal) {
     tracing::warn!(%folder, reason = %refusal, "the folder for revisions is not used; none survives a restart");
 }
 
-/// Whole or not at all, for readers and after a crash.
 fn write(folder: &Path, file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = folder.join(format!("{}.tmp", std::process::id()));
-    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, file));
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
+    write_in_private_folder(folder, &format!("{}.tmp", std::process::id()), file, bytes)
 }
 
 fn wasm(folder: &Path, digest: Digest) -> PathBuf {
@@ -216,6 +210,19 @@ mod tests {
         let digest = kept(&mut revisions, "p", b"file");
         fs::write(wasm(revisions.folder.as_ref().expect("a folder"), digest), b"evil").expect("a file");
         assert_eq!(revisions.read(digest), None);
+    }
+
+    #[test]
+    fn a_folder_that_somebody_removed_is_made_again() {
+        let base = tempfile::tempdir().expect("a folder");
+        let mut revisions = Revisions::open(&base.path().join("r"), Path::new("/one"));
+        kept(&mut revisions, "p", b"0");
+        fs::remove_dir_all(base.path().join("r")).expect("a removal");
+        let digest = kept(&mut revisions, "p", b"1");
+        let again = Revisions::open(&base.path().join("r"), Path::new("/one"));
+        assert_eq!((again.read(digest).is_some(), again.standing("p").good.len()), (true, 2));
+        let mode = fs::metadata(base.path().join("r")).expect("a folder").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
     }
 
     #[test]

@@ -158,6 +158,14 @@ impl Shelf {
         self.standing.stand_ins().find(|digest| !self.unfit.contains(digest))
     }
 
+    /// The policy's file is what serves: where that came of a rollback, the file has changed, and what was rolled back
+    /// from may come again.
+    pub(super) fn is_the_file(&mut self, file: Digest) {
+        if self.standing.held.is_some() {
+            self.standing.serves_new(file, now());
+        }
+    }
+
     /// The next revision is in service. Gives the file when it is worth keeping.
     pub(super) fn commit(&mut self, in_use: bool, on_disk: bool) -> Option<(Digest, Arc<[u8]>)> {
         let mut next = self.next.take()?;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use witgate_core::config::Policies;
 use witgate_wasm::{Engine, Hashed};
 
-use super::folder::{Content, Folder, Signed};
+use super::folder::{Content, Folder, Signed, Writers};
 use super::load::{NotKept, Offer, load, load_kept};
 use super::revisions::Revisions;
 use super::shelf::Shelf;
@@ -138,9 +138,9 @@ impl PolicyStore {
         self.folder.path()
     }
 
-    /// Files that their writers have closed or renamed into place, for the next look.
-    pub fn written(&mut self, files: BTreeSet<PathBuf>) {
-        self.folder.written(files);
+    /// What is known of the writers of files, for the next look.
+    pub fn hear(&mut self, writers: Writers) {
+        self.folder.hear(writers);
     }
 
     /// Looks at the folder and compiles what is new there. With `settle`, a file must have kept still since the
@@ -232,6 +232,7 @@ impl PolicyStore {
             Ok(Some(loaded)) if shelf.serves(&loaded) && !shelf.is_out() => {
                 shelf.problem = None;
                 supplies.in_service(&name, loaded.provenance.as_deref());
+                shelf.is_the_file(loaded.digest());
                 shelf.standing.prove(loaded.digest(), &loaded.papers);
                 let bytes = loaded.bytes.filter(|_| !revisions.on_disk());
                 shelf.good = Some(Loaded { bytes, ..loaded });

@@ -1,19 +1,20 @@
-//! File events of the folders that matter, as wake-ups for the reload thread, and the files that are whole because their
-//! writer has closed them or renamed them into place.
+//! File events of the folders that matter, as wake-ups for the reload thread, and what they tell of writers: which files
+//! are whole because they were closed or renamed into place, and which somebody has begun to write.
 //!
 //! Events are hints: some file systems send none, so there is a slow poll besides. A folder is watched, never a
 //! file, because the swap of a ConfigMap or an editor's rename would end the watch of the file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
-use std::{mem, thread};
+use std::{fs, mem, thread};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use parking_lot::Mutex;
 
+use super::folder::Writers;
 use super::{Event, wake};
 
 /// Watches of folders.
@@ -28,6 +29,8 @@ pub(super) struct Watch {
 struct Seen {
     /// Files that are whole.
     whole: BTreeSet<PathBuf>,
+    /// Files that somebody has begun to write, with the last time that something was written.
+    begun: BTreeMap<PathBuf, Instant>,
     /// When the last change was.
     last: Option<Instant>,
 }
@@ -41,10 +44,19 @@ impl Watch {
             if meaning == Meaning::Nothing {
                 return;
             }
+            let paths = event.into_iter().flat_map(|event| event.paths);
             let mut noted = noted.lock();
-            noted.last = Some(Instant::now());
-            if meaning == Meaning::Whole {
-                noted.whole.extend(event.into_iter().flat_map(|event| event.paths));
+            let now = Instant::now();
+            noted.last = Some(now);
+            match meaning {
+                Meaning::Writing => noted.begun.extend(paths.map(|path| (path, now))),
+                Meaning::Whole => {
+                    for path in paths {
+                        noted.begun.remove(&path);
+                        noted.whole.insert(path);
+                    }
+                }
+                Meaning::Nothing | Meaning::Change => {}
             }
             drop(noted);
             if meaning != Meaning::Writing {
@@ -57,9 +69,12 @@ impl Watch {
         Self { watcher, watched: Vec::new(), seen }
     }
 
-    /// Files that have become whole since this was last asked.
-    pub(super) fn whole(&self) -> BTreeSet<PathBuf> {
-        mem::take(&mut self.seen.lock().whole)
+    /// The files that have become whole since this was last asked, and those that are being written.
+    pub(super) fn writers(&self) -> Writers {
+        let mut seen = self.seen.lock();
+        // Whoever writes nothing for so long may have forgotten to close it.
+        seen.begun.retain(|_, last| last.elapsed() < LONGEST_PAUSE);
+        Writers { done: mem::take(&mut seen.whole), at_it: seen.begun.keys().cloned().collect() }
     }
 
     /// Waits until nothing has changed for a moment: a writer makes several events, for a file and for the signature beside
@@ -108,8 +123,8 @@ fn watch(watcher: &mut RecommendedWatcher, folder: &Path) -> bool {
 enum Meaning {
     /// A read, which is what a look does.
     Nothing,
-    /// Somebody writes into a file and will close it. A look meanwhile finds nothing whole; a log file that lies here is
-    /// written to all day.
+    /// Somebody has begun to write a file, and will close it. A look meanwhile would find nothing whole, and a log that
+    /// lies here is written to all day.
     Writing,
     /// A writer has closed the file, or it was renamed to this name.
     Whole,
@@ -119,25 +134,37 @@ enum Meaning {
 
 impl Meaning {
     fn of(event: &notify::Event) -> Self {
-        use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
+        use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
         match event.kind {
             EventKind::Access(AccessKind::Close(AccessMode::Write))
             | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Self::Whole,
             EventKind::Access(_) => Self::Nothing,
             // Where nothing tells of the closing, each write counts.
-            EventKind::Modify(ModifyKind::Data(_)) if cfg!(target_os = "linux") => Self::Writing,
+            EventKind::Modify(ModifyKind::Data(_)) if TELLS_OF_CLOSING => Self::Writing,
+            // A link is made in one step, and closed by nobody.
+            EventKind::Create(CreateKind::File)
+                if TELLS_OF_CLOSING && event.paths.iter().all(|path| is_empty_file(path)) =>
+            {
+                Self::Writing
+            }
             _ => Self::Change,
         }
     }
 }
 
+fn is_empty_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0)
+}
+
+const TELLS_OF_CLOSING: bool = cfg!(target_os = "linux");
+/// Longer than a slow network pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Longer than a writer takes from one file to the next, short enough to be live at once.
 const QUIET: Duration = Duration::from_millis(10);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use std::fs;
     use std::io::Write as _;
     use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -156,15 +183,16 @@ mod tests {
         let mut watch = Watch::new(events);
         watch.follow(&[folder.path().to_owned()]);
         let mut writer = fs::File::create(&file).expect("a file");
-        assert!(woken(&inbox), "it appeared");
         for _ in 0..3 {
-            writer.write_all(b"more").expect("a write");
             assert!(!woken(&inbox), "it is being written");
+            writer.write_all(b"more").expect("a write");
         }
-        assert_eq!(watch.whole(), BTreeSet::new());
+        let told = watch.writers();
+        assert_eq!((told.done, told.at_it), (BTreeSet::new(), [file.clone()].into()));
         drop(writer);
         assert!(woken(&inbox), "it is whole");
-        assert_eq!(watch.whole(), [file.clone()].into());
+        let told = watch.writers();
+        assert_eq!((told.done, told.at_it), ([file.clone()].into(), BTreeSet::new()));
         fs::read(&file).expect("a file");
         assert!(!woken(&inbox), "it was read");
         fs::remove_file(&file).expect("a file");

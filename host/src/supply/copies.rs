@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use witgate_core::config::OciReference;
-use witgate_wasm::{FolderRefusal, open_private_folder};
+use witgate_wasm::{FolderRefusal, open_private_folder, write_in_private_folder};
 
 use super::hex;
 use super::registry::Artifact;
@@ -123,15 +123,9 @@ impl Folder {
         self.path.join(name)
     }
 
-    /// Whole or not at all, for readers and after a crash.
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let temporary = self.file(&format!("{}-{serial}.tmp", std::process::id()));
-        let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, self.file(name)));
-        if written.is_err() {
-            let _ = fs::remove_file(&temporary);
-        }
-        written
+        write_in_private_folder(&self.path, &format!("{}-{serial}.tmp", std::process::id()), &self.file(name), bytes)
     }
 }
 

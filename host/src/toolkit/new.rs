@@ -68,6 +68,7 @@ fn files(order: &Order) -> anyhow::Result<Vec<(PathBuf, String)>> {
         ("hooks", &*hooks),
         ("grants", &*grants),
         ("language", order.language.name()),
+        ("summary", summary(order)),
         ("contract", contract_version()),
         ("qjs", tools::QJS),
         ("esbuild", tools::ESBUILD),
@@ -90,6 +91,17 @@ fn files(order: &Order) -> anyhow::Result<Vec<(PathBuf, String)>> {
         files.push(("wit/deps/witgate-policy/policy.wit".into(), CONTRACT.to_owned()));
     }
     Ok(files)
+}
+
+/// What the project's policy does, in a sentence.
+fn summary(order: &Order) -> &'static str {
+    if order.hooks.iter().any(|hook| matches!(hook, Hook::Router | Hook::Scorer | Hook::Fallback)) {
+        "Fewest requests in flight wins."
+    } else if order.hooks.contains(&Hook::Filter) {
+        "Leaves out who asks for a pause."
+    } else {
+        "Counts how often each deployment has failed."
+    }
 }
 
 /// A world with just these hooks and capabilities.

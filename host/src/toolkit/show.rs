@@ -252,8 +252,8 @@ pub fn moment(now_ms: f64) -> String {
     use time::OffsetDateTime;
     use time::format_description::well_known::Rfc3339;
     // What is below a millisecond tells people nothing.
-    let nanos = now_ms.round() * 1e6;
-    let moment = OffsetDateTime::from_unix_timestamp_nanos(nanos as i128).ok();
+    let nanos = (now_ms.round() as i128).saturating_mul(1_000_000);
+    let moment = OffsetDateTime::from_unix_timestamp_nanos(nanos).ok();
     moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_else(|| format!("{now_ms} ms"))
 }
 
@@ -285,6 +285,7 @@ mod tests {
     #[test]
     fn the_wall_clock_is_readable() {
         assert_eq!(moment(1_767_225_600_500.0), "2026-01-01T00:00:00.5Z");
+        assert_eq!(moment(1_795_670_273_765.0), "2026-11-26T05:17:53.765Z");
         assert_eq!(moment(1e300), "1e300 ms".replace("1e300", &1e300_f64.to_string()));
     }
 }

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::private_folder::{FolderRefusal, open_private_folder};
+use crate::private_folder::{FolderRefusal, open_private_folder, write_in_private_folder};
 
 /// Artifacts that are kept; the longest unused goes first. A Python policy's has 35 MB.
 const KEEP: usize = 64;
@@ -52,18 +52,19 @@ impl CodeCache {
     pub(crate) fn find(&self, engine: &Engine, key: &str) -> Option<Component> {
         let artifact = self.artifact(key);
         let expected = fs::read_to_string(self.digest(key)).ok()?;
-        if digest_of_file(&artifact).ok()? != expected {
+        // Read, not mapped: whoever damages or shortens the file later would damage code that is running.
+        let code = fs::read(&artifact).ok()?;
+        if blake3::hash(&code).to_hex().as_str() != expected {
             tracing::warn!(file = %artifact.display(), "compiled code is damaged; compiling anew");
             return None;
         }
         #[expect(
             unsafe_code,
-            reason = "the file lies in a directory that only we can write to, under a name that only our own compilation \
-                      gives, and its digest was just compared with the one that we wrote beside it; it is replaced by \
-                      renaming, so a mapped file never changes"
+            reason = "the code was read from a directory that only we can write to, under a name that only our own compilation \
+                      gives, and the digest of what was read is the one that we wrote beside it"
         )]
         // SAFETY: see the reason above; artifacts of another engine are rejected by wasmtime itself.
-        let component = unsafe { Component::deserialize_file(engine, &artifact) };
+        let component = unsafe { Component::deserialize(engine, &code) };
         match component {
             Ok(component) => {
                 // A refused timestamp only makes the file look unused.
@@ -96,12 +97,8 @@ impl CodeCache {
     /// Whole or not at all, for readers and after a crash.
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let temporary = self.directory.join(format!("{}-{serial}.tmp", std::process::id()));
-        let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-        if written.is_err() {
-            let _ = fs::remove_file(&temporary);
-        }
-        written
+        let temporary = format!("{}-{serial}.tmp", std::process::id());
+        write_in_private_folder(&self.directory, &temporary, path, bytes)
     }
 
     fn prune(&self) -> io::Result<()> {
@@ -132,11 +129,6 @@ impl CodeCache {
 
 /// BLAKE3, because a policy is not live before all of its artifact was hashed: SHA-256 takes three times as long.
 const DIGEST: &str = "blake3";
-
-/// Of a file that is mapped, not read: it is mapped to be run anyway.
-fn digest_of_file(path: &Path) -> io::Result<String> {
-    Ok(blake3::Hasher::new().update_mmap(path)?.finalize().to_hex().to_string())
-}
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
@@ -195,6 +187,17 @@ mod tests {
         assert_eq!(fs::metadata(&cache.directory).unwrap().mode() & 0o777, 0o700);
         let left: Vec<_> = fs::read_dir(&cache.directory).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert!(left.iter().all(|path| path.extension() != Some(OsStr::new("tmp"))), "{left:?}");
+    }
+
+    #[test]
+    fn a_directory_that_somebody_removed_is_made_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (cache, engine, key) = compiled(&directory.path().join("code"));
+        fs::remove_dir_all(&cache.directory).unwrap();
+        assert!(cache.find(&engine, &key).is_none());
+        cache.keep(&key, &Component::new(&engine, EMPTY).unwrap());
+        assert!(cache.find(&engine, &key).is_some());
+        assert_eq!(fs::metadata(&cache.directory).unwrap().mode() & 0o777, 0o700);
     }
 
     #[test]

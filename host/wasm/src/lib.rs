@@ -64,7 +64,7 @@ pub use instance::instances_in_memory;
 pub use load_error::{LoadError, LoadProblem};
 pub use meter::{Meter, PolicyMeter};
 pub use policy::Policy;
-pub use private_folder::{FolderRefusal, open_private_folder};
+pub use private_folder::{FolderRefusal, open_private_folder, write_in_private_folder};
 pub use settings::{SettingsProblem, canonical as canonical_settings};
 pub use statistics::PolicyStatistics;
 pub use subscription::SubscriptionError;

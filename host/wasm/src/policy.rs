@@ -302,7 +302,9 @@ impl Policy {
         let (policy, revision) = (self.name(), self.revision());
         match suspended {
             Some(pause) => {
-                tracing::warn!(%policy, %revision, suspended_ms = pause.as_millis(), why = %crash, "policy suspended");
+                // A number in JSON, which one of 128 bits is not.
+                let suspended_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                tracing::warn!(%policy, %revision, suspended_ms, why = %crash, "policy suspended");
             }
             None => tracing::warn!(%policy, %revision, why = %crash, "policy crashes"),
         }

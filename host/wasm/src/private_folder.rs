@@ -50,3 +50,27 @@ pub fn open_private_folder(folder: &Path) -> Result<(), FolderRefusal> {
     }
     Ok(())
 }
+
+/// Writes the file `path` of the private folder, whole or not at all, for readers and after a crash, by way of `temporary`,
+/// a name that nobody else uses. A folder that somebody has removed (a cleaner of caches, a person) is made again.
+///
+/// # Errors
+/// Of the system, or of [`open_private_folder`].
+pub fn write_in_private_folder(folder: &Path, temporary: &str, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = folder.join(temporary);
+    let write = || fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    let written = match write() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            open_private_folder(folder).map_err(|refusal| match refusal {
+                FolderRefusal::Io(error) => error,
+                other => io::Error::other(other.to_string()),
+            })?;
+            write()
+        }
+        written => written,
+    };
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}

@@ -31,7 +31,12 @@ async fn each_bad_file_is_one_clear_message_and_the_gateway_serves_on() {
     .await;
     // sparse: it would take a while to read
     fs::File::create(at("large.wasm")).unwrap().set_len(200_000_000).unwrap();
-    told(&gateway, "large.wasm", "large.wasm: has 200000000 bytes, the limit is 67108864").await;
+    told(
+        &gateway,
+        "large.wasm",
+        "large.wasm: has 200000000 bytes, the limit is 67108864; leave out debug information, or build it for size",
+    )
+    .await;
     fs::write(at("half.wasm"), half).unwrap();
     told(
         &gateway,
@@ -46,6 +51,13 @@ async fn each_bad_file_is_one_clear_message_and_the_gateway_serves_on() {
     symlink("circle.wasm", at("circle.wasm")).unwrap();
     told(&gateway, "circle.wasm", "circle.wasm: is a symbolic link that leads in a circle; let it lead to a file")
         .await;
+    symlink("nowhere", at("lost.wasm")).unwrap();
+    told(
+        &gateway,
+        "lost.wasm",
+        "lost.wasm: is a symbolic link that leads nowhere; let it lead to a file, or remove it",
+    )
+    .await;
     for (name, shown) in [("o d d.wasm", "o d d.wasm"), ("new\nline.wasm", "new\\nline.wasm"), ("ü.wasm", "ü.wasm")] {
         fs::write(at(name), guests::TAGGED).unwrap();
         told(
@@ -59,7 +71,12 @@ async fn each_bad_file_is_one_clear_message_and_the_gateway_serves_on() {
         .await;
     }
     fs::create_dir(at("folder.wasm")).unwrap();
-    told(&gateway, "folder.wasm", "folder.wasm: is not a regular file").await;
+    told(
+        &gateway,
+        "folder.wasm",
+        "folder.wasm: is not a regular file; put the policy's file in its place, or remove it",
+    )
+    .await;
     assert_eq!(gateway.problems().await, Vec::<String>::new());
 }
 
@@ -76,20 +93,32 @@ async fn told(gateway: &Gateway, file: &str, message: &str) {
 #[tokio::test]
 async fn a_bad_file_in_the_place_of_a_good_one_leaves_that_serving() {
     let a = upstream().start().await;
-    let gateway = gateway().model("fast", [&a]).policy("tagged").policy_file("tagged", guests::TAGGED).start().await;
+    // optional: only the file keeps it in service
+    let chain = json!({"policies": [{"use": "tagged", "optional": true}, "in-order"]});
+    let gateway = gateway().model("fast", [&a]).policy_file("tagged", guests::TAGGED);
+    let gateway = gateway.config(json!({"routes": {"fast": chain}})).start().await;
     let file = gateway.folder.policy_file("tagged");
-    let large = gateway.folder.path().join("large");
-    fs::File::create(&large).unwrap().set_len(200_000_000).unwrap();
-    fs::rename(large, &file).unwrap();
-    let told = "tagged.wasm: has 200000000 bytes, the limit is 67108864";
-    eventually(told, async || gateway.problems().await == [told]).await;
-    assert_eq!(gateway.chat("fast", "hi").await.policy(), Some("tagged"));
-    let circle = gateway.folder.policies().join("next");
-    symlink("tagged.wasm", &circle).unwrap();
-    fs::rename(circle, &file).unwrap();
-    let told = "tagged.wasm: is a symbolic link that leads in a circle; let it lead to a file";
-    eventually(told, async || gateway.problems().await.iter().any(|problem| problem == told)).await;
-    assert_eq!(gateway.chat("fast", "hi").await.policy(), Some("tagged"));
+    let next = gateway.folder.path().join("next");
+    let told = async |told: &str| {
+        fs::rename(&next, &file).unwrap();
+        eventually(told, async || gateway.problems().await == [told]).await;
+        let status = gateway.policy_status("tagged").await;
+        assert_eq!((&status["state"], &status["problem"]), (&json!("serving"), &json!(told)));
+        assert_eq!(gateway.chat("fast", "hi").await.policy(), Some("tagged"), "{told}");
+    };
+    fs::File::create(&next).unwrap().set_len(200_000_000).unwrap();
+    told("tagged.wasm: has 200000000 bytes, the limit is 67108864; leave out debug information, or build it for size")
+        .await;
+    symlink("tagged.wasm", &next).unwrap();
+    told("tagged.wasm: is a symbolic link that leads in a circle; let it lead to a file").await;
+    symlink("nowhere", &next).unwrap();
+    told("tagged.wasm: is a symbolic link that leads nowhere; let it lead to a file, or remove it").await;
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&next).unwrap();
+    told("tagged.wasm: is not a regular file; put the policy's file in its place, or remove it").await;
+    fs::remove_dir(&file).unwrap();
+    eventually("it is gone", async || gateway.chat("fast", "hi").await.policy() == Some("in-order")).await;
+    assert_eq!(gateway.problems().await, Vec::<String>::new());
 }
 
 #[tokio::test]

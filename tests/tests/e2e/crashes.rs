@@ -85,6 +85,21 @@ async fn the_bad_file_is_not_tried_again_until_it_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_bad_file_is_tried_again_after_the_good_one_was_put_back() {
+    let a = upstream().start().await;
+    let gateway = rolled_back(&a).await;
+    gateway.folder.put_policy("flip", guests::TAGGED);
+    eventually("nothing is wrong", async || gateway.problems().await.is_empty()).await;
+    assert_eq!(gateway.policy_status("flip").await["rollback"], Value::Null);
+    gateway.folder.put_policy("flip", guests::TURNCOAT);
+    gateway.wait_for_reason("fast", BAD).await;
+    // and is rolled back from again
+    crash(&gateway).await;
+    wait_for_rollback(&gateway).await;
+    assert_eq!(reason(&gateway).await.as_deref(), Some(OLD));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn revision_after_revision_is_rolled_back_until_one_is_good() {
     let a = upstream().start().await;
     let gateway = flip(&a).start().await;
@@ -148,8 +163,25 @@ async fn a_rollback_is_in_the_log() {
     assert!(line["why"].as_str().is_some_and(|why| why.contains("failed in `router`: it trapped: ")), "{line}");
 }
 
+#[tokio::test]
+async fn a_suspension_is_in_the_log() {
+    let a = upstream().start().await;
+    let folder = gateway().model("fast", [&a]).policy("flip").policy_file("flip", guests::TURNCOAT).write();
+    let gateway = Serving::start(&folder).await;
+    for _ in 0..3 {
+        let body = r#"{"model":"fast","messages":[],"max_tokens":666}"#;
+        assert_eq!(gateway.request("POST", CHAT).json(body).send().await.status, 200);
+    }
+    let find = || gateway.log().lines().find(|line| line.contains("policy suspended")).map(str::to_owned);
+    eventually("it is in the log", async || find().is_some()).await;
+    let line: Value = serde_json::from_str(&find().unwrap()).expect("a line of JSON");
+    assert_eq!((&line["level"], &line["policy"]), (&json!("WARN"), &json!("flip")));
+    assert_eq!(line["suspended_ms"], json!(10_000));
+    assert!(line["why"].as_str().is_some_and(|why| why.starts_with("3 of 3 calls failed within 30 s")), "{line}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn without_an_older_revision_it_is_suspended_and_tried_again() {
+async fn without_an_older_revision_it_is_suspended_until_a_better_file_comes() {
     let a = upstream().start().await;
     let gateway = gateway().model("fast", [&a]).policy("flip").policy_file("flip", guests::TURNCOAT).start().await;
     crash(&gateway).await;

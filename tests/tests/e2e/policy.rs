@@ -391,6 +391,28 @@ fn bench_measures_every_hook_by_the_number_of_candidates() {
 }
 
 #[test]
+fn a_project_says_what_it_does_and_where_it_belongs() {
+    for (hooks, summary, chain) in [
+        ("router,filter", "Fewest requests in flight wins.", "[health, tidy, resilient]"),
+        ("scorer", "Fewest requests in flight wins.", "[health, tidy, peak-ewma, resilient]"),
+        ("filter,observer", "Leaves out who asks for a pause.", "[health, tidy, peak-ewma, resilient]"),
+        ("observer", "Counts how often each deployment has failed.", "[health, tidy, peak-ewma, resilient]"),
+    ] {
+        for (language, file) in
+            [("rust", "src/lib.rs"), ("c", "policy.c"), ("cpp", "policy.cpp"), ("zig", "policy.zig")]
+        {
+            let folder = folder(&[]);
+            let made = policy(folder.path(), &["new", "--lang", language, "--hooks", hooks, "tidy"]);
+            assert_eq!((made.code, &*made.err), (0, ""));
+            let read = |file: &str| fs::read_to_string(folder.path().join("tidy").join(file)).unwrap();
+            assert!(read(file).contains(&format!("\"{summary}\"")), "{language} {hooks}: {}", read(file));
+            assert!(read("README.md").contains(&format!("    policies: {chain}\n")), "{}", read("README.md"));
+            assert_eq!(read("README.md").contains("the signal `score`"), hooks == "scorer");
+        }
+    }
+}
+
+#[test]
 fn a_project_is_made_once_and_says_what_comes_next() {
     let folder = folder(&[]);
     let sdk = repository().join("policies/sdk");

@@ -9,6 +9,8 @@ use serde_json::json;
 use witgate_tests::gateway::Builder;
 use witgate_tests::{Upstream, chat_events, eventually, gateway, guests, upstream};
 
+use crate::program::Serving;
+
 const OLD: &str = "witgate-fixture-tagged";
 const NEW: &str = "witgate-fixture-tagged-b";
 
@@ -77,6 +79,26 @@ async fn a_file_is_taken_when_it_is_whole() {
 }
 
 #[tokio::test]
+async fn a_writer_that_pauses_is_waited_for() {
+    let a = upstream().start().await;
+    let gateway = tagged(&a).start().await;
+    // it watches by now
+    gateway.folder.put_policy("tagged", guests::TAGGED_B);
+    gateway.wait_for_reason("fast", NEW).await;
+    let refused = r#"witgate_policy_reloads_total{result="refused"}"#;
+    let mut file = fs::File::create(gateway.folder.policy_file("tagged")).unwrap();
+    for piece in guests::TAGGED.chunks(guests::TAGGED.len() / 2) {
+        // longer than some looks, the slow poll's included; the first pause is before the first byte
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert_eq!((gateway.problems().await, gateway.metric(refused).await), (vec![], 0.0));
+        file.write_all(piece).unwrap();
+    }
+    drop(file);
+    gateway.wait_for_reason("fast", OLD).await;
+    assert_eq!((gateway.problems().await, gateway.metric(refused).await), (vec![], 0.0));
+}
+
+#[tokio::test]
 async fn what_editors_leave_behind_is_not_taken_for_a_policy() {
     let a = upstream().start().await;
     let gateway = tagged(&a).start().await;
@@ -133,6 +155,20 @@ async fn a_deleted_file_that_a_route_needs_serves_on_and_is_told() {
     gateway.folder.put_policy("tagged", guests::TAGGED_B);
     gateway.wait_for_reason("fast", NEW).await;
     assert_eq!(gateway.problems().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_policy_that_goes_with_its_file_is_in_the_log() {
+    let a = upstream().start().await;
+    let chain = json!({"policies": [{"use": "tagged", "optional": true}, "in-order"]});
+    let builder = gateway().model("fast", [&a]).policy_file("tagged", guests::TAGGED);
+    let folder = builder.config(json!({"routes": {"fast": chain}})).write();
+    let gateway = Serving::start(&folder).await;
+    fs::remove_file(folder.policy_file("tagged")).unwrap();
+    let find = || gateway.log().lines().find(|line| line.contains("policy file is gone")).map(str::to_owned);
+    eventually("it is in the log", async || find().is_some()).await;
+    let line: serde_json::Value = serde_json::from_str(&find().unwrap()).expect("a line of JSON");
+    assert_eq!((&line["level"], &line["policy"], &line["generation"]), (&json!("INFO"), &json!("tagged"), &json!(2)));
 }
 
 #[tokio::test]

@@ -357,3 +357,47 @@ routes: {m: {deployments: \"*\"}}
         assert_eq!((of(id).known.clone(), of(id).price, can(id)), (None, None, [None; 4]), "{id}");
     }
 }
+
+#[test]
+fn a_rule_takes_from_the_defaults_whatever_it_does_not_say() {
+    let text = r#"
+providers: {fake: {dialect: demo}}
+deployments: {m@fake: {}}
+routes: {r: {deployments: "*"}}
+policies:
+  defaults:
+    {deadline: 9ms, memory: 9MiB, instances: 9, calls: 9, isolation: fresh, grants: [headers], log_lines: 9, tables: 9,
+      cells: 9, crash: {failures: 9, share: 0.9, window: 9s}}
+  rules:
+    nothing: {}
+    all:
+      {deadline: 8ms, memory: 8MiB, instances: 8, calls: 8, isolation: reuse, grants: [prompt], log_lines: 8, tables: 8,
+        cells: 8, crash: {failures: 8, share: 0.8, window: 8s}}
+    part: {crash: {failures: 8}}
+"#;
+    let policies = load_text(text).map_err(|problems| show(&problems)).unwrap().config.policies;
+    let [defaults, nothing, all, part] = ["other", "nothing", "all", "part"].map(|name| policies.rules_for(name));
+    let rules = |nine: u8, isolation, grant_headers| PolicyRules {
+        deadline: Duration::from_millis(nine.into()),
+        memory: usize::from(nine) << 20,
+        instances: std::num::NonZeroUsize::new(nine.into()),
+        calls: std::num::NonZeroU32::new(nine.into()).unwrap(),
+        isolation,
+        grant_headers,
+        grant_prompt: !grant_headers,
+        grant_fleet_cells: false,
+        log_lines: nine.into(),
+        tables: nine.into(),
+        cells: nine.into(),
+        crash: CrashRules {
+            failures: std::num::NonZeroU32::new(nine.into()).unwrap(),
+            share: f64::from(nine) / 10.0,
+            window: Duration::from_secs(nine.into()),
+        },
+    };
+    assert_eq!(*defaults, rules(9, Isolation::Fresh, true));
+    assert_eq!(nothing, defaults);
+    assert_eq!(*all, rules(8, Isolation::Reuse, false));
+    let crash = CrashRules { failures: all.crash.failures, ..defaults.crash.clone() };
+    assert_eq!(*part, PolicyRules { crash, ..defaults.clone() });
+}
