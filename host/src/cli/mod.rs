@@ -18,7 +18,7 @@ mod supervisor;
 
 /// An OpenAI-compatible gateway whose routing is pluggable WebAssembly.
 #[derive(Parser)]
-#[command(name = "witgate", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "witgate", version, max_term_width = HELP_WIDTH, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -125,6 +125,9 @@ fn complain(text: &str) {
     eprintln!("{text}");
 }
 
+/// Where lines of help are broken at the latest.
+const HELP_WIDTH: usize = 100;
+
 const AFTER_HELP: &str = "\
 Try it now:
   witgate serve
@@ -134,23 +137,25 @@ Try it now:
 Drop a policy into policies/ and it decides from the next request on.";
 
 const INIT_HELP: &str = "\
-Asks each address who is there (Ollama, llama.cpp, vLLM, SGLang, LM Studio, llama-cpp-python, or another server with
-OpenAI's API) and which models it has. Services whose API key is in the environment (OPENAI_API_KEY, ANTHROPIC_API_KEY,
-...) are added by reference: the key itself is neither sent anywhere nor written.";
+Asks each address who is there (Ollama, llama.cpp, vLLM, SGLang, LM Studio, llama-cpp-python, or
+another server with OpenAI's API) and which models it has. Services whose API key is in the
+environment (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...) are added by reference: the key itself is
+neither sent anywhere nor written.";
 
 const SERVE_HELP: &str = "\
-Configuration and policies reload live: save the file, or send SIGHUP. A bad file changes nothing and is reported.
-SIGTERM or Ctrl-C lets the requests in flight end within `server.shutdown_grace`; a second one ends at once.
-The log goes to standard error; RUST_LOG overrides `log.filter`.";
+Configuration and policies reload live: save the file, or send SIGHUP. A bad file changes nothing
+and is reported. SIGTERM or Ctrl-C lets the requests in flight end within `server.shutdown_grace`;
+a second one ends at once. The log goes to standard error; RUST_LOG overrides `log.filter`.";
 
 const MODELS_HELP: &str = "\
-The list is built in and dated. A deployment takes from it what the configuration does not say; `catalogue` in the
-configuration adds models to it, and says otherwise of those that are in it.
+The list is built in and dated. A deployment takes from it what the configuration does not say;
+`catalogue` in the configuration adds models to it, and says otherwise of those that are in it.
 
   witgate models claude sonnet
   witgate models --config witgate.yaml";
 
 const CHECK_HELP: &str = "\
-Checks syntax, keys and values, references, duplicates, environment variables, policy files (pins and signatures are
-verified, then they are compiled, configured and tried; of a policy from a registry its kept copy) and whether the port
-is free. Nothing is pulled. Every problem is printed as file:line:column with a hint.";
+Checks syntax, keys and values, references, duplicates, environment variables, policy files (pins
+and signatures are verified, then they are compiled, configured and tried; of a policy from a
+registry its kept copy) and whether the port is free. Nothing is pulled. Every problem is printed
+as file:line:column with a hint.";
