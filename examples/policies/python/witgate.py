@@ -19,6 +19,8 @@ from wit_world.imports.types import (  # noqa: F401: the words of a verdict, for
     Verdict_Abstain, Verdict_Follow, Verdict_Pick, Verdict_Reject,
 )
 
+# The interface that calls each hook.
+EXPORTS = {"route": "Router", "keep": "Filter", "score": "Scorer", "after_failure": "Fallback", "observe": "Observer"}
 NO_SETTINGS = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
@@ -89,6 +91,12 @@ def also(hook: str) -> Callable[[Hook], Hook]:
     `keep` gets a decision and returns the candidates to keep; `score` one number from 0 to 1 for each candidate;
     `after_failure` what `route` may, with `decision.failures`; `observe` gets outcomes and returns nothing.
     """
+    if hook not in EXPORTS:
+        raise ValueError(f"there is no hook `{hook}`; there are {', '.join(EXPORTS)}")
+    if not hasattr(exports, EXPORTS[hook]):
+        raise ValueError(f"`{hook}` would never be called: the world in wit/world.wit does not export "
+                         f"`{EXPORTS[hook].lower()}`")
+
     def register(function: Hook) -> Hook:
         _hooks[hook] = function
         return function
@@ -121,11 +129,18 @@ def reject(status: int, retry_after_ms: float = 0.0, reason: int = 0) -> Verdict
 
 
 class Lifecycle(exports.Lifecycle):
+    def __init__(self):
+        # Runs when the file is built, so that what is missing is told then and not by the first request.
+        for hook, export in EXPORTS.items():
+            if hasattr(exports, export) and hook not in _hooks:
+                raise TypeError(f"the world exports `{export.lower()}`, so a function is needed under "
+                                f"`@also(\"{hook}\")`")
+
     def describe(self) -> PolicyInfo:
         return _policy["info"]
 
     def configure(self, catalogue: Catalogue) -> Subscription:
-        with _declared:
+        with _refused:
             own = _policy["configure"] and _policy["configure"](catalogue, json.loads(catalogue.settings))
             return Subscription(**_policy["lists"] | (own or {}))
 
@@ -176,16 +191,36 @@ def _verdict(choice: Any) -> Verdict:
 
 
 class _Declared:
-    """Turns an exception into an error that the gateway is told of. Also `SystemExit`: there is nothing to leave."""
+    """Turns an exception into an error that the gateway is told of. Also `SystemExit`: there is nothing to leave.
+
+    It says where it was raised, unless it is of the kind that is raised on purpose, with a text for the operator.
+    """
+
+    def __init__(self, purposely: tuple[type[BaseException], ...] = ()):
+        self.purposely = purposely
 
     def __enter__(self):
         pass
 
     def __exit__(self, kind, error, trace):
         if error is not None and not isinstance(error, Err):
-            raise Err(f"{kind.__name__}: {error}") from error
+            place = "" if isinstance(error, self.purposely) else _place(trace)
+            raise Err(f"{kind.__name__}: {error}{place}") from error
+
+
+def _place(trace: Any) -> str:
+    """The last line of the policy's own that was reached. Its folders are `/0`, `/1` and so on where it runs."""
+    place = ""
+    while trace is not None:
+        _, _, path = trace.tb_frame.f_code.co_filename.partition("/")
+        folder, _, file = path.partition("/")
+        if folder.isdigit() and file != "witgate.py":
+            place = f" ({file}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return place
 
 
 _declared = _Declared()
+_refused = _Declared(purposely=(ValueError,))
 _policy: dict[str, Any] = {}
 _hooks: dict[str, Hook] = {}

@@ -18,7 +18,7 @@ mod supervisor;
 
 /// An OpenAI-compatible gateway whose routing is pluggable WebAssembly.
 #[derive(Parser)]
-#[command(name = "witgate", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "witgate", version, max_term_width = HELP_WIDTH, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -124,6 +124,9 @@ fn say(text: &str) {
 fn complain(text: &str) {
     eprintln!("{text}");
 }
+
+/// Where lines of help are broken at the latest.
+const HELP_WIDTH: usize = 100;
 
 const AFTER_HELP: &str = "\
 Try it now:

@@ -137,6 +137,7 @@ fn load(path: Option<PathBuf>, overrides: Overrides) -> Result<(ConfigFiles, Loa
 struct Welcome {
     models: Vec<String>,
     routes: Vec<String>,
+    wants_key: bool,
 }
 
 impl Welcome {
@@ -146,16 +147,21 @@ impl Welcome {
             let policies: Vec<&str> = route.chain.iter().map(|stage| &*stage.policy).collect();
             format!("  {} → {} deployment(s), {}", route.name, route.deployments.len(), policies.join(" → "))
         });
-        Self { models: table.models().iter().map(ToString::to_string).collect(), routes: routes.collect() }
+        Self {
+            models: table.models().iter().map(ToString::to_string).collect(),
+            routes: routes.collect(),
+            wants_key: !config.auth.keys.is_empty(),
+        }
     }
 
     fn text(&self, app: &App) -> String {
         let address = app.address();
         let model = self.models.first().map_or("demo", String::as_str);
         let policies = app.gateway().snapshot().config.policies.directory.display().to_string();
+        let key = if self.wants_key { " -H 'authorization: Bearer YOUR_KEY'" } else { "" };
         format!(
             "\nWitgate serves {} model name(s) on http://{address}/v1\n{}\n\nPolicies are watched in {policies}/. \
-             Try it:\n  curl -s http://{address}/v1/chat/completions -H 'content-type: application/json' \
+             Try it:\n  curl -s http://{address}/v1/chat/completions -H 'content-type: application/json'{key} \
              -d '{{\"model\":\"{model}\",\"messages\":[{{\"role\":\"user\",\"content\":\"hello\"}}]}}'\n",
             self.models.len(),
             self.routes.join("\n"),

@@ -15,7 +15,7 @@ use witgate_core::vocabulary::{Ending, FailureKind};
 use witgate_wasm::{Compiling, Engine, EngineOptions, FailureCause, Hook, Hooks, Policy};
 
 use super::draw::{Draw, Manner};
-use super::guest::Guest;
+use super::guest::{self, Guest};
 use super::scene::{Scene, Script};
 use super::show;
 use super::situation::Situation;
@@ -82,7 +82,7 @@ pub fn run(file: &Path, plan: &Plan) -> anyhow::Result<Report> {
     let scene = Scene::new(&Script { deployments, grants, ..Script::default() })?;
     let _running = busy(&scene);
     let started = Instant::now();
-    let policy = guest.bind(&scene, &plan.settings)?;
+    let policy = guest.bind(&scene, &plan.settings).map_err(|error| guest::explained(&error))?;
     let bind = started.elapsed();
     let memory = policy.memory().into_iter().max().unwrap_or(0);
     let hooks: Vec<Hook> = guest.component.hooks().iter().collect();

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use serde_json::Value;
-use witgate_wasm::{BindError, Binding, Compiling, Component, Engine, Policy};
+use witgate_wasm::{BindError, BindProblem, Binding, Compiling, Component, Engine, Policy};
 
 use super::scene::Scene;
 use crate::app;
@@ -54,6 +54,23 @@ impl Guest {
             cells: Arc::new(app::cells(&scene.config)),
         };
         self.engine.bind(&self.component, binding)
+    }
+}
+
+/// Why a policy is not served, for somebody who says settings and grants on the command line.
+pub fn explained(error: &BindError) -> anyhow::Error {
+    match &error.problem {
+        BindProblem::Settings(_) => {
+            anyhow!("{error}; say them with `--settings JSON`: `witgate policy inspect` shows what it accepts")
+        }
+        BindProblem::NotGranted { missing, .. } => {
+            let grants: Vec<&str> = missing.iter().map(|(interface, _)| *interface).collect();
+            anyhow!("{error}; here, say `--grant {}`", grants.join(","))
+        }
+        BindProblem::Refused(_)
+        | BindProblem::Configure(_)
+        | BindProblem::Subscription(_)
+        | BindProblem::Trial { .. } => anyhow!("{error}"),
     }
 }
 

@@ -27,11 +27,19 @@ pub fn text(component: &Component, bytes: &[u8]) -> String {
     if !producers.is_empty() {
         lines.push(format!("made with  {}", producers.join(", ")));
     }
-    match info.settings_schema.trim() {
-        "" | "{}" => lines.push("settings   none".into()),
-        schema => lines.push(format!("settings   {schema}")),
-    }
+    lines.push(match info.settings_schema.trim() {
+        "" | "{}" => "settings   any".into(),
+        schema if has_none(schema) => "settings   none".into(),
+        schema => format!("settings   {schema}"),
+    });
     lines.join("\n")
+}
+
+/// Whether a schema allows only the empty object, as the helpers write it for policies without settings.
+fn has_none(schema: &str) -> bool {
+    let Ok(schema) = serde_json::from_str::<Value>(schema) else { return false };
+    let is_empty = |key: &str| schema[key].as_object().is_none_or(serde_json::Map::is_empty);
+    schema["additionalProperties"] == Value::Bool(false) && is_empty("properties") && is_empty("patternProperties")
 }
 
 /// The same for programs.
@@ -111,3 +119,26 @@ fn or_none(text: &str) -> &str {
 /// A file may claim what it likes, but not fill the screen.
 const MOST: usize = 20;
 const LONGEST: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_that_allows_only_the_empty_object_means_no_settings() {
+        for none in [
+            r#"{"type": "object", "properties": {}, "additionalProperties": false}"#,
+            r#"{"additionalProperties": false}"#,
+        ] {
+            assert!(has_none(none), "{none}");
+        }
+        for some in [
+            r#"{"properties": {}}"#,
+            r#"{"properties": {"a": {}}, "additionalProperties": false}"#,
+            r#"{"patternProperties": {"^a": {}}, "additionalProperties": false}"#,
+            "not JSON",
+        ] {
+            assert!(!has_none(some), "{some}");
+        }
+    }
+}

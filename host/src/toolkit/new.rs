@@ -59,7 +59,8 @@ fn files(order: &Order) -> anyhow::Result<Vec<(PathBuf, String)>> {
     let manifest = format!("# For `witgate policy build`.\n{}", toml::to_string(&manifest)?);
     let (snake, camel) = (order.name.snake(), order.name.camel());
     let (sdk, hooks, grants) = (sdk(order)?, list(&hook_names(order)), list(&grant_names(order)));
-    let python = python(order);
+    let allowed = if grants.is_empty() { String::new() } else { format!(" --grant {}", grants.replace(", ", ",")) };
+    let (python, go) = (python(order), go(order));
     let mut values = vec![
         ("name", order.name.kebab()),
         ("snake", &*snake),
@@ -67,12 +68,15 @@ fn files(order: &Order) -> anyhow::Result<Vec<(PathBuf, String)>> {
         ("sdk", &*sdk),
         ("hooks", &*hooks),
         ("grants", &*grants),
-        ("language", order.language.name()),
+        ("language", order.language.title()),
         ("summary", summary(order)),
         ("contract", contract_version()),
         ("qjs", tools::QJS),
         ("esbuild", tools::ESBUILD),
         ("typescript", tools::TYPESCRIPT),
+        ("pip", tools::pip(order.language)),
+        ("go_fields", &*go),
+        ("allowed", &*allowed),
     ];
     values.extend(python.iter().map(|(name, text)| (*name, text.as_str())));
     let language = [order.language.name()];
@@ -170,6 +174,26 @@ fn python(order: &Order) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// What the policy in Go says of its hooks, laid out as `gofmt` does.
+fn go(order: &Order) -> String {
+    let observes = order.hooks.contains(&Hook::Observer);
+    let mut fields = vec![("Signals", "[]string{\"in-flight\", \"usd-per-mtok-out\", \"cooldown-ms\"}")];
+    if observes {
+        fields.extend([("Outcomes", "[]string{\"target\", \"failure\"}"), ("Configure", "configure")]);
+    }
+    fields.extend(order.hooks.iter().map(|hook| match hook {
+        Hook::Router => ("Route", "route"),
+        Hook::Filter => ("Keep", "keep"),
+        Hook::Scorer => ("Score", "score"),
+        Hook::Fallback => ("AfterFailure", "afterFailure"),
+        Hook::Observer => ("Observe", "observe"),
+    }));
+    let widest = fields.iter().map(|(name, _)| name.len()).max().unwrap_or_default() + 1;
+    let lines =
+        fields.iter().map(|(name, value)| format!("\t{name}:{:space$}{value},", "", space = widest - name.len()));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// Where Cargo finds the SDK, as a value in TOML.
 fn sdk(order: &Order) -> anyhow::Result<String> {
     let Some(path) = &order.sdk else {
@@ -201,7 +225,7 @@ pub fn next_steps(order: &Order, folder: &Path) -> String {
         "{} is ready: a policy in {} with {}. Next:\n  cd {}\n  witgate policy build\n  witgate policy test {name}.wasm \
          scenarios.yaml",
         folder.display(),
-        order.language,
+        order.language.title(),
         list(&hook_names(order)),
         folder.display(),
     )

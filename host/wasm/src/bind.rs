@@ -15,6 +15,7 @@ use crate::cells::{CellStore, OpenTables, Quota};
 use crate::component::Component;
 use crate::engine::{Engine, Inner};
 use crate::failure::FailureCause;
+use crate::inspect::Imports;
 use crate::logbook::Logbook;
 use crate::policy::{Policy, Terms};
 use crate::pool::Pool;
@@ -129,13 +130,16 @@ fn build(blueprint: &Blueprint) -> Result<crate::instance::Instance, BindProblem
 
 /// Before anything of the policy runs with the configuration: what it imports must have been granted.
 fn check_grants(component: &Component, rules: &PolicyRules) -> Result<(), BindProblem> {
-    let not_granted =
-        |capability, texts| Err(BindProblem::NotGranted { capability, texts, policy: Arc::clone(&component.name) });
-    if component.imports.headers && !rules.grant_headers {
-        return not_granted("headers", "request headers");
+    let Imports { headers, prompt, .. } = component.imports;
+    let missing: Vec<_> = [
+        (headers && !rules.grant_headers, ("headers", "request headers")),
+        (prompt && !rules.grant_prompt, ("prompt", "prompts")),
+    ]
+    .into_iter()
+    .filter_map(|(is_missing, capability)| is_missing.then_some(capability))
+    .collect();
+    if missing.is_empty() {
+        return Ok(());
     }
-    if component.imports.prompt && !rules.grant_prompt {
-        return not_granted("prompt", "prompts");
-    }
-    Ok(())
+    Err(BindProblem::NotGranted { missing, policy: Arc::clone(&component.name) })
 }

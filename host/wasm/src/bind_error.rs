@@ -22,16 +22,16 @@ pub struct BindError {
 /// What is wrong between a policy and its configuration.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum BindProblem {
-    /// It asks for a capability that it was not granted.
+    /// It asks for capabilities that it was not granted.
     #[error(
-        "it imports `{capability}`, so it reads {texts}, which the configuration does not grant; to allow it, add \
-         `{capability}` to `policies.rules.{policy}.grants`"
+        "it imports {interfaces}, so it reads {texts}, which the configuration does not grant; to allow it, add \
+         {interfaces} to `policies.rules.{policy}.grants`",
+        interfaces = together(missing, |(interface, _)| format!("`{interface}`")),
+        texts = together(missing, |(_, texts)| (*texts).to_owned())
     )]
     NotGranted {
-        /// The interface.
-        capability: &'static str,
-        /// What that gives it.
-        texts: &'static str,
+        /// Each interface, and what it gives to read.
+        missing: Vec<(&'static str, &'static str)>,
         /// The policy's name in the configuration.
         policy: Arc<str>,
     },
@@ -57,6 +57,10 @@ pub enum BindProblem {
         /// What went wrong.
         cause: FailureCause,
     },
+}
+
+fn together<T>(items: &[T], word: impl Fn(&T) -> String) -> String {
+    items.iter().map(word).collect::<Vec<_>>().join(" and ")
 }
 
 fn listed(problems: &[SettingsProblem]) -> String {

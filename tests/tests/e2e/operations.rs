@@ -202,6 +202,16 @@ async fn start_up_says_what_it_serves_and_one_line_to_try() {
 }
 
 #[tokio::test]
+async fn where_keys_are_wanted_the_line_to_try_has_one() {
+    let a = upstream().start().await;
+    let folder = gateway().model("fast", [&a]).keys(&[("app", "sk-secret")]).write();
+    let gateway = Serving::start(&folder).await;
+    let line = " -H 'content-type: application/json' -H 'authorization: Bearer YOUR_KEY' -d '{\"model\":\"fast\"";
+    eventually("the line is there", async || gateway.log().contains(line)).await;
+    assert!(!gateway.log().contains("sk-secret"));
+}
+
+#[tokio::test]
 async fn a_bad_policy_file_is_in_the_log() {
     let a = upstream().start().await;
     let folder = gateway().model("fast", [&a]).write();

@@ -360,6 +360,17 @@ verdict    refused: policy `least-loaded` (revision {revision}): its settings ar
     );
     let granted = policy(folder.path(), &["verify", "peek.wasm", "--grant", "headers", "--grant", "prompt"]);
     assert_eq!(granted.code, 0, "{}", granted.out);
+    // also in the words of `witgate policy new`
+    assert_eq!(policy(folder.path(), &["verify", "peek.wasm", "--grants", "headers,prompt"]), granted);
+    // where both are said on the command line, so does the message
+    let tried = policy(folder.path(), &["try", "peek.wasm", "--candidates", "a"]);
+    assert!(
+        complaint(&tried).ends_with("to `policies.rules.peek.grants`; here, say `--grant headers,prompt`"),
+        "{tried:?}"
+    );
+    let measured = policy(folder.path(), &["bench", "least-loaded.wasm", "--settings", r#"{"measure": 1}"#]);
+    let hint = "; say them with `--settings JSON`: `witgate policy inspect` shows what it accepts";
+    assert!(complaint(&measured).ends_with(hint), "{measured:?}");
     let wrong = policy(folder.path(), &["verify", "peek.wasm", "--settings", "[1]"]);
     assert_eq!(wrong.code, 2);
     assert!(wrong.err.contains("settings are a JSON object, for example '{\"attempts\": 2}'"), "{}", wrong.err);
@@ -419,7 +430,7 @@ fn a_project_is_made_once_and_says_what_comes_next() {
     let new = |more: &[&str]| policy(folder.path(), &[&["new", "--lang", "rust"], more].concat());
     let told = new(&["--hooks", "router,fallback", "--sdk", sdk.to_str().unwrap(), "cheap-at-night"]);
     let expected = "\
-./cheap-at-night is ready: a policy in rust with router, fallback. Next:
+./cheap-at-night is ready: a policy in Rust with router, fallback. Next:
   cd ./cheap-at-night
   witgate policy build
   witgate policy test cheap-at-night.wasm scenarios.yaml

@@ -213,7 +213,10 @@ async fn a_capability_must_be_granted() {
     let peeking =
         || gateway().model("fast", [&a, &b]).policy("peek-prompt").policy_file("peek-prompt", guests::PEEK_PROMPT);
     let refusal = peeking().try_start().await.err().expect("nothing is granted");
-    assert!(refusal.contains("so it reads request headers, which the configuration does not grant"), "{refusal}");
+    assert!(
+        refusal.contains("so it reads request headers and prompts, which the configuration does not grant"),
+        "{refusal}"
+    );
     let grants = json!({"policies": {"rules": {"peek-prompt": {"grants": ["headers", "prompt"]}}}});
     let gateway = peeking().config(grants).start().await;
     let body = r#"{"model":"fast","messages":[{"role":"user","content":"hi"}]}"#;

@@ -81,6 +81,25 @@ func (decision Decision) Column(place int) []float64 {
 	return decision.signals[place*count:][:count]
 }
 
+// Lowest gives the candidate with the least value of the subscribed signal at the first of these places; of equals, that
+// with the least at the second, and so on; of equals in all of them, the first.
+func (decision Decision) Lowest(places ...int) uint32 {
+	best := 0
+	for row := range decision.Candidates {
+		for _, place := range places {
+			column := decision.Column(place)
+			if column[row] == column[best] {
+				continue
+			}
+			if column[row] < column[best] {
+				best = row
+			}
+			break
+		}
+	}
+	return decision.Candidates[best]
+}
+
 // Outcomes say what became of some attempts.
 type Outcomes struct {
 	// How many there are; never 0.
@@ -108,11 +127,21 @@ func OpenTable(name string, width int) (Table, error) {
 // Load reads a number.
 func (table Table) Load(index uint32) float64 { return cells.Load(table.number, index) }
 
+// LoadEach reads many numbers in one call, in the order of their indexes.
+func (table Table) LoadEach(indexes []uint32) []float64 { return cells.LoadEach(table.number, indexes) }
+
 // Store writes a number.
 func (table Table) Store(index uint32, value float64) { cells.Store(table.number, index, value) }
 
 // Add adds to a number and gives the new one, in one step.
-func (table Table) Add(index uint32, delta float64) float64 { return cells.Add(table.number, index, delta) }
+func (table Table) Add(index uint32, delta float64) float64 {
+	return cells.Add(table.number, index, delta)
+}
+
+// SwapIf writes a number where the expected one is, in one step, and says whether it did.
+func (table Table) SwapIf(index uint32, expected, value float64) bool {
+	return cells.SwapIf(table.number, index, expected, value)
+}
 
 // Pick sends the request to this deployment.
 func Pick(target uint32) Verdict { return witgate_policy_types.MakeVerdictPick(target) }

@@ -12,7 +12,7 @@ use witgate_core::vocabulary::FailureKind;
 
 use super::{Given, code, pretty, read_scenarios, say};
 use crate::clock;
-use crate::toolkit::guest::Guest;
+use crate::toolkit::guest::{self, Guest};
 use crate::toolkit::listen::listen;
 use crate::toolkit::scenario;
 use crate::toolkit::scene::{Scene, Script};
@@ -73,7 +73,7 @@ pub(super) fn run(args: &TryArgs) -> anyhow::Result<ExitCode> {
     };
     let settings = args.given.settings.clone().unwrap_or(settings);
     let guest = Guest::load(&args.file, &scene)?;
-    let policy = guest.bind(&scene, &settings)?;
+    let policy = guest.bind(&scene, &settings).map_err(|error| guest::explained(&error))?;
     ensure!(
         !situation.hooks(policy.hooks()).is_empty(),
         "the policy exports {}, which is not asked {}",

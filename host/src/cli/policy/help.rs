@@ -15,7 +15,8 @@ were asked for, beside the contract's text. Hooks:
   filter    leaves out candidates before the others see them
   scorer    rates candidates for a router
   observer  learns what became of the attempts
-A policy that reads headers or prompts asks for it with --grants, and the gateway's configuration must grant it.";
+A policy that reads headers or prompts asks for it with --grants, and the gateway's configuration \
+must grant it.";
 
 pub(super) const BUILD: &str = "\
 Example:
@@ -44,7 +45,8 @@ pub(super) const TEST: &str = "\
 Example:
   witgate policy test cheap-at-night.wasm scenarios.yaml --filter night
 
-A file of scenarios, in which everything but `deployments`, `name` and one case or property may be left out:
+A file of scenarios, in which everything but `deployments`, `name` and one case or property may be \
+left out:
 
   deployments:                          # as in the gateway's configuration; ids without @ will do
     large@here: {price: {input: 2.5, output: 10}, region: eu, weight: 2,
@@ -93,7 +95,8 @@ A file of scenarios, in which everything but `deployments`, `name` and one case 
       balanced: {within: 10%, shares: {large@here: 2, small@here: 1}}
                                         # without shares: all alike
 
-Signals and facts are listed by `witgate policy try --help`. Each case has instances and cells of its own.";
+Signals and facts are listed by `witgate policy try --help`. Each case has instances and cells of \
+its own.";
 
 /// With the signals and facts that this program knows.
 pub(super) fn asking() -> String {
@@ -130,3 +133,18 @@ Gateways, candidates, signals (zero, negative zero, subnormal, huge), facts, hea
 made up; a policy is granted what it imports. Reported are traps, missed deadlines, impossible verdicts, and answers that \
 differ between two instances; errors that the policy declares are its right and only counted. Each kind of finding comes \
 with the smallest situation that showed it and with the command that shows it again.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_are_printed_as_they_are_written() {
+        // Longer lines are broken where the terminal ends, also in the middle of a command or of a scenario.
+        for text in [NEW, BUILD, INSPECT, VERIFY, TEST, TRY, BENCH, FUZZ] {
+            let example = |line: &&str| line.starts_with(' ') && line.chars().count() > crate::cli::HELP_WIDTH;
+            let long: Vec<&str> = text.lines().filter(example).collect();
+            assert_eq!(long, [""; 0]);
+        }
+    }
+}

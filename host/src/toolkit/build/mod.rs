@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, bail};
+use witgate_wasm::{BindProblem, FailureCause};
 
 use super::project::{Language, Project};
 use super::tools::{self, Shop, Tool};
@@ -30,6 +31,21 @@ pub fn run(project: &Project) -> anyhow::Result<PathBuf> {
         Language::Go => go::build(project, &shop),
     }?;
     Ok(project.output())
+}
+
+/// What may be behind a problem that only shows once the file runs; empty, or after a semicolon.
+pub fn hint(project: &Project, problem: &BindProblem) -> String {
+    let BindProblem::Trial { hook, cause: FailureCause::Trap(_), .. } = problem else { return String::new() };
+    match project.manifest.language {
+        // Bindings find no export, and trap.
+        language @ (Language::JavaScript | Language::TypeScript) => {
+            let suffix = if language == Language::JavaScript { "js" } else { "ts" };
+            format!(
+                "; does policy.{suffix} export `{hook}`, as in `export const {{ lifecycle, {hook} }} = policy({{...}})`?"
+            )
+        }
+        Language::Rust | Language::Python | Language::C | Language::Cpp | Language::Zig | Language::Go => String::new(),
+    }
 }
 
 fn rust(project: &Project, shop: &Shop) -> anyhow::Result<()> {
@@ -72,11 +88,12 @@ fn module_of(messages: &str, name: &str) -> Option<PathBuf> {
 }
 
 fn python(project: &Project, shop: &Shop) -> anyhow::Result<()> {
-    let how = concat!("pip install componentize-py==", tools::componentize_py!());
+    let how = tools::from_pypi!("componentize-py", tools::componentize_py!());
     shop.check(&[Tool { name: "componentize-py", how }])?;
     let mut componentize = shop.command("componentize-py");
-    // What was compiled for this machine's Python would only lie about.
-    componentize.env("PYTHONDONTWRITEBYTECODE", "1");
+    // What was compiled for this machine's Python would only lie about; what it says of the policy is enough, without
+    // the way that its own Rust took to say so.
+    componentize.env("PYTHONDONTWRITEBYTECODE", "1").env("RUST_BACKTRACE", "0");
     componentize.args([
         "--quiet",
         "--wit-path",

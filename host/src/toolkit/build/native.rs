@@ -42,7 +42,7 @@ pub(super) fn zig(project: &Project, shop: &Shop) -> anyhow::Result<()> {
         question: "version",
         wanted: tools::ZIG_SERIES,
         exactly: true,
-        how: concat!("pip install ziglang==", tools::ziglang!()),
+        how: tools::from_pypi!("ziglang", tools::ziglang!()),
     })?;
     let out = output(project)?;
     let mut build = shop.command(zig);

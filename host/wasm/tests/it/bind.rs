@@ -29,6 +29,15 @@ fn a_capability_must_have_been_granted() {
         "it imports `prompt`, so it reads prompts, which the configuration does not grant; to allow it, add `prompt` to \
          `policies.rules.test.grants`"
     );
+    let both = router(PICK).imports("headers").imports("prompt").code(
+        r#"(import "witgate:policy/headers@0.1.0" "value" (func (param i32 i32 i32)))
+           (import "witgate:policy/prompt@0.1.0" "length" (func (result i32)))"#,
+    );
+    assert_eq!(
+        refusal(&world(), &both),
+        "it imports `headers` and `prompt`, so it reads request headers and prompts, which the configuration does not \
+         grant; to allow it, add `headers` and `prompt` to `policies.rules.test.grants`"
+    );
     let mut granted = world();
     granted.rules.grant_prompt = true;
     assert!(granted.try_bind(&prompt).is_ok());
