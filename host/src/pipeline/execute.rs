@@ -16,7 +16,7 @@ use witgate_core::live::InFlight;
 use witgate_core::plan::{Attempt, Plan};
 use witgate_core::resume::SoFar;
 use witgate_core::vocabulary::FailureKind;
-use witgate_wasm::{Choice, Chosen};
+use witgate_wasm::{Choice, Chosen, Failure, FailureCause};
 
 use super::bounds::{self, Bound};
 use super::context::Context;
@@ -184,7 +184,9 @@ impl<'a> Execution<'a> {
 
     fn plan_of(&mut self, chosen: Chosen) -> Result<(Plan, By), Box<Unanswered>> {
         let Chosen { choice, policy, revision, failures, .. } = chosen;
-        for failure in &failures {
+        // That a policy is suspended was told when it began; every request of that time would say it again.
+        let is_news = |failure: &&Failure| !matches!(failure.cause, FailureCause::Suspended { .. });
+        for failure in failures.iter().filter(is_news) {
             tracing::warn!(
                 request_id = self.context.id.as_str(),
                 route = &*self.context.route().name,

@@ -171,7 +171,9 @@ async fn what_is_not_there_is_told() {
         let get = gateway.get(&format!("/admin/policies/flip/{what}")).await;
         assert_eq!((get.status, get.header("allow")), (405, Some("POST, OPTIONS")), "{what}");
     }
-    assert_eq!(gateway.change("flip", "explode").await.status, 404);
+    let message = "Unknown path: POST /admin/policies/flip/explode. The admin API has GET /admin/policies, POST \
+                   /admin/reload, and POST /admin/policies/NAME/ with rollback, pin, unpin, unload or load at its end.";
+    refused(&gateway.change("flip", "explode").await, 404, "unknown_url", message);
     let old = revision(&gateway).await;
     for body in [json!({"revision": "0123456789ab"}), json!({"revision": &old[..11]})] {
         let wanted = body["revision"].as_str().unwrap();

@@ -178,6 +178,12 @@ async fn a_suspension_is_in_the_log() {
     assert_eq!((&line["level"], &line["policy"]), (&json!("WARN"), &json!("flip")));
     assert_eq!(line["suspended_ms"], json!(10_000));
     assert!(line["why"].as_str().is_some_and(|why| why.starts_with("3 of 3 calls failed within 30 s")), "{line}");
+    // the requests after that find it suspended, and need not say so again
+    for _ in 0..3 {
+        assert_eq!(gateway.request("POST", CHAT).json(r#"{"model":"fast","messages":[]}"#).send().await.status, 200);
+    }
+    eventually("they are logged", async || gateway.log().matches(r#""message":"request""#).count() == 6).await;
+    assert_eq!(gateway.log().matches("policy failed").count(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -321,7 +321,7 @@ async fn a_refused_file_is_tried_again_when_the_configuration_grants_what_it_nee
     let a = upstream().start().await;
     let gateway = gateway().model("fast", [&a]).policy("flip").policy_file("flip", guests::TAGGED).start().await;
     gateway.folder.put_policy("flip", guests::PEEK_PROMPT);
-    let told = "to allow it, add `headers` to `policies.rules.flip.grants`";
+    let told = "to allow it, add `headers` and `prompt` to `policies.rules.flip.grants`";
     eventually("it is refused", async || gateway.problems().await.concat().contains(told)).await;
     assert_eq!(gateway.chat("fast", "hi").await.header("x-witgate-reason"), Some(OLD));
     gateway.folder.edit_config(json!({"policies": {"rules": {"flip": {"grants": ["headers", "prompt"]}}}}));

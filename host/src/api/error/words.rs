@@ -20,6 +20,11 @@ impl ApiError {
             Self::Auth(AuthError::Wrong) => {
                 ErrorBody::invalid("Incorrect API key provided.").with_code("invalid_api_key")
             }
+            Self::UnknownPath { method, path } if path.starts_with("/admin") => ErrorBody::invalid(format!(
+                "Unknown path: {method} {path}. The admin API has GET /admin/policies, POST /admin/reload, and POST \
+                 /admin/policies/NAME/ with rollback, pin, unpin, unload or load at its end."
+            ))
+            .with_code("unknown_url"),
             Self::UnknownPath { method, path } => ErrorBody::invalid(format!(
                 "Unknown path: {method} {path}. This gateway serves /v1/chat/completions, /v1/completions, \
                  /v1/embeddings, /v1/responses, /v1/rerank, /v1/moderations, /v1/images/*, /v1/audio/*, \
