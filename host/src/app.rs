@@ -255,6 +255,9 @@ fn load_policies(
         tracing::error!(policy = &*policy, problem, "policy file refused");
     }
     let snapshot = prepare(&mut store, config, None, parts).map_err(StartError::Policies)?;
+    for warning in snapshot.warnings() {
+        tracing::warn!(problem = %warning, "configuration");
+    }
     store.commit(&snapshot.policies_in_use());
     Ok((store, snapshot))
 }

@@ -90,7 +90,7 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
 }
 
-/// A stage of a route that cannot be put into service.
+/// A stage of a route that cannot be put into service, or that does nothing there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageProblem {
     /// Name of the route.
@@ -165,6 +165,16 @@ impl Snapshot {
         for route in &self.routes {
             route.budgets.configure(&self.config.retries);
         }
+    }
+
+    /// Stages that serve, but cannot do what is probably meant: scorers in whose chain nobody reads the scores.
+    pub fn warnings(&self) -> Vec<StageProblem> {
+        self.config
+            .routes
+            .iter()
+            .zip(&self.routes)
+            .filter_map(|(route, state)| idle_scorer(route, &state.chain))
+            .collect()
     }
 
     /// The policies in service.
@@ -348,6 +358,27 @@ fn route_state(
         resume: route.resume,
         budgets: budgets(route, config, before),
         metrics: parts.metrics.route(&route.name),
+    })
+}
+
+fn idle_scorer(route: &Route, chain: &Chain) -> Option<StageProblem> {
+    if chain.stages().len() < route.chain.len() {
+        // One that is not there might read them.
+        return None;
+    }
+    let scorer = chain.idle_scorer()?.name();
+    let what_to_do = match chain.first_router() {
+        Some(router) => format!("put one that does, such as `best-score`, in the place of `{}`", router.name()),
+        None => "add one that does, such as `best-score`".to_owned(),
+    };
+    Some(StageProblem {
+        route: Arc::clone(&route.name),
+        stage: route.chain.iter().position(|stage| stage.policy == *scorer)?,
+        policy: Arc::clone(scorer),
+        message: format!(
+            "the scores of `{scorer}` change nothing, because no router of this chain reads the signal `score`; \
+             {what_to_do}"
+        ),
     })
 }
 

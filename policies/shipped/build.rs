@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use std::{env, fs};
 
 /// Each is the crate `policies/<name>`, the package `witgate-policy-<name>`.
-const POLICIES: [&str; 12] = [
+const POLICIES: [&str; 13] = [
+    "best-score",
     "capability",
     "cheapest",
     "fallback-chain",

@@ -7,13 +7,14 @@ use std::process::ExitCode;
 use std::{env, fs};
 
 /// Each is the crate `tests/fixtures/<name>`, the package `witgate-fixture-<name>`.
-const FIXTURES: [&str; 11] = [
+const FIXTURES: [&str; 12] = [
     "describe-loop",
     "fleet",
     "misbehave",
     "no-hook",
     "observer",
     "peek-prompt",
+    "rates",
     "tagged",
     "tagged-b",
     "turncoat",

@@ -11,7 +11,7 @@ use crate::app;
 use crate::config_files::{ConfigFiles, Overrides};
 use crate::names::ModelNames;
 use crate::reload::store::PolicyStore;
-use crate::snapshot::{Parts, prepare};
+use crate::snapshot::{Parts, StageProblem, prepare};
 use crate::supply::Supplies;
 use crate::telemetry::metrics::Metrics;
 use witgate_wasm::Compiling;
@@ -80,13 +80,18 @@ fn policy_problems(loaded: &mut Loaded) -> anyhow::Result<Vec<Problem>> {
             loaded.problem(Severity::Error, key, problem, None)
         })
         .collect();
-    if let Err(stages) = prepare(&mut store, &config, None, &parts) {
-        for stage in stages {
-            let route = config.routes.iter().position(|route| route.name == stage.route).unwrap_or(usize::MAX);
-            let path = loaded.stage_path(route, stage.stage);
-            problems.push(loaded.problem(Severity::Error, path, stage.message, None));
+    let found = |severity, stage: StageProblem| {
+        let route = config.routes.iter().position(|route| route.name == stage.route).unwrap_or(usize::MAX);
+        loaded.problem(severity, loaded.stage_path(route, stage.stage), stage.message, None)
+    };
+    let warnings: Vec<Problem> = match prepare(&mut store, &config, None, &parts) {
+        Ok(snapshot) => snapshot.warnings().into_iter().map(|stage| found(Severity::Warning, stage)).collect(),
+        Err(stages) => {
+            problems.extend(stages.into_iter().map(|stage| found(Severity::Error, stage)));
+            Vec::new()
         }
-    }
+    };
+    loaded.warnings.extend(warnings);
     Ok(problems)
 }
 

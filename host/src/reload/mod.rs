@@ -306,6 +306,10 @@ impl Work {
             }
             problems
         })?;
+        let known = before.warnings();
+        for warning in next.warnings().iter().filter(|warning| !known.contains(warning)) {
+            tracing::warn!(problem = %warning, "configuration");
+        }
         let generation = next.generation;
         let in_use = next.policies_in_use();
         // Before the first request is put to them: one that fails at once is not to be suspended first.

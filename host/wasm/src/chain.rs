@@ -9,6 +9,7 @@ use witgate_core::config::FailureMode;
 use witgate_core::decision::{FailedAttempt, INTEGER_LIMIT, Offer};
 use witgate_core::outcome::OutcomeRow;
 use witgate_core::plan::{Decision, Plan, Rejection};
+use witgate_core::vocabulary::Signal;
 
 use crate::failure::Failure;
 use crate::hooks::Hook;
@@ -111,6 +112,19 @@ impl Chain {
     /// Its policies, in order.
     pub fn stages(&self) -> &[ChainStage] {
         &self.stages
+    }
+
+    /// A scorer whose scores change nothing, because no stage that chooses is fed them.
+    pub fn idle_scorer(&self) -> Option<&Policy> {
+        let chooses = |policy: &Policy| policy.hooks().has(Hook::Router) || policy.hooks().has(Hook::Fallback);
+        let is_fed = |stage: &ChainStage| chooses(&stage.policy) && stage.policy.signals().contains(&Signal::Score);
+        let (_, scorer) = self.exporting(Hook::Scorer).next()?;
+        (!self.stages.iter().any(is_fed)).then_some(scorer)
+    }
+
+    /// The router that is asked first.
+    pub fn first_router(&self) -> Option<&Policy> {
+        self.exporting(Hook::Router).next().map(|(_, policy)| policy)
     }
 
     /// Whether some policy is slow or was late just now: then call the chain where it may block.

@@ -6,7 +6,8 @@ use wit_component::DecodedWasm;
 use witgate_shipped::{ALL, find};
 
 /// Name, exports besides `lifecycle`, imports besides `types`.
-const SURFACES: [(&str, &[&str], &[&str]); 12] = [
+const SURFACES: [(&str, &[&str], &[&str]); 13] = [
+    ("best-score", &["router"], &[]),
     ("capability", &["filter"], &[]),
     ("cheapest", &["router"], &[]),
     ("fallback-chain", &["fallback"], &[]),

@@ -134,6 +134,30 @@ fn check_tries_the_policies_too() {
 }
 
 #[test]
+fn check_warns_of_scores_that_nobody_reads() {
+    let told = |more: &str| {
+        let folder =
+            folder(&GOOD.replace("[in-order]", &format!("[{{use: rates, settings: {{least: weight}}}}{more}]")));
+        fs::create_dir(folder.path().join("policies")).unwrap();
+        fs::write(folder.path().join("policies/rates.wasm"), guests::RATES).unwrap();
+        run(folder.path(), &["check"])
+    };
+    let good =
+        |warnings| format!("witgate.yaml: good: 1 provider(s), 1 deployment(s), 1 route(s), {warnings} warning(s)\n");
+    for (more, what_to_do) in [
+        (", health, peak-ewma, in-order", "put one that does, such as `best-score`, in the place of `peak-ewma`"),
+        ("", "add one that does, such as `best-score`"),
+    ] {
+        let warning = format!(
+            "witgate.yaml:8:45: warning: routes.tiny.policies[0]: the scores of `rates` change nothing, because no \
+             router of this chain reads the signal `score`; {what_to_do}\n"
+        );
+        assert_eq!(told(more), Run { code: 0, out: good(1), err: warning });
+    }
+    assert_eq!(told(", best-score"), Run { code: 0, out: good(0), err: String::new() });
+}
+
+#[test]
 fn check_asks_whether_the_port_is_free() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();

@@ -39,6 +39,7 @@ mod responses;
 mod resume;
 mod routes;
 mod sandbox;
+mod scores;
 mod stream;
 mod supply;
 mod supply_rollback;

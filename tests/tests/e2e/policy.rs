@@ -405,7 +405,7 @@ fn bench_measures_every_hook_by_the_number_of_candidates() {
 fn a_project_says_what_it_does_and_where_it_belongs() {
     for (hooks, summary, chain) in [
         ("router,filter", "Fewest requests in flight wins.", "[health, tidy, resilient]"),
-        ("scorer", "Fewest requests in flight wins.", "[health, tidy, peak-ewma, resilient]"),
+        ("scorer", "Fewest requests in flight wins.", "[health, tidy, best-score, resilient]"),
         ("filter,observer", "Leaves out who asks for a pause.", "[health, tidy, peak-ewma, resilient]"),
         ("observer", "Counts how often each deployment has failed.", "[health, tidy, peak-ewma, resilient]"),
     ] {

@@ -86,6 +86,18 @@ fn scores_are_the_weighted_mean() {
 }
 
 #[test]
+fn scores_are_idle_unless_a_stage_that_chooses_is_fed_them() {
+    let idle = |guests: &[Guest]| chain(guests, FailureMode::InOrder).idle_scorer().is_some();
+    let scorer = || guest().hook("scorer", SCORE).signals(&["weight"]);
+    assert!(idle(&[scorer()]));
+    assert!(idle(&[scorer(), router(FIRST), guest().hook("filter", DROP_FIRST).signals(&["score"])]));
+    assert!(!idle(&[scorer(), router(FIRST), router(LAST).signals(&["score"])]));
+    assert!(!idle(&[router(FIRST).signals(&["score"]), scorer()]));
+    assert!(!idle(&[scorer(), router(FIRST), guest().hook("fallback", LAST).signals(&["score"])]));
+    assert!(!idle(&[router(FIRST)]));
+}
+
+#[test]
 fn a_failure_hands_over_to_the_stand_in() {
     let chosen = chain(&[router(FAIL), router(LAST)], FailureMode::InOrder).decide(&offer(&[0, 1, 2]));
     assert_eq!(target(&chosen), 0);

@@ -64,6 +64,28 @@ fn least_loaded_prefers_who_is_ready_if_it_is_told_to() {
 }
 
 #[test]
+fn best_score_takes_the_best_rated_and_without_scores_the_least_loaded() {
+    let world = three();
+    let _load = [world.busy(0, 1, 900), world.busy(1, 3, 200)];
+    let offer = world.offer(&[]);
+    let policy = world.bind("best-score", json!({}));
+    let rated = |settings, scores: [f64; 3]| {
+        let policy = world.bind("best-score", settings);
+        let Decision::Run(plan) = policy.route(&offer, &offer.candidates, Some(&scores)).unwrap() else {
+            panic!("no plan")
+        };
+        (plan.attempts[0].target, plan.reason.as_deref().map(str::to_owned))
+    };
+    let reason = |text: &str| Some(text.to_owned());
+    assert_eq!(rated(json!({}), [0.9, 0.8, 0.1]), (0, reason("best score")));
+    assert_eq!(rated(json!({"tolerance": 0.1}), [0.9, 0.8, 0.1]), (1, reason("least loaded of the best scores")));
+    for seed in 0..32 {
+        assert_eq!(pick(&policy, &offer, seed), pick(&world.bind("least-loaded", json!({})), &offer, seed));
+    }
+    assert_eq!(picked(&policy, &offer), [2]);
+}
+
+#[test]
 fn peak_ewma_never_picks_the_slowest() {
     let world = three();
     world.served(0, 5, 2000);

@@ -7,6 +7,8 @@ use crate::world::{World, deployment};
 #[test]
 fn the_bounds_of_settings_are_accepted() {
     let accepted = [
+        ("best-score", json!({"tolerance": 0})),
+        ("best-score", json!({"tolerance": 1})),
         ("capability", json!({"require": ["eu"], "strict": true, "margin": 0.9})),
         ("capability", json!({"require": [], "strict": false, "margin": 0})),
         ("cheapest", json!({"output_tokens": 0, "unpriced": "last"})),
@@ -36,6 +38,8 @@ fn the_bounds_of_settings_are_accepted() {
 #[test]
 fn beyond_them_settings_are_refused() {
     let refused = [
+        ("best-score", json!({"tolerance": 1.1}), r#"/tolerance: 1.1 is greater than the maximum of 1"#),
+        ("best-score", json!({"tolerance": -0.1}), r#"/tolerance: -0.1 is less than the minimum of 0"#),
         ("capability", json!({"require": [""]}), r#"/require/0: "" is shorter than 1 character"#),
         ("capability", json!({"require": ["eu", "eu"]}), r#"/require: ["eu","eu"] has non-unique elements"#),
         ("capability", json!({"strict": "yes"}), r#"/strict: "yes" is not of type "boolean""#),

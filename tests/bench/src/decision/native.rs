@@ -53,6 +53,7 @@ macro_rules! natives {
 }
 
 natives! {
+    "best-score": witgate_policy_best_score::BestScore, route;
     "capability": witgate_policy_capability::Capability, keep;
     "cheapest": witgate_policy_cheapest::Cheapest, route;
     "fallback-chain": witgate_policy_fallback_chain::FallbackChain, after_failure;
