@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
-use std::io;
+use std::io::{self, Seek as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -52,19 +52,18 @@ impl CodeCache {
     pub(crate) fn find(&self, engine: &Engine, key: &str) -> Option<Component> {
         let artifact = self.artifact(key);
         let expected = fs::read_to_string(self.digest(key)).ok()?;
-        // Read, not mapped: whoever damages or shortens the file later would damage code that is running.
-        let code = fs::read(&artifact).ok()?;
-        if blake3::hash(&code).to_hex().as_str() != expected {
+        let code = Sealed::copy(&artifact).ok()?;
+        if code.digest().ok()? != expected {
             tracing::warn!(file = %artifact.display(), "compiled code is damaged; compiling anew");
             return None;
         }
         #[expect(
             unsafe_code,
-            reason = "the code was read from a directory that only we can write to, under a name that only our own compilation \
-                      gives, and the digest of what was read is the one that we wrote beside it"
+            reason = "the code is from a directory that only we can write to, under a name that only our own compilation gives, \
+                      and the digest of the copy that is mapped, which does not change, is the one that we wrote beside it"
         )]
         // SAFETY: see the reason above; artifacts of another engine are rejected by wasmtime itself.
-        let component = unsafe { Component::deserialize(engine, &code) };
+        let component = unsafe { Component::deserialize_file(engine, &code.path) };
         match component {
             Ok(component) => {
                 // A refused timestamp only makes the file look unused.
@@ -129,6 +128,40 @@ impl CodeCache {
 
 /// BLAKE3, because a policy is not live before all of its artifact was hashed: SHA-256 takes three times as long.
 const DIGEST: &str = "blake3";
+
+/// A copy of a file in memory that nobody can change any more. The file itself must not be mapped: whoever damages or shortens
+/// it later, and be it a bad disk, would damage code that is running. The copy is mapped, since that costs less than handing
+/// its bytes over.
+struct Sealed {
+    file: File,
+    /// For as long as `file` is open.
+    path: PathBuf,
+}
+
+impl Sealed {
+    #[cfg(target_os = "linux")]
+    fn copy(original: &Path) -> io::Result<Self> {
+        use std::os::fd::AsRawFd as _;
+
+        use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+        let mut file = File::from(memfd_create(c"witgate-code", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+        io::copy(&mut File::open(original)?, &mut file)?;
+        fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd()).into();
+        Ok(Self { file, path })
+    }
+
+    /// The file itself: elsewhere there are no such copies.
+    #[cfg(not(target_os = "linux"))]
+    fn copy(original: &Path) -> io::Result<Self> {
+        Ok(Self { file: File::open(original)?, path: original.to_owned() })
+    }
+
+    fn digest(&self) -> io::Result<String> {
+        (&self.file).rewind()?;
+        Ok(blake3::Hasher::new().update_reader(&self.file)?.finalize().to_hex().to_string())
+    }
+}
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
