@@ -9,7 +9,8 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
-use std::io::{self, Seek as _};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -52,23 +53,22 @@ impl CodeCache {
     pub(crate) fn find(&self, engine: &Engine, key: &str) -> Option<Component> {
         let artifact = self.artifact(key);
         let expected = fs::read_to_string(self.digest(key)).ok()?;
-        let code = Sealed::copy(&artifact).ok()?;
-        if code.digest().ok()? != expected {
+        if digest_of_file(&artifact).ok()? != expected {
             tracing::warn!(file = %artifact.display(), "compiled code is damaged; compiling anew");
             return None;
         }
         #[expect(
             unsafe_code,
-            reason = "the code is from a directory that only we can write to, under a name that only our own compilation gives, \
-                      and the digest of the copy that is mapped, which does not change, is the one that we wrote beside it"
+            reason = "the file lies in a directory that only we can write to, under a name that only our own compilation \
+                      gives, and its digest was just compared with the one that we wrote beside it; it is read-only and \
+                      replaced by renaming, so a mapped file never changes"
         )]
         // SAFETY: see the reason above; artifacts of another engine are rejected by wasmtime itself.
-        let component = unsafe { Component::deserialize_file(engine, &code.path) };
+        let component = unsafe { Component::deserialize_file(engine, &artifact) };
         match component {
             Ok(component) => {
                 // A refused timestamp only makes the file look unused.
-                let _ =
-                    File::options().append(true).open(&artifact).and_then(|file| file.set_modified(SystemTime::now()));
+                let _ = File::open(&artifact).and_then(|file| file.set_modified(SystemTime::now()));
                 Some(component)
             }
             Err(error) => {
@@ -97,7 +97,9 @@ impl CodeCache {
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let temporary = format!("{}-{serial}.tmp", std::process::id());
-        write_in_private_folder(&self.directory, &temporary, path, bytes)
+        write_in_private_folder(&self.directory, &temporary, path, bytes)?;
+        // It is mapped while it runs: a write into it would end the gateway, so nobody shall do that by mistake.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o400))
     }
 
     fn prune(&self) -> io::Result<()> {
@@ -129,38 +131,9 @@ impl CodeCache {
 /// BLAKE3, because a policy is not live before all of its artifact was hashed: SHA-256 takes three times as long.
 const DIGEST: &str = "blake3";
 
-/// A copy of a file in memory that nobody can change any more. The file itself must not be mapped: whoever damages or shortens
-/// it later, and be it a bad disk, would damage code that is running. The copy is mapped, since that costs less than handing
-/// its bytes over.
-struct Sealed {
-    file: File,
-    /// For as long as `file` is open.
-    path: PathBuf,
-}
-
-impl Sealed {
-    #[cfg(target_os = "linux")]
-    fn copy(original: &Path) -> io::Result<Self> {
-        use std::os::fd::AsRawFd as _;
-
-        use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-        let mut file = File::from(memfd_create(c"witgate-code", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
-        io::copy(&mut File::open(original)?, &mut file)?;
-        fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd()).into();
-        Ok(Self { file, path })
-    }
-
-    /// The file itself: elsewhere there are no such copies.
-    #[cfg(not(target_os = "linux"))]
-    fn copy(original: &Path) -> io::Result<Self> {
-        Ok(Self { file: File::open(original)?, path: original.to_owned() })
-    }
-
-    fn digest(&self) -> io::Result<String> {
-        (&self.file).rewind()?;
-        Ok(blake3::Hasher::new().update_reader(&self.file)?.finalize().to_hex().to_string())
-    }
+/// Of a file that is mapped, not read: it is mapped to be run anyway.
+fn digest_of_file(path: &Path) -> io::Result<String> {
+    Ok(blake3::Hasher::new().update_mmap(path)?.finalize().to_hex().to_string())
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -186,7 +159,7 @@ impl Hasher for Sha256Hasher {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
 
@@ -209,6 +182,7 @@ mod tests {
         let mut artifact = fs::read(cache.artifact(&key)).unwrap();
         let last = artifact.len() - 1;
         artifact[last] ^= 1;
+        fs::remove_file(cache.artifact(&key)).unwrap();
         fs::write(cache.artifact(&key), artifact).unwrap();
         assert!(cache.find(&engine, &key).is_none());
     }
@@ -220,6 +194,15 @@ mod tests {
         assert_eq!(fs::metadata(&cache.directory).unwrap().mode() & 0o777, 0o700);
         let left: Vec<_> = fs::read_dir(&cache.directory).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert!(left.iter().all(|path| path.extension() != Some(OsStr::new("tmp"))), "{left:?}");
+    }
+
+    #[test]
+    fn nobody_writes_into_code_that_may_be_running() {
+        let directory = tempfile::tempdir().unwrap();
+        let (cache, _, key) = compiled(&directory.path().join("code"));
+        for file in [cache.artifact(&key), cache.digest(&key)] {
+            assert_eq!(fs::metadata(file).unwrap().mode() & 0o777, 0o400);
+        }
     }
 
     #[test]
@@ -252,7 +235,7 @@ mod tests {
         let (cache, engine, key) = compiled(directory.path());
         let component = Component::new(&engine, EMPTY).unwrap();
         let old = SystemTime::now() - std::time::Duration::from_secs(60);
-        File::options().append(true).open(cache.artifact(&key)).unwrap().set_modified(old).unwrap();
+        File::open(cache.artifact(&key)).unwrap().set_modified(old).unwrap();
         for n in 1..KEEP {
             cache.keep(&format!("{n}"), &component);
         }

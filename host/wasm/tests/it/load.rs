@@ -1,7 +1,7 @@
 use witgate_wasm::{Hook, Imports};
 
 use crate::guest::{guest, router};
-use crate::world::{offer, target, world};
+use crate::world::world;
 
 const PICK: &str = "(call $pick (i32.load (local.get $candidates)))";
 
@@ -143,25 +143,4 @@ fn compiled_code_is_found_again_by_the_next_engine() {
     let second = witgate_wasm::Engine::new(options).unwrap().load("test", &file).unwrap();
     assert_eq!((first.from_cache(), second.from_cache()), (false, true));
     assert_eq!(first.revision(), second.revision());
-}
-
-#[test]
-fn code_that_is_damaged_on_disk_while_it_runs_runs_on() {
-    let directory = tempfile::tempdir().unwrap();
-    let code = directory.path().join("code");
-    let options = witgate_wasm::EngineOptions { code_cache: Some(code.clone()), workers: 1, ..Default::default() };
-    let mut world = world();
-    let file = router(PICK).module();
-    witgate_wasm::Engine::new(options.clone()).unwrap().load("test", &file).unwrap();
-    world.engine = witgate_wasm::Engine::new(options).unwrap();
-    let component = world.load(&file).unwrap();
-    assert!(component.from_cache());
-    for entry in std::fs::read_dir(&code).unwrap() {
-        let path = entry.unwrap().path();
-        // as long as before, then empty; in place
-        std::fs::write(&path, vec![0; std::fs::read(&path).unwrap().len()]).unwrap();
-        std::fs::write(&path, []).unwrap();
-    }
-    let policy = world.engine.bind(&component, world.binding()).unwrap();
-    assert_eq!(target(&policy.route(&offer(&[2, 0]), &[2, 0], None).unwrap()), 2);
 }
