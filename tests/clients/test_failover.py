@@ -101,7 +101,8 @@ def test_a_stream_that_its_client_leaves_is_ended_upstream(slow, slow_gateway):
 
 def test_an_answer_that_its_client_no_longer_awaits_is_not_awaited_upstream(slow, slow_gateway):
     client = slow_gateway.client(timeout=0.5)
-    with pytest.raises(openai.APITimeoutError):
+    # the SDK says how long it waits, so either may be the first to notice that the time is over
+    with pytest.raises((openai.APITimeoutError, openai.InternalServerError)):
         ask(client, "slow", max_tokens=1000, extra_body={"ignore_eos": True})
     # llama.cpp itself works on to the end, for nobody, so the connection is what can be looked at
     eventually("the gateway hangs up", lambda: established_to(slow.port) == 0, within=2)
