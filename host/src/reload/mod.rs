@@ -168,12 +168,10 @@ fn run(mut work: Work, inbox: &Receiver<Event>, events: SyncSender<Event>, crash
         let event = inbox.recv_timeout(patience);
         work.see_to(crashes.take());
         match event {
-            Ok(Event::Files) => {
-                watch.wait_for_quiet();
-                work.store.hear(watch.writers());
-                unsettled = work.look(true).unsettled;
-            }
-            Ok(Event::Crash) | Err(RecvTimeoutError::Timeout) => {
+            Ok(Event::Files | Event::Crash) | Err(RecvTimeoutError::Timeout) => {
+                if matches!(event, Ok(Event::Files)) {
+                    watch.wait_for_quiet();
+                }
                 work.store.hear(watch.writers());
                 unsettled = work.look(true).unsettled;
             }

@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 use witgate_core::config::OciReference;
 use witgate_wasm::{FolderRefusal, open_private_folder, write_in_private_folder};
 
-use super::hex;
 use super::registry::Artifact;
+use super::{Arrived, hex};
 
 /// A private folder of pulled policies, or none.
 #[derive(Debug, Default)]
@@ -68,18 +68,18 @@ impl Copies {
     }
 
     /// Keeps an artifact that has just been pulled; it counts once it [is good](Self::is_good).
-    pub fn keep(&self, reference: &OciReference, artifact: &Artifact) {
+    pub fn keep(&self, arrived: &Arrived) {
         let Some(folder) = self.folder() else { return };
-        let sha256 = hex(&Sha256::digest(&artifact.bytes));
+        let Arrived { file, reference, digest, signature, proven } = arrived;
         let entry = Entry {
             reference: reference.to_string(),
-            digest: artifact.digest.clone(),
-            sha256: sha256.clone(),
-            signature: artifact.signature.clone(),
+            digest: digest.to_string(),
+            sha256: proven.sha256.to_string(),
+            signature: signature.clone(),
         };
-        let kept = serde_json::to_vec(&entry).map_err(io::Error::other).and_then(|entry| {
-            folder.write(&blob(&sha256), &artifact.bytes)?;
-            folder.write(&pulled(reference), &entry)
+        let kept = serde_json::to_vec(&entry).map_err(io::Error::other).and_then(|text| {
+            folder.write(&blob(&entry.sha256), file.bytes())?;
+            folder.write(&pulled(reference), &text)
         });
         if let Err(error) = kept.and_then(|()| prune(folder)) {
             tracing::warn!(folder = %folder.path.display(), %error, "a pulled policy could not be kept");
@@ -179,6 +179,8 @@ const UNNAMED: Duration = Duration::from_secs(24 * 3600);
 
 #[cfg(test)]
 mod tests {
+    use witgate_core::config::Supply;
+
     use super::*;
 
     fn reference() -> OciReference {
@@ -190,6 +192,10 @@ mod tests {
         Artifact { digest, bytes: text.into(), signature: Some("signed".to_owned()) }
     }
 
+    fn arrived(text: &str) -> Arrived {
+        Arrived::prove(&Supply::default(), "budget", &reference(), artifact(text)).expect("nothing is asked of it")
+    }
+
     fn sha256(text: &str) -> String {
         hex(&Sha256::digest(text))
     }
@@ -198,12 +204,12 @@ mod tests {
     fn what_has_served_is_found_and_what_was_only_pulled_is_not() {
         let dir = tempfile::tempdir().expect("a folder");
         let copies = Copies::at(Some(dir.path().join("copies")));
-        copies.keep(&reference(), &artifact("one"));
+        copies.keep(&arrived("one"));
         assert_eq!(copies.find(&reference()), None);
         copies.is_good(&reference(), &sha256("one"));
         assert_eq!(copies.find(&reference()), Some(artifact("one")));
         // the next one is pulled and never serves
-        copies.keep(&reference(), &artifact("two"));
+        copies.keep(&arrived("two"));
         copies.is_good(&reference(), &sha256("one"));
         assert_eq!(copies.find(&reference()), Some(artifact("one")));
         copies.is_good(&reference(), &sha256("two"));
@@ -216,7 +222,7 @@ mod tests {
     fn damaged_bytes_are_not_used() {
         let dir = tempfile::tempdir().expect("a folder");
         let copies = Copies::at(Some(dir.path().to_owned()));
-        copies.keep(&reference(), &artifact("one"));
+        copies.keep(&arrived("one"));
         copies.is_good(&reference(), &sha256("one"));
         fs::write(dir.path().join(blob(&sha256("one"))), "on1").expect("a file");
         assert_eq!(copies.find(&reference()), None);
@@ -227,7 +233,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let copies = Copies::at(Some(dir.path().to_owned()));
         for text in ["one", "two"] {
-            copies.keep(&reference(), &artifact(text));
+            copies.keep(&arrived(text));
             copies.is_good(&reference(), &sha256(text));
         }
         let file = |text: &str| dir.path().join(blob(&sha256(text)));
@@ -236,7 +242,7 @@ mod tests {
         for text in ["one", "two"] {
             fs::File::options().append(true).open(file(text)).and_then(|file| file.set_modified(old)).expect("a file");
         }
-        copies.keep(&reference(), &artifact("three"));
+        copies.keep(&arrived("three"));
         assert_eq!([file("one").exists(), file("two").exists(), file("three").exists()], [false, true, true]);
     }
 
@@ -248,7 +254,7 @@ mod tests {
         let path = dir.path().join("copies");
         let keep = || {
             let copies = Copies::at(Some(path.clone()));
-            copies.keep(&reference(), &artifact("one"));
+            copies.keep(&arrived("one"));
             copies.is_good(&reference(), &sha256("one"));
             copies.find(&reference())
         };
@@ -261,7 +267,7 @@ mod tests {
     #[test]
     fn without_a_folder_nothing_is_kept() {
         let copies = Copies::at(None);
-        copies.keep(&reference(), &artifact("one"));
+        copies.keep(&arrived("one"));
         copies.is_good(&reference(), &sha256("one"));
         assert_eq!(copies.find(&reference()), None);
     }

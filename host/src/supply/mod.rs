@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use witgate_core::config::{OciReference, Policies};
+use witgate_core::config::{OciReference, Policies, Supply};
 use witgate_wasm::Hashed;
 
 use crate::reload::standing::Digest;
@@ -24,12 +24,13 @@ pub mod registry;
 
 use copies::Copies;
 use proof::{Claim, Problem, Proven, Refusal, could_prove, prove};
-use puller::{Puller, Shared, prove_artifact};
+use puller::{Puller, Shared};
+use registry::Artifact;
 
 /// What one store knows about its sources.
 #[derive(Default)]
 pub struct Supplies {
-    wanted: Arc<witgate_core::config::Supply>,
+    wanted: Arc<Supply>,
     shared: Arc<Shared>,
     puller: Option<Puller>,
 }
@@ -109,15 +110,7 @@ impl Supplies {
         shared.expect(&wanted);
         for (policy, reference) in wanted.sources() {
             if let Some(artifact) = shared.copies.find(reference) {
-                let proven = prove_artifact(&wanted, policy, reference, &artifact);
-                let arrived = proven.map(|proven| Arrived {
-                    file: Hashed::new(artifact.bytes),
-                    reference: reference.clone(),
-                    digest: artifact.digest.into(),
-                    signature: artifact.signature,
-                    proven,
-                });
-                shared.arrived(&wanted, policy, arrived);
+                shared.arrived(&wanted, policy, Arrived::prove(&wanted, policy, reference, artifact));
             }
         }
         Self { wanted, shared, puller: None }
@@ -247,6 +240,19 @@ impl Supplies {
 }
 
 impl Arrived {
+    /// Checks an artifact.
+    ///
+    /// # Errors
+    /// The message of the refusal.
+    fn prove(wanted: &Supply, policy: &str, reference: &OciReference, artifact: Artifact) -> Result<Self, String> {
+        let Artifact { digest, bytes, signature } = artifact;
+        let from = reference.pinned_to(&digest).as_ref().unwrap_or(reference).to_string();
+        let file = Hashed::new(bytes);
+        let claim = Claim { policy, from: &from, file: file.borrowed(), signature: signature.as_deref() };
+        let proven = prove(wanted, &claim).map_err(|refusal| refusal.to_string())?;
+        Ok(Self { file, reference: reference.clone(), digest: digest.into(), signature, proven })
+    }
+
     /// To be kept with the bytes.
     pub fn papers(&self) -> Papers {
         Papers { signature: self.signature.as_deref().map(Into::into), artifact: Some(Arc::clone(&self.digest)) }

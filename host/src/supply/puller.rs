@@ -12,10 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use witgate_core::config::{OciReference, Supply};
-use witgate_wasm::Hashed;
 
 use super::copies::Copies;
-use super::proof::{Claim, Proven, prove};
 use super::registry::{Artifact, Looked, PullError, Registry};
 use super::{Arrived, PullStatus};
 use crate::telemetry::metrics::Metrics;
@@ -347,12 +345,11 @@ impl Follow {
         let (policy, reference, supply) = (Arc::clone(&self.policy), self.reference.clone(), Arc::clone(&self.supply));
         let shared = Arc::clone(&self.shared);
         let admitted = spawn_blocking(move || {
-            let proven = prove_artifact(&supply, &policy, &reference, &artifact)?;
+            let arrived = Arrived::prove(&supply, &policy, &reference, artifact)?;
             if keep {
-                shared.copies.keep(&reference, &artifact);
+                shared.copies.keep(&arrived);
             }
-            let Artifact { digest, bytes, signature } = artifact;
-            Ok(Arrived { file: Hashed::new(bytes), reference, digest: digest.into(), signature, proven })
+            Ok(arrived)
         });
         admitted.await.unwrap_or_else(|error| Err(format!("policy `{}`: checking it panicked: {error}", self.policy)))
     }
@@ -366,19 +363,6 @@ fn pause(interval: Duration, failures: u32, chance: f64) -> Duration {
         failures => FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(20)).min(interval),
     };
     pause.mul_f64(1.0 - 0.2 * chance)
-}
-
-/// Checks an artifact, or gives the refusal's message.
-pub(super) fn prove_artifact(
-    supply: &Supply,
-    policy: &str,
-    reference: &OciReference,
-    artifact: &Artifact,
-) -> Result<Proven, String> {
-    let from = reference.pinned_to(&artifact.digest).as_ref().unwrap_or(reference).to_string();
-    let file = Hashed::new(&*artifact.bytes);
-    let claim = Claim { policy, from: &from, file, signature: artifact.signature.as_deref() };
-    prove(supply, &claim).map_err(|refusal| refusal.to_string())
 }
 
 const PULLS_AT_ONCE: usize = 4;
