@@ -279,7 +279,7 @@ impl Live {
         let ttft = outcome.ttft.map_or(latency, millis);
         self.ttft.record(ttft, TIME_DECAY_MS, now);
         self.usual_ttft.record(ttft, now);
-        let is_usual = ttft <= self.usual_ttft.value() * SLOWER;
+        let is_usual = ttft <= self.usual_ttft.value() * SLOWER + NOISE_MS;
         if is_usual && writer.trust.proves_well(in_flight.ticket.begun()) {
             self.ttft_peak.set(ttft, now);
         } else {
@@ -393,6 +393,8 @@ const ERROR_RATE_DECAY_MS: f64 = 30_000.0;
 const FAILURE_PENALTY: Duration = Duration::from_secs(5);
 /// Times as slow as usual: then something is the matter. Of less, the peak has faded within seven seconds.
 const SLOWER: f64 = 2.0;
+/// So much more says nothing of a deployment: a new connection, or a busy machine in between.
+const NOISE_MS: f64 = 50.0;
 /// However long a provider says.
 const LONGEST_COOLDOWN: Duration = Duration::from_secs(300);
 

@@ -58,7 +58,7 @@ vocabulary! {
         InFlight = "in-flight", "requests", 0.0, "Requests of this gateway that are running at the deployment now.";
         TokensInFlight = "tokens-in-flight", "tokens", 0.0, "Estimated prompt and output tokens of the requests in flight.";
         TtftEwmaMs = "ttft-ewma-ms", "ms", 0.0, "Time to first token (to the whole answer where it is not streamed), exponentially weighted mean over 10 s.";
-        TtftPeakEwmaMs = "ttft-peak-ewma-ms", "ms", 0.0, "The same, but it jumps to a higher sample at once, a failure counts as its penalty, and it decays towards 0 over 10 s while nothing is sent. After a probe that succeeds it is for one request what it was before the trouble; 0 where that is unknown.";
+        TtftPeakEwmaMs = "ttft-peak-ewma-ms", "ms", 0.0, "The same, but it jumps to a higher sample at once, a failure counts as its penalty, and it decays towards 0 over 10 s while nothing is sent. After trouble and then a probe that succeeds it is 0, unknown, until one request has begun.";
         TtftP50Ms = "ttft-p50-ms", "ms", 0.0, "Median time to first token over about the last minute.";
         TtftP90Ms = "ttft-p90-ms", "ms", 0.0, "90th percentile of it.";
         TtftP99Ms = "ttft-p99-ms", "ms", 0.0, "99th percentile of it.";

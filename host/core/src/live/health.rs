@@ -72,12 +72,13 @@ impl Live {
     }
 
     /// One that routers keep away from and that answers a probe is tried again: the next request tells more than the
-    /// worst of the last ones. It counts as it did before its trouble; as unknown where it has never answered.
+    /// worst of the last ones. Until then nobody knows how quick it is: as it was before its trouble it may well seem too
+    /// slow to be tried, if it was new then, or busy.
     fn trust_again(&self, now: Millis) {
         if self.breaker_state(now) == BreakerState::Closed && self.is_avoided(now) {
             let mut writer = self.writer.lock();
             writer.trust.give(self.ttft_peak_ms(now), now);
-            self.ttft_peak.set(self.usual_ttft.value(), now);
+            self.ttft_peak.set(UNKNOWN, now);
         }
     }
 
@@ -108,3 +109,6 @@ impl Live {
         }
     }
 }
+
+/// What no time is known of shows as this.
+const UNKNOWN: f64 = 0.0;

@@ -93,7 +93,7 @@ fn a_failure_counts_as_what_the_provider_asked_for_or_five_seconds() {
 }
 
 #[test]
-fn one_that_failed_counts_for_one_request_as_it_usually_is_once_it_answers_a_probe() {
+fn one_that_failed_counts_for_one_request_as_unknown_once_it_answers_a_probe() {
     let live = Arc::new(Live::default());
     let interval = Duration::from_secs(3);
     finish(&live, &served(100, 110, 0), 1_000);
@@ -102,7 +102,7 @@ fn one_that_failed_counts_for_one_request_as_it_usually_is_once_it_answers_a_pro
     live.probed(false, Millis(5_000));
     assert!(live.ttft_peak_ms(Millis(5_000)) > 3_000.0);
     live.probed(true, Millis(8_000));
-    assert_eq!(live.ttft_peak_ms(Millis(8_000)), 100.0);
+    assert_eq!(live.ttft_peak_ms(Millis(8_000)), 0.0);
     let chance = live.begin(0, Millis(8_010));
     assert!(live.ttft_peak_ms(Millis(8_010)) > 2_000.0, "the others wait for what comes of it");
     chance.finish(&served(120, 130, 0), Millis(8_140));
@@ -111,7 +111,20 @@ fn one_that_failed_counts_for_one_request_as_it_usually_is_once_it_answers_a_pro
 }
 
 #[test]
-fn one_that_has_never_answered_counts_as_unknown_then() {
+fn a_request_that_is_slower_by_noise_proves_all_the_same_that_it_is_well() {
+    for (ttft, is_well) in [(54, true), (55, false)] {
+        let live = Arc::new(Live::default());
+        (0..20).for_each(|number| finish(&live, &served(2, 2, 0), 50 * number));
+        finish(&live, &failed(FailureKind::ServerError, None), 2_000);
+        live.probed(true, Millis(5_000));
+        let chance = live.begin(0, Millis(5_010));
+        chance.finish(&served(ttft, 60, 0), Millis(5_070));
+        assert_eq!(live.ttft_peak_ms(Millis(5_070)) == ttft as f64, is_well, "after {ttft} ms");
+    }
+}
+
+#[test]
+fn one_that_has_never_answered_counts_as_unknown_too() {
     let live = Arc::new(Live::default());
     finish(&live, &failed(FailureKind::Connect, None), 1_000);
     live.probed(true, Millis(4_000));
