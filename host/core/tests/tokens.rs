@@ -4,8 +4,6 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
-use std::time::Instant;
-
 use bpe_openai::Tokenizer;
 use witgate_core::openai::{Endpoint, peek, prompt_tokens_at_least};
 
@@ -132,16 +130,4 @@ fn nothing_has_fewer_tokens_than_the_least() {
         let (exact, (_, least)) = (exact(tokeniser, &text), estimate(&text, false));
         assert!(least <= exact, "at least {least}, but it has {exact}: {}", &text[..20]);
     }
-}
-
-/// Far from a benchmark, which a busy machine would break: a pass over the prompt, and no more.
-#[test]
-fn the_estimate_costs_a_pass() {
-    let text = include_str!("../../../docs/policies.md").repeat(20);
-    let body = format!(r#"{{"model":"m","prompt":{}}}"#, serde_json::to_string(&text).unwrap());
-    let started = Instant::now();
-    let peeked = peek(body.as_bytes(), Endpoint::Completions).unwrap();
-    let taken = started.elapsed();
-    println!("{} bytes, {} tokens: {taken:?}", body.len(), peeked.prompt_tokens);
-    assert!(taken.as_secs_f64() < 0.5, "{taken:?}");
 }

@@ -69,9 +69,9 @@ mod tests {
     fn an_answer_is_there_for_its_time_and_a_new_one_for_its_own() {
         let memory = Memory::new(1 << 20);
         let key = Key([1; 32]);
-        memory.put(key, entry(1), Duration::from_millis(200));
+        memory.put(key, entry(1), Duration::from_secs(1));
         assert_eq!(memory.get(&key), Some(entry(1)));
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(1100));
         assert_eq!(memory.get(&key), None);
 
         memory.put(key, entry(2), Duration::from_millis(200));

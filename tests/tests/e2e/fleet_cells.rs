@@ -1,7 +1,5 @@
 //! Numbers of policies that several gateways share through a real Redis.
 
-use std::time::Duration;
-
 use serde_json::json;
 use witgate_tests::client::Request;
 use witgate_tests::gateway::Builder;
@@ -49,10 +47,7 @@ async fn without_redis_each_gateway_goes_on_and_nothing_is_lost() {
     redis.kill();
     let failed = async || a.metric("witgate_fleet_cells_exchanges_total{result=\"failed\"}").await;
     eventually("it is counted", async || failed().await >= 2.0).await;
-    // nobody waits
-    let asked = tokio::time::Instant::now();
     assert_eq!((tell(&a, Some(5)).await, b_tells(Some(7)).await), (15, 17));
-    assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
 
     // it has forgotten everything
     redis.restart().await;

@@ -1,6 +1,6 @@
 //! Streams that break after the client has begun to read them, on a route that wants them gone on with.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use witgate_tests::gateway::{Builder, Gateway, metric_in};
@@ -278,10 +278,8 @@ async fn a_client_that_leaves_meanwhile_cancels_who_was_asked() {
     let mut stream = gateway.request("POST", CHAT).header("x-request-id", "left").json(body).stream().await;
     stream.event().await;
     eventually("the other one is asked", async || b.hits() == 1).await;
-    let started = Instant::now();
     drop(stream);
     eventually("it is let go", async || b.open_connections() == 0).await;
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     eventually("it is logged", async || gateway.log().contains("\"status\":499")).await;
     let metrics = gateway.request("GET", "/metrics").send().await;
     let metric = |series| metric_in(metrics.body_text(), series);

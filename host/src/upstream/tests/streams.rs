@@ -2,6 +2,7 @@
 
 use super::server::{STREAM_HEAD, Server, chunk, chunked, json, pause};
 use super::*;
+use tokio::sync::Notify;
 
 const ROLE: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
 const HELLO: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\n";
@@ -35,19 +36,23 @@ async fn events_are_put_together_however_they_are_cut() {
 
 #[tokio::test]
 async fn each_event_is_passed_on_when_it_comes() {
-    let server = Server::start(|mut peer| async move {
-        peer.request().await.unwrap();
-        peer.send(&format!("{STREAM_HEAD}{}", chunk(ROLE))).await;
-        pause(50).await;
-        peer.send(&chunk(&format!("{HELLO}data: {{"))).await;
-        peer.wait_for_close().await;
+    let first_read = Arc::new(Notify::new());
+    let go_on = Arc::clone(&first_read);
+    let server = Server::start(move |mut peer| {
+        let go_on = Arc::clone(&go_on);
+        async move {
+            peer.request().await.unwrap();
+            peer.send(&format!("{STREAM_HEAD}{}", chunk(ROLE))).await;
+            go_on.notified().await;
+            peer.send(&chunk(&format!("{HELLO}data: {{"))).await;
+            peer.wait_for_close().await;
+        }
     })
     .await;
     let upstreams = upstreams(&provider(server.address));
-    let started = Instant::now();
     let mut events = stream().events(&upstreams).await;
     assert_eq!(events.next().await.unwrap().unwrap(), ROLE);
-    assert!(started.elapsed() < Duration::from_millis(45));
+    first_read.notify_one();
     // without what is not yet an event
     assert_eq!(events.next().await.unwrap().unwrap(), HELLO);
     assert_eq!(events.tally().content_events(), 1);

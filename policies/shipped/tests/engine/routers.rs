@@ -79,8 +79,9 @@ fn best_score_takes_the_best_rated_and_without_scores_the_least_loaded() {
     let reason = |text: &str| Some(text.to_owned());
     assert_eq!(rated(json!({}), [0.9, 0.8, 0.1]), (0, reason("best score")));
     assert_eq!(rated(json!({"tolerance": 0.1}), [0.9, 0.8, 0.1]), (1, reason("least loaded of the best scores")));
+    let least_loaded = world.bind("least-loaded", json!({}));
     for seed in 0..32 {
-        assert_eq!(pick(&policy, &offer, seed), pick(&world.bind("least-loaded", json!({})), &offer, seed));
+        assert_eq!(pick(&policy, &offer, seed), pick(&least_loaded, &offer, seed));
     }
     assert_eq!(picked(&policy, &offer), [2]);
 }
