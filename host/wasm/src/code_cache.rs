@@ -83,14 +83,16 @@ impl CodeCache {
         if let Err(error) = self.try_keep(key, component) {
             tracing::warn!(directory = %self.directory.display(), %error, "compiled code could not be kept");
         }
+        if let Err(error) = self.prune() {
+            tracing::warn!(directory = %self.directory.display(), %error, "old compiled code could not be removed");
+        }
     }
 
     fn try_keep(&self, key: &str, component: &Component) -> io::Result<()> {
         let artifact = component.serialize().map_err(|error| io::Error::other(error.to_string()))?;
         // The digest first: an artifact without one is not used, and one with a wrong one neither.
         self.write(&self.digest(key), blake3::hash(&artifact).to_hex().as_bytes())?;
-        self.write(&self.artifact(key), &artifact)?;
-        self.prune()
+        self.write(&self.artifact(key), &artifact)
     }
 
     /// Whole or not at all, for readers and after a crash.
@@ -113,8 +115,13 @@ impl CodeCache {
         artifacts.sort();
         let surplus = artifacts.len().saturating_sub(KEEP);
         for (_, artifact) in &artifacts[..surplus] {
-            fs::remove_file(artifact)?;
-            fs::remove_file(artifact.with_extension(DIGEST))?;
+            for file in [artifact, &artifact.with_extension(DIGEST)] {
+                // Another gateway may have removed it, and an older version has named its digests otherwise.
+                fs::remove_file(file).or_else(|error| match error.kind() {
+                    io::ErrorKind::NotFound => Ok(()),
+                    _ => Err(error),
+                })?;
+            }
         }
         Ok(())
     }
@@ -243,5 +250,22 @@ mod tests {
         cache.keep("one more", &component);
         assert!(!cache.artifact(&key).exists() && !cache.digest(&key).exists());
         assert!(cache.artifact("1").exists());
+    }
+
+    #[test]
+    fn one_without_a_digest_goes_too_and_is_not_in_the_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let (cache, engine, key) = compiled(directory.path());
+        let component = Component::new(&engine, EMPTY).unwrap();
+        // as an older version of the gateway, with digests of its own, has left them
+        for n in 0..3 {
+            fs::copy(cache.artifact(&key), cache.artifact(&format!("old-{n}"))).unwrap();
+            let old = SystemTime::now() - std::time::Duration::from_secs(60);
+            File::open(cache.artifact(&format!("old-{n}"))).unwrap().set_modified(old).unwrap();
+        }
+        for n in 0..KEEP {
+            cache.keep(&format!("{n}"), &component);
+        }
+        assert!((0..3).all(|n| !cache.artifact(&format!("old-{n}")).exists()));
     }
 }
