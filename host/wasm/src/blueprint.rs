@@ -25,8 +25,8 @@ impl Blueprint {
     pub(crate) fn build(&self, limit: Duration) -> Result<Instance, FailureCause> {
         let state = State::new(Arc::clone(&self.surroundings), self.memory);
         let program = self.component.program();
-        let mut instance =
-            Instance::new(&program, state, limit).map_err(|error| FailureCause::from_engine(&error, limit))?;
+        let mut instance = Instance::new(&program, state, limit)
+            .map_err(|error| FailureCause::from_engine(&error, limit, program.tier))?;
         let asked = instance.configure(limit, &self.catalogue)?;
         if *self.asked.get_or_init(|| asked.clone()) != asked {
             return Err(FailureCause::Unavailable(

@@ -8,6 +8,7 @@ use std::time::Duration;
 use witgate_core::plan::PlanError;
 
 use crate::hooks::Hook;
+use crate::tier::Tier;
 
 /// A failed call, by the policy that it is counted under.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,10 +42,12 @@ pub enum FailureCause {
     #[error("it trapped: {0}")]
     Trap(String),
     /// The instance is lost.
-    #[error("it missed its deadline of {} ms", limit.as_millis())]
+    #[error("it missed its deadline of {} ms{}", limit.as_millis(), tier.slack())]
     Deadline {
-        /// What it was given.
+        /// What its rules give it.
         limit: Duration,
+        /// How its code was compiled: [`Tier::Quick`] has five times as long.
+        tier: Tier,
     },
     /// It answered, but the answer cannot be carried out.
     #[error("its verdict is impossible: {0}")]
@@ -93,9 +96,9 @@ impl FailureCause {
     }
 
     /// Reads an error of the engine: the epoch's interruption is the deadline, everything else a trap.
-    pub(crate) fn from_engine(error: &wasmtime::Error, limit: Duration) -> Self {
+    pub(crate) fn from_engine(error: &wasmtime::Error, limit: Duration, tier: Tier) -> Self {
         match error.downcast_ref::<wasmtime::Trap>() {
-            Some(wasmtime::Trap::Interrupt) => Self::Deadline { limit },
+            Some(wasmtime::Trap::Interrupt) => Self::Deadline { limit, tier },
             _ => Self::Trap(error.root_cause().to_string()),
         }
     }
@@ -111,11 +114,16 @@ mod tests {
             policy: "cheap".into(),
             revision: "0123456789ab".into(),
             hook: Hook::Router,
-            cause: FailureCause::Deadline { limit: Duration::from_millis(5) },
+            cause: FailureCause::Deadline { limit: Duration::from_millis(5), tier: Tier::Optimised },
         };
         assert_eq!(
             failure.to_string(),
             "policy `cheap` (revision 0123456789ab) failed in `router`: it missed its deadline of 5 ms"
+        );
+        let cause = FailureCause::Deadline { limit: Duration::from_millis(5), tier: Tier::Quick };
+        assert_eq!(
+            cause.to_string(),
+            "it missed its deadline of 5 ms, and five times that, which it has until its code is optimised"
         );
         assert_eq!(failure.cause.label(), "deadline");
     }

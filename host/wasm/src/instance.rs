@@ -255,11 +255,10 @@ impl Instance {
         content: Option<&Arc<dyn Content>>,
         run: impl FnOnce(&mut Store<State>, &Guest, Fed<'_>) -> wasmtime::Result<Result<R, String>>,
     ) -> Result<R, FailureCause> {
-        let limit = self.tier.allows(limit);
         self.calls = self.calls.saturating_add(1);
         self.store.set_epoch_deadline(FIRST_LOOK);
         let state = self.store.data_mut();
-        state.deadline = Deadline::new(limit);
+        state.deadline = Deadline::new(self.tier.allows(limit));
         state.random = 0;
         state.content = content.cloned();
         let answer = run(&mut self.store, &self.guest, Fed { columns: &self.columns, facts: &self.facts });
@@ -269,7 +268,7 @@ impl Instance {
         match answer {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(text)) => Err(FailureCause::Declared(printable(&text))),
-            Err(error) => Err(FailureCause::from_engine(&error, limit)),
+            Err(error) => Err(FailureCause::from_engine(&error, limit, self.tier)),
         }
     }
 }

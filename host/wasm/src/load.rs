@@ -91,7 +91,7 @@ impl Inner {
         let limit = SETUP;
         let mut instance = Instance::new(&program, state, limit).map_err(|error| {
             if error.is::<wasmtime::Trap>() {
-                LoadProblem::Start(FailureCause::from_engine(&error, limit))
+                LoadProblem::Start(FailureCause::from_engine(&error, limit, program.tier))
             } else {
                 mismatch(error)
             }

@@ -41,6 +41,14 @@ impl Tier {
         }
     }
 
+    /// For a message that names the limit.
+    pub(crate) const fn slack(self) -> &'static str {
+        match self {
+            Self::Quick => ", and five times that, which it has until its code is optimised",
+            Self::Optimised => "",
+        }
+    }
+
     pub(crate) const fn opt_level(self) -> OptLevel {
         match self {
             Self::Quick => OptLevel::None,

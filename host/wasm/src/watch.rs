@@ -229,6 +229,7 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
+    use crate::tier::Tier;
 
     fn record() -> Record {
         Record::new(CrashRules::default())
@@ -349,7 +350,7 @@ mod tests {
     fn a_missed_deadline_counts_as_slow_for_a_while() {
         let watch = Watch::new(&CrashRules::default());
         let fail = |cause| watch.failed(&cause, |_| 0).and_then(|crashed| crashed.suspended);
-        let deadline = || FailureCause::Deadline { limit: Duration::from_millis(5) };
+        let deadline = || FailureCause::Deadline { limit: Duration::from_millis(5), tier: Tier::Optimised };
         assert_eq!(fail(FailureCause::Trap(String::new())), None);
         assert!(!watch.is_slow());
         assert_eq!(fail(deadline()), None);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use witgate_core::config::Isolation;
 use witgate_core::decision::{Content, Offer};
-use witgate_wasm::{CellStore, FailureCause, Policy};
+use witgate_wasm::{CellStore, FailureCause, Policy, Tier};
 
 use crate::calls::{eventually, later};
 use crate::guest::{Guest, router};
@@ -47,7 +47,7 @@ fn a_deadline_is_what_a_call_may_take() {
     let limit = Duration::from_millis(2);
     world.rules.deadline = limit;
     let failure = world.bind(&spin(400_000_000)).route(&offer(&[0]), &[0], None).unwrap_err();
-    assert_eq!(failure.cause, FailureCause::Deadline { limit });
+    assert_eq!(failure.cause, FailureCause::Deadline { limit, tier: Tier::Optimised });
 }
 
 #[test]

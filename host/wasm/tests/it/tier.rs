@@ -1,6 +1,6 @@
 //! Policies that are large enough to be compiled twice.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use witgate_core::config::Isolation;
 use witgate_wasm::{Compiling, Component, Engine, EngineOptions, FailureCause, Tier};
@@ -44,15 +44,19 @@ fn a_large_policy_serves_at_once_and_nothing_changes_when_it_is_optimised() {
 #[test]
 fn quick_code_has_five_times_the_deadline() {
     let world = world();
-    let missed = |world: &World, component| {
+    let limit = Duration::from_millis(50);
+    let took = |world: &World, component, tier| {
         let policy = world.engine.bind(component, world.binding()).unwrap();
-        policy.route(&offer(&[0]), &[0], None).unwrap_err().cause
+        let started = Instant::now();
+        let failure = policy.route(&offer(&[0]), &[0], None).unwrap_err();
+        assert_eq!(failure.cause, FailureCause::Deadline { limit, tier });
+        started.elapsed()
     };
     let component = world.load(&later("(loop $l (br $l))").code(&bulk()).module()).unwrap();
     assert_eq!(component.tier(), Tier::Quick);
-    assert_eq!(missed(&world, &component), FailureCause::Deadline { limit: Duration::from_millis(250) });
+    assert!(took(&world, &component, Tier::Quick) >= limit * 9 / 2);
     optimised(&component);
-    assert_eq!(missed(&world, &component), FailureCause::Deadline { limit: Duration::from_millis(50) });
+    took(&world, &component, Tier::Optimised);
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub(in crate::config) struct RawPolicies {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Rules")]
 pub(in crate::config) struct RawRules {
-    /// For one call.
+    /// For one call: the time that its thread works. Five times that while a large policy is not yet optimised.
     #[schemars(extend("default" = "5ms"))]
     pub(in crate::config) deadline: Option<DurationText>,
     /// Linear memory of one instance.
