@@ -1,5 +1,6 @@
 """`witgate policy new`, `build` and `test`: a project in each language builds and tests as it is."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -67,6 +68,7 @@ def test_a_new_project_builds_and_tests_as_it_is(witgate, tmp_path, language, ho
     code, out, err = witgate("build", "my-policy")
     assert code == 0, err
     assert out.startswith("my-policy/my-policy.wasm: ") and out.endswith("; a gateway would serve it\n"), out
+    assert str(tmp_path).encode() not in (tmp_path / "my-policy" / "my-policy.wasm").read_bytes(), "it names our folder"
     code, out, err = witgate("test", "my-policy/my-policy.wasm", "my-policy/scenarios.yaml")
     assert (code, err) == (0, ""), out
     assert "FAIL" not in out and out.endswith(" passed, 0 failed\n"), out
@@ -178,6 +180,20 @@ def test_a_project_in_go_is_laid_out_as_gofmt_does(witgate, tmp_path, hooks):
     done = subprocess.run([f"{go.stdout.strip()}/bin/gofmt", "-d", "policy", "witgate"], cwd=tmp_path / "my-policy",
                           text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_project_in_go_gives_the_same_file_whenever_and_wherever_it_is_built(witgate, tmp_path):
+    witgate("new", "--lang", "go", "--dir", "here", "my-policy")
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
+    for step in [["init"], ["add", "."], [*identity, "commit", "--message", "one that is not to be in the file"]]:
+        subprocess.run(["git", *step], cwd=tmp_path / "there", check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    files = set()
+    for folder in ["here", "here", "there"]:
+        code, _, err = witgate("build", f"{folder}/my-policy")
+        assert (code, err) == (0, "")
+        files.add(hashlib.sha256((tmp_path / folder / "my-policy" / "my-policy.wasm").read_bytes()).hexdigest())
+    assert len(files) == 1
 
 
 def change(project, language, old, new):
