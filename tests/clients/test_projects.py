@@ -205,6 +205,45 @@ def change(project, language, old, new):
 
 # The policies of docs/policies.md: the language, how the project is made, and what each must answer.
 GUIDE = {
+    "canary": ("rust", ["--sdk", str(REPOSITORY / "policies" / "sdk")], """
+        deployments: {old@x: {}, new@x: {labels: {canary: "25"}}, newer@y: {labels: {canary: "25"}}}
+        cases:
+          - {name: the first quarter, request: {seed: 3}, expect: {target: new@x, reason: canary}}
+          - {name: the second, request: {seed: 4}, expect: {target: newer@y}}
+          - {name: the rest, request: {seed: 1}, expect: {abstain: true}}
+          - {name: none is offered, candidates: {old@x: }, request: {seed: 3}, expect: {abstain: true}}
+    """),
+    "no-novels": ("c", [], """
+        deployments: {a@x: {}}
+        cases:
+          - {name: as long as the default allows, facts: {prompt-tokens: 8000}, expect: {abstain: true}}
+          - name: longer
+            facts: {prompt-tokens: 8001}
+            expect: {reject: 413, reason: the prompt is too long for this route}
+          - {name: as long as set, settings: {most_tokens: 10}, facts: {prompt-tokens: 10}, expect: {abstain: true}}
+          - {name: longer than set, settings: {most_tokens: 10}, facts: {prompt-tokens: 11}, expect: {reject: 413}}
+    """),
+    "brisk": ("cpp", ["--hooks", "scorer"], """
+        deployments: {a@x: {}, b@x: {}, c@x: {}}
+        cases:
+          - name: half as fast, the fastest, not known
+            candidates: {a@x: {tokens-per-second: 40}, b@x: {tokens-per-second: 80}, c@x: }
+            expect: {scores: {a@x: 0.5, b@x: 1, c@x: 1}}
+          - {name: nothing is known, expect: {scores: {a@x: 1, b@x: 1, c@x: 1}}}
+    """),
+    "elsewhere": ("zig", ["--hooks", "fallback"], """
+        deployments: {a@x: {}, b@x: {}, a@y: {}}
+        cases:
+          - {name: another provider, failures: [{target: a@x, kind: reset}], expect: {target: a@y}}
+          - {name: and back, failures: [{target: a@y, kind: reset}], expect: {target: a@x}}
+          - name: no other
+            candidates: {a@x: , b@x: }
+            failures: [{target: a@x, kind: reset}]
+            expect: {abstain: true}
+          - name: all have failed
+            failures: [{target: a@x, kind: reset}, {target: a@y, kind: reset}]
+            expect: {abstain: true}
+    """),
     "premium-first": ("python", ["--hooks", "router"], """
         deployments: {big@x: {labels: {class: premium}}, small@x: {}, small@y: {}}
         tenants: {acme: {tier: premium}, bob: {}}
@@ -246,17 +285,23 @@ GUIDE = {
             expect: {kept: [a@x, b@x]}
     """),
 }
-SOURCES = {"python": "policy.py", "javascript": "policy.js", "typescript": "policy.ts", "go": "policy/policy.go"}
+SOURCES = {
+    "rust": "src/lib.rs", "c": "policy.c", "cpp": "policy.cpp", "zig": "policy.zig", "python": "policy.py",
+    "javascript": "policy.js", "typescript": "policy.ts", "go": "policy/policy.go",
+}
 
 
 @pytest.mark.parametrize("name", GUIDE)
 def test_the_policies_of_the_guide_build_and_do_what_it_says(witgate, tmp_path, name):
     language, arguments, scenarios = GUIDE[name]
     guide = (REPOSITORY / "docs" / "policies.md").read_text()
-    fence = {"python": "python", "javascript": "js", "typescript": "ts", "go": "go"}[language]
-    block = next(text for text in guide.split(f"```{fence}\n")[1:] if name.replace("-", "_") in text or name in text)
+    fence = {"javascript": "js", "typescript": "ts"}.get(language, language)
+    blocks = [text.split("```")[0] for text in guide.split(f"```{fence}\n")[1:]]
+    block = next(text for text in blocks if name.replace("-", "_") in text or name in text)
     assert witgate("new", "--lang", language, *arguments, name)[0] == 0
-    (tmp_path / name / SOURCES[language]).write_text(block.split("```")[0])
+    if language == "rust":
+        shutil.copy(REPOSITORY / "examples" / "policies" / "rust" / "Cargo.lock", tmp_path / name)
+    (tmp_path / name / SOURCES[language]).write_text(block)
     (tmp_path / "scenarios.yaml").write_text(textwrap.dedent(scenarios))
     code, out, err = witgate("build", name)
     assert code == 0, err
