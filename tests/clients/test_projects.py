@@ -1,5 +1,6 @@
 """`witgate policy new`, `build` and `test`: a project in each language builds and tests as it is."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -67,6 +68,7 @@ def test_a_new_project_builds_and_tests_as_it_is(witgate, tmp_path, language, ho
     code, out, err = witgate("build", "my-policy")
     assert code == 0, err
     assert out.startswith("my-policy/my-policy.wasm: ") and out.endswith("; a gateway would serve it\n"), out
+    assert str(tmp_path).encode() not in (tmp_path / "my-policy" / "my-policy.wasm").read_bytes(), "it names our folder"
     code, out, err = witgate("test", "my-policy/my-policy.wasm", "my-policy/scenarios.yaml")
     assert (code, err) == (0, ""), out
     assert "FAIL" not in out and out.endswith(" passed, 0 failed\n"), out
@@ -180,6 +182,20 @@ def test_a_project_in_go_is_laid_out_as_gofmt_does(witgate, tmp_path, hooks):
     assert (done.returncode, done.stdout) == (0, "")
 
 
+def test_a_project_in_go_gives_the_same_file_whenever_and_wherever_it_is_built(witgate, tmp_path):
+    witgate("new", "--lang", "go", "--dir", "here", "my-policy")
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
+    for step in [["init"], ["add", "."], [*identity, "commit", "--message", "one that is not to be in the file"]]:
+        subprocess.run(["git", *step], cwd=tmp_path / "there", check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    files = set()
+    for folder in ["here", "here", "there"]:
+        code, _, err = witgate("build", f"{folder}/my-policy")
+        assert (code, err) == (0, "")
+        files.add(hashlib.sha256((tmp_path / folder / "my-policy" / "my-policy.wasm").read_bytes()).hexdigest())
+    assert len(files) == 1
+
+
 def change(project, language, old, new):
     source = project / {"python": "policy.py", "javascript": "policy.js"}[language]
     text = source.read_text()
@@ -189,6 +205,45 @@ def change(project, language, old, new):
 
 # The policies of docs/policies.md: the language, how the project is made, and what each must answer.
 GUIDE = {
+    "canary": ("rust", ["--sdk", str(REPOSITORY / "policies" / "sdk")], """
+        deployments: {old@x: {}, new@x: {labels: {canary: "25"}}, newer@y: {labels: {canary: "25"}}}
+        cases:
+          - {name: the first quarter, request: {seed: 3}, expect: {target: new@x, reason: canary}}
+          - {name: the second, request: {seed: 4}, expect: {target: newer@y}}
+          - {name: the rest, request: {seed: 1}, expect: {abstain: true}}
+          - {name: none is offered, candidates: {old@x: }, request: {seed: 3}, expect: {abstain: true}}
+    """),
+    "no-novels": ("c", [], """
+        deployments: {a@x: {}}
+        cases:
+          - {name: as long as the default allows, facts: {prompt-tokens: 8000}, expect: {abstain: true}}
+          - name: longer
+            facts: {prompt-tokens: 8001}
+            expect: {reject: 413, reason: the prompt is too long for this route}
+          - {name: as long as set, settings: {most_tokens: 10}, facts: {prompt-tokens: 10}, expect: {abstain: true}}
+          - {name: longer than set, settings: {most_tokens: 10}, facts: {prompt-tokens: 11}, expect: {reject: 413}}
+    """),
+    "brisk": ("cpp", ["--hooks", "scorer"], """
+        deployments: {a@x: {}, b@x: {}, c@x: {}}
+        cases:
+          - name: half as fast, the fastest, not known
+            candidates: {a@x: {tokens-per-second: 40}, b@x: {tokens-per-second: 80}, c@x: }
+            expect: {scores: {a@x: 0.5, b@x: 1, c@x: 1}}
+          - {name: nothing is known, expect: {scores: {a@x: 1, b@x: 1, c@x: 1}}}
+    """),
+    "elsewhere": ("zig", ["--hooks", "fallback"], """
+        deployments: {a@x: {}, b@x: {}, a@y: {}}
+        cases:
+          - {name: another provider, failures: [{target: a@x, kind: reset}], expect: {target: a@y}}
+          - {name: and back, failures: [{target: a@y, kind: reset}], expect: {target: a@x}}
+          - name: no other
+            candidates: {a@x: , b@x: }
+            failures: [{target: a@x, kind: reset}]
+            expect: {abstain: true}
+          - name: all have failed
+            failures: [{target: a@x, kind: reset}, {target: a@y, kind: reset}]
+            expect: {abstain: true}
+    """),
     "premium-first": ("python", ["--hooks", "router"], """
         deployments: {big@x: {labels: {class: premium}}, small@x: {}, small@y: {}}
         tenants: {acme: {tier: premium}, bob: {}}
@@ -230,17 +285,23 @@ GUIDE = {
             expect: {kept: [a@x, b@x]}
     """),
 }
-SOURCES = {"python": "policy.py", "javascript": "policy.js", "typescript": "policy.ts", "go": "policy/policy.go"}
+SOURCES = {
+    "rust": "src/lib.rs", "c": "policy.c", "cpp": "policy.cpp", "zig": "policy.zig", "python": "policy.py",
+    "javascript": "policy.js", "typescript": "policy.ts", "go": "policy/policy.go",
+}
 
 
 @pytest.mark.parametrize("name", GUIDE)
 def test_the_policies_of_the_guide_build_and_do_what_it_says(witgate, tmp_path, name):
     language, arguments, scenarios = GUIDE[name]
     guide = (REPOSITORY / "docs" / "policies.md").read_text()
-    fence = {"python": "python", "javascript": "js", "typescript": "ts", "go": "go"}[language]
-    block = next(text for text in guide.split(f"```{fence}\n")[1:] if name.replace("-", "_") in text or name in text)
+    fence = {"javascript": "js", "typescript": "ts"}.get(language, language)
+    blocks = [text.split("```")[0] for text in guide.split(f"```{fence}\n")[1:]]
+    block = next(text for text in blocks if name.replace("-", "_") in text or name in text)
     assert witgate("new", "--lang", language, *arguments, name)[0] == 0
-    (tmp_path / name / SOURCES[language]).write_text(block.split("```")[0])
+    if language == "rust":
+        shutil.copy(REPOSITORY / "examples" / "policies" / "rust" / "Cargo.lock", tmp_path / name)
+    (tmp_path / name / SOURCES[language]).write_text(block)
     (tmp_path / "scenarios.yaml").write_text(textwrap.dedent(scenarios))
     code, out, err = witgate("build", name)
     assert code == 0, err

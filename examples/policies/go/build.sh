@@ -13,6 +13,8 @@ rm -rf "$module/policy"
 mkdir -p "$module/policy"
 cp -r go.mod pkg witgate export_* "$module/"
 find "$policy" -maxdepth 1 -type f \( -name '*.go' -o -name '*.json' \) -exec cp {} "$module/policy/" \;
+# Go leaves a file alone that is up to date, and it would be described once more.
+rm -f "$out"
 (cd "$module" && GOOS=wasip1 GOARCH=wasm GOFLAGS=-mod=mod GOTOOLCHAIN=local GOPROXY=off \
-  go build -buildmode=c-shared -ldflags="-s -w -checklinkname=0" -o "$out" .)
+  go build -trimpath -buildvcs=false -buildmode=c-shared -ldflags="-s -w -checklinkname=0" -o "$out" .)
 bindings embed ../../../wit policy "$out"

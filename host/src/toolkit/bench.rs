@@ -250,7 +250,10 @@ impl Report {
         let mut line = |name: &str, text: String| lines.push(format!("{name:15} {text}"));
         line("file", show::bytes(self.file));
         line("compiled code", format!("{}, once for all instances", show::bytes(self.code)));
-        line("idle instance", format!("{} of linear memory", show::bytes(self.memory)));
+        line(
+            "idle instance",
+            format!("{} of linear memory claimed; only what it writes to is its own", show::bytes(self.memory)),
+        );
         line(
             "load",
             format!("{}, compiler included; {} from the code cache", show::time(self.compile), show::time(self.cached)),

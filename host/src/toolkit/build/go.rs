@@ -3,6 +3,8 @@
 //! The project's folder is the Go module: what is generated lies in it beside the policy, so that editors find it and
 //! what the compiler says names files that one may edit.
 
+use std::fs;
+
 use anyhow::Context as _;
 
 use super::super::project::Project;
@@ -29,10 +31,14 @@ pub(super) fn build(project: &Project, shop: &Shop) -> anyhow::Result<()> {
     files.push("wit_exports.go", generated::repaired(&String::from_utf8(exports)?).as_bytes());
     bindings::write(&project.folder, &files)?;
     let out = output(project)?;
+    // Go leaves a file alone that is up to date, and it would be described once more.
+    let _ = fs::remove_file(&out);
     let mut build = shop.command(go);
     // Another Go than the one that was found would have to be downloaded.
     build.env("GOOS", "wasip1").env("GOARCH", "wasm").env("GOTOOLCHAIN", "local").env("GOFLAGS", "-mod=mod");
-    build.args(["build", "-buildmode=c-shared", "-ldflags=-s -w -checklinkname=0", "-o"]);
+    // No path of this machine and no commit is in the file: it is the same wherever it is built.
+    build.args(["build", "-trimpath", "-buildvcs=false", "-buildmode=c-shared"]);
+    build.args(["-ldflags=-s -w -checklinkname=0", "-o"]);
     tools::run(build.arg(&out).arg("."))?;
     bindings::describe(project, &out)
 }

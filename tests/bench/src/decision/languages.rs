@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use witgate_wasm::{Component, Engine, EngineOptions, Tier};
 
-use super::{BUDGET, Busy, EXTRA, QUICK_BUDGET, Subject, timing};
+use super::{BUDGET, Busy, EXTRA, INSTANCE, QUICK_BUDGET, Subject, timing};
 use crate::cores::Precedence;
 use crate::report::{Section, Table, number, progress};
 use crate::stats::Times;
@@ -75,7 +75,7 @@ pub(crate) fn run(quick: bool) -> anyhow::Result<Section> {
         "Fewest requests in flight, of equals the cheapest, with {CANDIDATES} candidates: signals gathered, the policy \
          called, its answer checked. The first load compiles at low priority, on at most four threads, and large policies \
          quickly; `optimised` is when their optimised code is there, which they serve without. The next load, of the same \
-         file, takes that from the cache. An instance is an idle one."
+         file, takes that from the cache. {INSTANCE}"
     );
     Ok(Section { name: "languages", about, tables: vec![table] })
 }

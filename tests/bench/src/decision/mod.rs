@@ -45,6 +45,11 @@ const QUICK_BUDGET: Duration = Duration::from_millis(50);
 /// Guests in other languages, where `make guests-extra` has built them.
 const EXTRA: [&str; 8] = ["rust", "c", "cpp", "zig", "go", "javascript", "typescript", "python"];
 
+/// What a table's column of an instance's memory says.
+const INSTANCE: &str = "An instance's memory is what one more idle instance adds to the memory of the process, mostly \
+    pages that it has written to; its linear memory, which `witgate policy bench` shows and the limit `memory` counts, is \
+    what it has claimed, and most of that is never touched or the same for all instances.";
+
 /// A policy to measure, with a native counterpart if it is one of ours.
 struct Subject {
     name: String,
@@ -76,7 +81,7 @@ pub(crate) fn run(options: &Options, quick: bool) -> anyhow::Result<Section> {
         "Microseconds, p50 (p99), for one decision: signals gathered from {} deployments with a history, the policy \
          called, its answer checked. `native` is the same policy compiled into the benchmark and called in turns with \
          the component. The guests in other languages all do the same: fewest requests in flight, of equals the \
-         cheapest. `ns/candidate` is for each candidate beyond 4. Memory is that of one idle instance.",
+         cheapest. `ns/candidate` is for each candidate beyond 4. {INSTANCE}",
         CANDIDATES[CANDIDATES.len() - 1]
     );
     Ok(Section { name: "decision", about, tables: vec![table] })
