@@ -113,8 +113,12 @@ impl Component {
     pub(crate) fn put(&self, program: Program) {
         *self.program.write() = Arc::new(program);
         // Whoever is bound from now on is made of the new code.
-        let bound: Vec<Arc<Policy>> = self.bound.lock().iter().filter_map(Weak::upgrade).collect();
-        bound.iter().for_each(|policy| policy.refresh());
+        self.bound().iter().for_each(|policy| policy.refresh());
+    }
+
+    /// The policies made of it that are still there.
+    pub(crate) fn bound(&self) -> Vec<Arc<Policy>> {
+        self.bound.lock().iter().filter_map(Weak::upgrade).collect()
     }
 }
 

@@ -72,7 +72,7 @@ async fn served_by_the_cell(gateway: &Gateway) -> u64 {
 }
 
 /// The same component with a core module in it that nobody uses: some 800 kB of code.
-fn large(component: &[u8]) -> Vec<u8> {
+pub(crate) fn large(component: &[u8]) -> Vec<u8> {
     assert!(component.starts_with(b"\0asm\x0d"), "a component");
     // parameters and a constant, mixed over and over
     let body = [&[0_u8][..], &[0x20, 0, 0x20, 1, 0x6c, 0x41, 9, 0x73, 0x21, 0].repeat(100), &[0x0b]].concat();
