@@ -321,6 +321,9 @@ impl Work {
             before.policies().for_each(|before| policy.takes_over(before));
         }
         self.store.commit(&in_use);
+        for policy in before.policies().filter(|policy| !self.store.serves(policy.component())) {
+            policy.component().withdraw();
+        }
         if !Arc::ptr_eq(config, &before.config) {
             (self.on_config)(config);
             self.parts.metrics.config_reload("ok");

@@ -1,5 +1,6 @@
 //! A policy file that was taken: compiled, looked at, described, but not yet bound to a configuration.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
@@ -24,6 +25,8 @@ pub struct Component {
     pub(crate) from_cache: bool,
     /// Replaced once, where the first one was compiled quickly.
     pub(crate) program: RwLock<Arc<Program>>,
+    /// It serves no more.
+    pub(crate) withdrawn: AtomicBool,
     /// The policies made of it.
     pub(crate) bound: Mutex<Vec<Weak<Policy>>>,
 }
@@ -102,6 +105,16 @@ impl Component {
     /// then.
     pub fn check_settings(&self, settings: &serde_json::Value) -> Vec<SettingsProblem> {
         self.schema.problems(settings)
+    }
+
+    /// Says that it serves no more, whoever still holds it: quickly compiled code stays what it is.
+    pub fn withdraw(&self) {
+        self.withdrawn.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether optimised code would be of no use.
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.withdrawn.load(Ordering::Relaxed)
     }
 
     /// What new instances are made of.
