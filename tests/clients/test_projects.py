@@ -134,7 +134,7 @@ def test_a_policy_that_needs_settings_is_built_all_the_same(witgate, tmp_path):
     code, out, err = witgate("build", "my-policy")
     assert (code, err) == (0, ""), out
     assert out.endswith(
-        ", with router; not tried out, because its settings are not what it accepts: \"tier\" is a required property; "
+        ", with router; not tried out, because its settings are not what it accepts: `settings.tier`: is required; "
         "try it with `witgate policy verify my-policy/my-policy.wasm --settings JSON`, or with `--config FILE`\n"), out
 
 
