@@ -481,7 +481,13 @@ fn a_project_is_made_once_and_says_what_comes_next() {
     let plain = new(&["plain"]);
     assert_eq!(plain.code, 0, "{plain:?}");
     let manifest = fs::read_to_string(folder.path().join("plain/Cargo.toml")).unwrap();
-    assert!(manifest.contains("\nwitgate-sdk = { git = \"https://github.com/witgate/witgate\" }\n"), "{manifest}");
+    let hint = "# Without a way to that repository: a copy of it, and `{ path = \"…/policies/sdk\" }` here, as `witgate policy \
+                new --sdk` does.\n";
+    let dependency = format!("\n{hint}witgate-sdk = {{ git = \"https://github.com/witgate/witgate\" }}\n");
+    assert!(manifest.contains(&dependency), "{manifest}");
+    let readme = fs::read_to_string(folder.path().join("plain/README.md")).unwrap();
+    assert!(readme.contains("without a way there, name a copy of it in Cargo.toml\n"), "{readme}");
+    assert!(!read("README.md").contains("a way there") && !read("Cargo.toml").contains("Without a way"));
 }
 
 #[test]
