@@ -28,6 +28,7 @@ pub mod names;
 pub mod pace;
 pub mod pipeline;
 pub mod probing;
+pub mod refusal;
 pub mod reload;
 pub mod server;
 pub mod snapshot;

@@ -19,7 +19,8 @@ use crate::api::auth::KeyRing;
 use crate::cache::Scope;
 use crate::names::{ModelNames, NameTable};
 use crate::pipeline::bounds::Budgets;
-use crate::reload::store::PolicyStore;
+use crate::refusal;
+use crate::reload::store::{PolicyStore, Source};
 use crate::telemetry::metrics::{DeploymentMetrics, Metrics, RouteMetrics};
 use crate::upstream::{Times, Upstreams};
 
@@ -289,7 +290,11 @@ impl Binder<'_> {
             names: Arc::clone(self.names) as _,
             cells: Arc::clone(&self.parts.cells),
         };
-        let policy = self.store.engine().bind(&loaded.component, binding).map_err(|error| error.to_string())?;
+        let tried = self.store.engine().bind(&loaded.component, binding);
+        let policy = tried.map_err(|error| match loaded.source {
+            Source::Shipped => refusal::told(&error, &stage.policy),
+            Source::File | Source::Oci | Source::Kept => refusal::told(&error, format_args!("{}.wasm", stage.policy)),
+        })?;
         bound.insert(key, policy);
         Ok(())
     }

@@ -136,8 +136,21 @@ def test_a_policy_that_needs_settings_is_built_all_the_same(witgate, tmp_path):
     code, out, err = witgate("build", "my-policy")
     assert (code, err) == (0, ""), out
     assert out.endswith(
-        ", with router; not tried out, because its settings are not what it accepts: \"tier\" is a required property; "
+        ", with router; not tried out, because its settings are not what it accepts: `settings.tier`: is required; "
         "try it with `witgate policy verify my-policy/my-policy.wasm --settings JSON`, or with `--config FILE`\n"), out
+
+
+def test_a_build_says_what_to_do_when_cargo_cannot_fetch_the_sdk(witgate, tmp_path):
+    """As in a network that does not let one out."""
+    witgate("new", "--lang", "rust", "my-policy")
+    (tmp_path / "my-policy" / ".cargo").mkdir()
+    (tmp_path / "my-policy" / ".cargo" / "config.toml").write_text("[net]\noffline = true\n")
+    code, out, err = witgate("build", "my-policy")
+    assert (code, out) == (1, "")
+    assert err.endswith(
+        "error: cargo cannot fetch the SDK from its repository; without a way there, get a copy of it, and name its "
+        "folder in Cargo.toml, as `witgate policy new --sdk FOLDER` does: witgate-sdk = { path = \"…/policies/sdk\" }: "
+        "`cargo` failed (exit status: 101); what it says is above\n"), err
 
 
 # Mistakes that the build must tell: what is replaced, by what, and what is said.

@@ -4,7 +4,8 @@
  * `route({ request, candidates, columns, facts })` gets one decision and returns a deployment's number (pick it),
  * nothing (no opinion) or a verdict made by `plan` or `reject`. `columns` holds one array for each subscribed signal,
  * with one value for each candidate. Whatever it throws, or returns that is none of these, is *declared* to the gateway,
- * which counts it under the policy's name and decides by itself; the next decision is not affected.
+ * with its file and line; the gateway counts it under the policy's name and decides by itself, and the next decision is
+ * not affected.
  *
  * The other hooks are functions beside `route`, and each makes one more interface, to be exported like `router`:
  * `keep` (`filter`) returns the candidates to keep, `score` (`scorer`) one number from 0 to 1 for each candidate,
@@ -24,7 +25,7 @@ export function policy({ name, version, summary, signals = [], facts = [], outco
       configure: declared((catalogue) => {
         const own = configure(catalogue, JSON.parse(catalogue.settings));
         return { signals, facts, outcomes, reasons, overlays, ...own };
-      }),
+      }, REFUSAL),
     },
   };
   const decision = (request, candidates, values, facts) =>
@@ -87,18 +88,47 @@ const verdict = (choice) => {
   // What crosses is an integer below 2^31.
   if ((choice | 0) === choice && choice >= 0) return { tag: 'pick', val: choice };
   if (typeof choice === 'object' && TAGS.includes(choice.tag)) return choice;
-  if (typeof choice?.then === 'function') throw new TypeError('route returned a promise: it must not be async');
-  throw new TypeError(`route returned ${typeof choice === 'object' ? JSON.stringify(choice) : String(choice)}, which is `
+  if (typeof choice?.then === 'function') throw new Misuse('route returned a promise: it must not be async');
+  throw new Misuse(`route returned ${typeof choice === 'object' ? JSON.stringify(choice) : String(choice)}, which is `
     + 'neither a candidate, nor nothing, nor a verdict');
 };
 
 const TAGS = ['pick', 'follow', 'reject', 'abstain'];
 
-/** Turns anything thrown into an error that the gateway is told of: bindings know what to do with an `Error` alone. */
-const declared = (hook) => (...args) => {
+/** A function returned what it may not: no line of it is to blame. */
+class Misuse extends TypeError {}
+
+/** What `configure` throws on purpose, with a text for the operator. */
+const REFUSAL = 'Error';
+
+/**
+ * Turns anything thrown into an error that the gateway is told of: bindings know what to do with an `Error` alone. It
+ * says where it was thrown, unless it is of the kind that is thrown on purpose.
+ */
+const declared = (hook, purposely) => (...args) => {
   try {
     return hook(...args);
   } catch (error) {
-    throw new Error(String(error));
+    throw new Error(String(error) + (error?.name === purposely ? '' : place(error)));
   }
 };
+
+/**
+ * The last line of the policy's own that was reached. In a bundle, which holds this file too, that is a line of the
+ * bundle, so its function is named as well.
+ */
+const place = (error) => {
+  if (!(error instanceof Error) || error instanceof Misuse) return '';
+  const frames = [...String(error.stack).matchAll(FRAME)];
+  const own = frames.find(([, , file]) => file !== HERE);
+  if (own) return ` (${own[2].replace(FOLDER, '')}, line ${own[3]})`;
+  const [, name, file, line] = frames[0] ?? [];
+  return line ? ` (${file.slice(1)}, line ${line}, in ${name})` : '';
+};
+
+/** A line of a stack: function, file and line. */
+const FRAME = /at (.*) \((.+):(\d+):\d+\)/g;
+
+/** This file, and where it lies. */
+const [[, , HERE] = []] = [...String(new Error().stack).matchAll(FRAME)];
+const FOLDER = HERE?.slice(0, HERE.lastIndexOf('/') + 1);

@@ -9,6 +9,8 @@ PATH=$PWD/node_modules/.bin:$PATH
 tsc --project .
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+# Named as `witgate policy build` does: errors say it.
+mkdir "$scratch/generated"
 esbuild "$policy/policy.ts" --bundle --format=esm --target=es2023 --external:'witgate:*' --log-level=warning \
-  --outfile="$scratch/policy.js"
-componentize-qjs --wit ../../../wit --world policy --js "$scratch/policy.js" --sync --stub-wasi --output "$out"
+  --outfile="$scratch/generated/policy.js"
+componentize-qjs --wit ../../../wit --world policy --js "$scratch/generated/policy.js" --sync --stub-wasi --output "$out"

@@ -1,4 +1,5 @@
-//! What happens when a policy fails too often: the revision before takes its place.
+//! What happens when a policy fails too often: the revision before takes its place. Until it does, the engine lets no
+//! call through to the one that failed.
 //!
 //! If that one fails too, the one before it does, and so on; when there is none left, or the policy is pinned, the engine
 //! suspends it for a growing time.

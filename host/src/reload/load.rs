@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use witgate_wasm::{Engine, Hashed, LoadError};
+use witgate_wasm::{Engine, Hashed, LoadError, Tier};
 
 use super::revisions::Revisions;
 use super::shelf::{Loaded, Shelf, Source};
@@ -56,7 +56,8 @@ pub(super) fn load_kept(
     let file = file.ok_or(NotKept::Gone)?;
     let provenance = supplies.prove_kept(name, &digest.revision(), file.borrowed(), &papers);
     let provenance = provenance.map_err(NotKept::Refused)?;
-    let loaded = match before {
+    // Optimising one that was replaced is abandoned, and not taken up again.
+    let loaded = match before.filter(|before| before.component.tier() == Tier::Optimised) {
         Some(before) => before.clone(),
         None => load(engine, name, file, Source::Kept).map_err(|error| {
             tracing::warn!(policy = name, %error, "a kept policy cannot be loaded any more");

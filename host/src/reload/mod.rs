@@ -315,8 +315,15 @@ impl Work {
             policy.set_spare(self.store.has_spare(policy.name()));
         }
         next.take_effect();
-        self.current.store(Arc::new(next));
+        let next = Arc::new(next);
+        self.current.store(Arc::clone(&next));
+        for policy in next.policies() {
+            before.policies().for_each(|before| policy.takes_over(before));
+        }
         self.store.commit(&in_use);
+        for policy in before.policies().filter(|policy| !self.store.serves(policy.component())) {
+            policy.component().withdraw();
+        }
         if !Arc::ptr_eq(config, &before.config) {
             (self.on_config)(config);
             self.parts.metrics.config_reload("ok");

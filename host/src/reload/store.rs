@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use witgate_core::config::Policies;
-use witgate_wasm::{Engine, Hashed};
+use witgate_wasm::{Component, Engine, Hashed};
 
 use super::folder::{Content, Folder, Signed, Writers};
 use super::load::{NotKept, Offer, load, load_kept};
@@ -313,6 +313,13 @@ impl PolicyStore {
             let loaded = shelf.file && (shelf.next.is_some() || shelf.good.is_some());
             !shelf.is_out() && (shelf.shipped.is_some() || loaded || shelf.stand_in().is_some())
         })
+    }
+
+    /// Whether this revision is what serves, or would if a route named it.
+    pub(super) fn serves(&self, component: &Component) -> bool {
+        let shelf = self.shelves.get(component.name()).filter(|shelf| !shelf.is_out());
+        let good = shelf.and_then(|shelf| shelf.good.as_ref());
+        good.is_some_and(|good| good.component.digest() == component.digest())
     }
 
     /// Whether the operator has taken the policy out of service, so that chains go on without it.

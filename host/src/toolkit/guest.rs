@@ -61,7 +61,7 @@ impl Guest {
 pub fn explained(error: &BindError) -> anyhow::Error {
     match &error.problem {
         BindProblem::Settings(_) => {
-            anyhow!("{error}; say them with `--settings JSON`: `witgate policy inspect` shows what it accepts")
+            anyhow!("{error}; say them with `--settings JSON`: `witgate policy inspect --schema` shows what it accepts")
         }
         BindProblem::NotGranted { missing, .. } => {
             let grants: Vec<&str> = missing.iter().map(|(interface, _)| *interface).collect();

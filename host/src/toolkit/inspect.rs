@@ -35,6 +35,15 @@ pub fn text(component: &Component, bytes: &[u8]) -> String {
     lines.join("\n")
 }
 
+/// The schema of its settings, for people and programs; one that accepts anything when it gives none.
+pub fn schema(component: &Component) -> Value {
+    match component.info().settings_schema.trim() {
+        "" => json!({"type": "object"}),
+        // It was parsed when the file was loaded.
+        schema => serde_json::from_str(schema).unwrap_or(Value::Null),
+    }
+}
+
 /// Whether a schema allows only the empty object, as the helpers write it for policies without settings.
 fn has_none(schema: &str) -> bool {
     let Ok(schema) = serde_json::from_str::<Value>(schema) else { return false };

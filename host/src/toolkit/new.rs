@@ -80,7 +80,9 @@ fn files(order: &Order) -> anyhow::Result<Vec<(PathBuf, String)>> {
     ];
     values.extend(python.iter().map(|(name, text)| (*name, text.as_str())));
     let language = [order.language.name()];
-    let parts: BTreeSet<&str> = hook_names(order).into_iter().chain(grant_names(order)).chain(language).collect();
+    let fetched = (order.language == Language::Rust && order.sdk.is_none()).then_some("repository");
+    let parts = hook_names(order).into_iter().chain(grant_names(order)).chain(language).chain(fetched);
+    let parts: BTreeSet<&str> = parts.collect();
     let filling = Filling { values: &values, parts };
     let mut files: Vec<(PathBuf, String)> = vec![(MANIFEST.into(), manifest)];
     let templates = COMMON.iter().chain(templates(order.language));

@@ -1,6 +1,7 @@
 //! `witgate policy verify`: exactly what a gateway would say when it is given the file.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use witgate_wasm::Policy;
 use super::guest::Guest;
 use super::scene::Scene;
 use super::show;
+use crate::refusal;
 
 /// Where the policy would serve.
 pub struct Use {
@@ -60,9 +62,9 @@ pub fn grant(config: &mut Config, policy: &str, headers: bool, prompt: bool) {
 }
 
 /// Puts the policy into service for each use.
-pub fn run(guest: &Guest, scene: &Scene, uses: Vec<Use>) -> Vec<Verified> {
+pub fn run(guest: &Guest, file: &Path, scene: &Scene, uses: Vec<Use>) -> Vec<Verified> {
     let verify = |used: Use| {
-        let bound = guest.bind(scene, &used.settings).map_err(|error| error.to_string());
+        let bound = guest.bind(scene, &used.settings).map_err(|error| refusal::told(&error, file.display()));
         Verified { used, bound }
     };
     uses.into_iter().map(verify).collect()

@@ -1,5 +1,6 @@
 //! A policy file that was taken: compiled, looked at, described, but not yet bound to a configuration.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
@@ -24,6 +25,8 @@ pub struct Component {
     pub(crate) from_cache: bool,
     /// Replaced once, where the first one was compiled quickly.
     pub(crate) program: RwLock<Arc<Program>>,
+    /// It serves no more.
+    pub(crate) withdrawn: AtomicBool,
     /// The policies made of it.
     pub(crate) bound: Mutex<Vec<Weak<Policy>>>,
 }
@@ -104,6 +107,16 @@ impl Component {
         self.schema.problems(settings)
     }
 
+    /// Says that it serves no more, whoever still holds it: quickly compiled code stays what it is.
+    pub fn withdraw(&self) {
+        self.withdrawn.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether optimised code would be of no use.
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.withdrawn.load(Ordering::Relaxed)
+    }
+
     /// What new instances are made of.
     pub(crate) fn program(&self) -> Arc<Program> {
         Arc::clone(&self.program.read())
@@ -113,8 +126,12 @@ impl Component {
     pub(crate) fn put(&self, program: Program) {
         *self.program.write() = Arc::new(program);
         // Whoever is bound from now on is made of the new code.
-        let bound: Vec<Arc<Policy>> = self.bound.lock().iter().filter_map(Weak::upgrade).collect();
-        bound.iter().for_each(|policy| policy.refresh());
+        self.bound().iter().for_each(|policy| policy.refresh());
+    }
+
+    /// The policies made of it that are still there.
+    pub(crate) fn bound(&self) -> Vec<Arc<Policy>> {
+        self.bound.lock().iter().filter_map(Weak::upgrade).collect()
     }
 }
 

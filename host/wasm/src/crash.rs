@@ -17,7 +17,7 @@ pub struct Crash {
     pub calls: u32,
     /// How far back failures count.
     pub window: Duration,
-    /// For how long it is suspended; `None` while an older revision is awaited.
+    /// For how long it is suspended; `None` when it is asked no more until an older revision is there.
     pub suspended: Option<Duration>,
 }
 

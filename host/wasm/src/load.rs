@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -116,6 +117,7 @@ impl Inner {
             file_size: bytes.len(),
             from_cache,
             program: RwLock::new(Arc::new(program)),
+            withdrawn: AtomicBool::new(false),
             bound: Mutex::default(),
         });
         if let Some(bytes) = later {

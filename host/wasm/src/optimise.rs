@@ -2,6 +2,9 @@
 //!
 //! Nothing else of a policy changes: its revision, its cells, its counters. Its instances are replaced one by one, each
 //! between two calls, as when they retire. Whatever goes wrong leaves the policy serving as it does.
+//!
+//! What serves no more is not worth its twelve seconds of processor: it is not begun. The compiler cannot be stopped on its
+//! way; what it still makes is at most put into the code cache, where a way back to this revision finds it.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
@@ -22,6 +25,9 @@ const QUEUE: usize = 32;
 /// A component to be compiled well.
 pub(crate) struct Job {
     engine: Weak<Inner>,
+    policy: Arc<str>,
+    revision: Arc<str>,
+    /// It may be replaced, and gone, while the job waits.
     component: Weak<Component>,
     bytes: Vec<u8>,
     /// Where its code is kept.
@@ -44,8 +50,7 @@ impl Inner {
     pub(crate) fn optimise_later(self: &Arc<Self>, component: &Arc<Component>, bytes: Vec<u8>, key: String) {
         let (policy, revision) = (&component.name, &component.revision);
         tracing::info!(%policy, %revision, tier = Tier::Quick.label(), "compiled quickly; optimised while it serves");
-        let job = Job { engine: Arc::downgrade(self), component: Arc::downgrade(component), bytes, key };
-        match self.jobs.try_send(job) {
+        match self.jobs.try_send(Job::new(self, component, bytes, key)) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 tracing::warn!(%policy, %revision, problem = "too many wait", "{STAYS_QUICK}");
@@ -55,23 +60,35 @@ impl Inner {
 }
 
 impl Job {
+    fn new(engine: &Arc<Inner>, component: &Arc<Component>, bytes: Vec<u8>, key: String) -> Self {
+        let (policy, revision) = (Arc::clone(&component.name), Arc::clone(&component.revision));
+        Self { engine: Arc::downgrade(engine), policy, revision, component: Arc::downgrade(component), bytes, key }
+    }
+
     fn run(self) {
         let Some(engine) = self.engine.upgrade() else { return };
-        // It may have been replaced while it waited.
-        let Some((policy, revision)) = self.component.upgrade().map(|it| (it.name.clone(), it.revision.clone())) else {
-            return;
-        };
         let started = Instant::now();
-        match self.optimise(&engine) {
-            Ok(()) => {
-                let seconds = started.elapsed().as_secs_f64();
+        let ended = self.optimise(&engine);
+        let seconds = started.elapsed().as_secs_f64();
+        let Self { policy, revision, .. } = self;
+        match ended {
+            Ok(Ended::Optimised) => {
                 tracing::info!(%policy, %revision, tier = Tier::Optimised.label(), seconds, "policy optimised");
             }
+            Ok(Ended::Abandoned) => tracing::info!(%policy, %revision, seconds, "not optimised; it serves no more"),
             Err(problem) => tracing::warn!(%policy, %revision, problem, "{STAYS_QUICK}"),
         }
     }
 
-    fn optimise(&self, engine: &Inner) -> Result<(), String> {
+    /// The component, as long as it serves. It is not held while its code is compiled: it may be the last to hold it.
+    fn serving(&self) -> Option<Arc<Component>> {
+        self.component.upgrade().filter(|component| !component.is_withdrawn())
+    }
+
+    fn optimise(&self, engine: &Inner) -> Result<Ended, String> {
+        if self.serving().is_none() {
+            return Ok(Ended::Abandoned);
+        }
         let target = &engine.optimised;
         let code = match engine.kept(&self.key) {
             // The same file was loaded twice.
@@ -83,12 +100,18 @@ impl Job {
                 code
             }
         };
-        // What was replaced meanwhile needs nothing any more.
-        let Some(component) = self.component.upgrade() else { return Ok(()) };
+        let Some(component) = self.serving() else { return Ok(Ended::Abandoned) };
         let program = target.link(&code, component.hooks, &component.imports).map_err(|error| chain(&error))?;
         component.put(program);
-        Ok(())
+        Ok(Ended::Optimised)
     }
+}
+
+/// What became of a job.
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    Optimised,
+    Abandoned,
 }
 
 const STAYS_QUICK: &str = "the policy could not be optimised; it serves on with quickly compiled code";
@@ -109,15 +132,22 @@ mod tests {
         let quick = engine.inner.quick.as_ref().unwrap();
         let code = Code::from_binary(&quick.wasm, GUEST).unwrap();
         component.put(quick.link(&code, component.hooks, &component.imports).unwrap());
-        let job = |bytes: &[u8]| Job {
-            engine: Arc::downgrade(&engine.inner),
-            component: Arc::downgrade(&component),
-            bytes: bytes.to_vec(),
-            key: String::new(),
-        };
+        let job = |bytes: &[u8]| Job::new(&engine.inner, &component, bytes.to_vec(), String::new());
         job(&GUEST[..GUEST.len() - 1]).run();
         assert_eq!(component.tier(), Tier::Quick);
         job(GUEST).run();
         assert_eq!(component.tier(), Tier::Optimised);
+    }
+
+    #[test]
+    fn what_serves_no_more_is_not_compiled_again() {
+        let engine = Engine::new(EngineOptions::default()).unwrap();
+        let component = engine.load("p", GUEST).unwrap();
+        let job = |bytes: &[u8]| Job::new(&engine.inner, &component, bytes.to_vec(), String::new());
+        let ended = |bytes| job(bytes).optimise(&engine.inner);
+        assert_eq!(ended(GUEST), Ok(Ended::Optimised));
+        assert!(ended(b"what no compiler takes").is_err());
+        component.withdraw();
+        assert_eq!(ended(b"what no compiler takes"), Ok(Ended::Abandoned));
     }
 }

@@ -102,10 +102,19 @@ impl Policy {
         self.watch.is_slow()
     }
 
-    /// Says whether an older revision can take its place. When it fails too often, whoever listens to
-    /// [`crate::Engine::on_crash`] then has five seconds to do so before it is suspended.
+    /// Says whether an older revision can take its place. When it fails too often, it is asked no more, wherever it is
+    /// bound, and whoever listens to [`crate::Engine::on_crash`] has five seconds to put that one there.
     pub fn set_spare(&self, is_there: bool) {
         self.watch.set_spare(is_there);
+    }
+
+    /// To be called once this takes the place of `before`, so that a crash in between is not lost: where both are the
+    /// same revision and an older one is awaited, it is awaited here too.
+    pub fn takes_over(&self, before: &Self) {
+        let same = (self.name(), self.revision()) == (before.name(), before.revision());
+        if same && !std::ptr::eq(self, before) && before.watch.awaits_spare() {
+            self.watch.await_spare();
+        }
     }
 
     /// `filter.keep`: the candidates to keep; at least one, all of those given, none twice.
@@ -306,7 +315,11 @@ impl Policy {
                 let suspended_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
                 tracing::warn!(%policy, %revision, suspended_ms, why = %crash, "policy suspended");
             }
-            None => tracing::warn!(%policy, %revision, why = %crash, "policy crashes"),
+            None => {
+                tracing::warn!(%policy, %revision, why = %crash, "policy crashes");
+                // Not only here: what is rolled back is the revision.
+                self.component().bound().iter().for_each(|policy| policy.watch.await_spare());
+            }
         }
         self.crashes.tell(&crash);
     }

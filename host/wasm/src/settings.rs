@@ -1,23 +1,23 @@
 //! A policy's settings against the JSON Schema that the policy gives for them.
+//!
+//! What is wrong is told by where it is in the settings, what is there, and what the schema allows in that place.
 
-use jsonschema::{Draft, PatternOptions, Validator};
-use serde_json::Value;
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
+use serde_json::{Map, Value};
 
 /// One thing that is wrong with a policy's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsProblem {
-    /// JSON pointer to the value; empty for the settings as a whole.
-    pub pointer: String,
+    /// Where, as a configuration says it: `settings.windows[0].from`.
+    pub path: String,
     /// What is wrong with it.
     pub message: String,
 }
 
 impl std::fmt::Display for SettingsProblem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.pointer.as_str() {
-            "" => f.write_str(&self.message),
-            pointer => write!(f, "{pointer}: {}", self.message),
-        }
+        write!(f, "`{}`: {}", self.path, self.message)
     }
 }
 
@@ -30,7 +30,13 @@ pub fn canonical(settings: &Value) -> String {
 
 /// What a policy accepts.
 #[derive(Debug)]
-pub(crate) struct Schema(Option<Validator>);
+pub(crate) struct Schema(Option<Rules>);
+
+#[derive(Debug)]
+struct Rules {
+    schema: Value,
+    validator: Validator,
+}
 
 impl Schema {
     /// Reads a schema; the empty string accepts anything. The schema is the policy's text, so it may not make the host
@@ -45,24 +51,86 @@ impl Schema {
             .with_pattern_options(PatternOptions::regex())
             .build(&schema)
             .map_err(|error| error.to_string())?;
-        Ok(Self(Some(validator)))
+        Ok(Self(Some(Rules { schema, validator })))
     }
 
     /// Everything that is wrong with these settings, in their order.
     pub(crate) fn problems(&self, settings: &Value) -> Vec<SettingsProblem> {
         if !settings.is_object() {
-            return vec![SettingsProblem { pointer: String::new(), message: "settings are an object".to_owned() }];
+            return vec![SettingsProblem { path: ROOT.to_owned(), message: "settings are an object".to_owned() }];
         }
-        let Some(validator) = &self.0 else { return Vec::new() };
-        validator
-            .iter_errors(settings)
-            .map(|error| SettingsProblem {
-                pointer: error.instance_path().as_str().to_owned(),
-                message: error.to_string(),
-            })
-            .collect()
+        let Some(Rules { schema, validator }) = &self.0 else { return Vec::new() };
+        validator.iter_errors(settings).flat_map(|error| explain(&error, settings, schema)).collect()
     }
 }
+
+fn explain(error: &ValidationError<'_>, settings: &Value, schema: &Value) -> Vec<SettingsProblem> {
+    let pointer = error.instance_path().as_str();
+    // The last step is the keyword that is not satisfied.
+    let keyword = error.schema_path().as_str();
+    let owner = keyword.rsplit_once('/').and_then(|(owner, _)| schema.pointer(owner));
+    let known = owner.and_then(|owner| owner["properties"].as_object());
+    match error.kind() {
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            let message = no_such_setting(known);
+            let problem =
+                |key: &String| SettingsProblem { path: path(settings, pointer, Some(key)), message: message.clone() };
+            unexpected.iter().map(problem).collect()
+        }
+        ValidationErrorKind::Required { property } => {
+            let key = property.as_str();
+            let allowed = key.and_then(|key| known?.get(key)).and_then(allowed).unwrap_or_default();
+            vec![SettingsProblem { path: path(settings, pointer, key), message: format!("is required{allowed}") }]
+        }
+        // What it says names the value.
+        _ => {
+            let allowed = owner.and_then(allowed).unwrap_or_default();
+            vec![SettingsProblem { path: path(settings, pointer, None), message: format!("{error}{allowed}") }]
+        }
+    }
+}
+
+fn no_such_setting(known: Option<&Map<String, Value>>) -> String {
+    let known: Vec<String> = known.into_iter().flat_map(Map::keys).map(|key| format!("`{key}`")).collect();
+    if known.is_empty() {
+        return "there is no such setting".to_owned();
+    }
+    format!("there is no such setting; there are {}", known.join(", "))
+}
+
+/// What a schema allows in one place, unless it is too long for a message; what it says only to people is left out.
+fn allowed(schema: &Value) -> Option<String> {
+    let mut rules = schema.as_object()?.clone();
+    rules.retain(|keyword, _| !ANNOTATIONS.contains(&keyword.as_str()));
+    let text = Value::Object(rules).to_string();
+    (text.len() <= LONGEST).then(|| format!(" (allowed: {text})"))
+}
+
+/// From a JSON pointer, and a key in what it points to, to what a configuration calls it.
+fn path(settings: &Value, pointer: &str, key: Option<&str>) -> String {
+    let (mut text, mut at) = (ROOT.to_owned(), settings);
+    for step in pointer.split('/').skip(1) {
+        let step = step.replace("~1", "/").replace("~0", "~");
+        text += &match at {
+            Value::Array(_) => format!("[{step}]"),
+            _ => format!(".{step}"),
+        };
+        at = match at {
+            Value::Array(items) => step.parse().ok().and_then(|place: usize| items.get(place)),
+            _ => at.get(&step),
+        }
+        .unwrap_or(&Value::Null);
+    }
+    key.iter().for_each(|key| text.extend([".", key]));
+    text
+}
+
+const ROOT: &str = "settings";
+/// Keywords that allow and forbid nothing.
+const ANNOTATIONS: [&str; 5] = ["$comment", "$schema", "description", "examples", "title"];
+/// Bytes of a schema in a message.
+const LONGEST: usize = 200;
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -85,11 +153,42 @@ mod tests {
         assert_eq!(
             problems(SCHEMA, &json!({"weights": {"a": -1, "b": "x"}, "typo": 1})),
             [
-                "/weights/a: -1 is less than the minimum of 0",
-                "/weights/b: \"x\" is not of type \"number\"",
-                "Additional properties are not allowed ('typo' was unexpected)",
+                r#"`settings.weights.a`: -1 is less than the minimum of 0 (allowed: {"type":"number","minimum":0})"#,
+                r#"`settings.weights.b`: "x" is not of type "number" (allowed: {"type":"number","minimum":0})"#,
+                "`settings.typo`: there is no such setting; there are `weights`",
             ]
         );
+    }
+
+    #[test]
+    fn a_problem_is_told_by_where_it_is_and_what_is_allowed_there() {
+        let schema = r##"{
+            "required": ["usd"], "properties": {
+                "usd": {"exclusiveMinimum": 0, "type": "number", "description": "A day."},
+                "windows": {"items": {"$ref": "#/$defs/window"}},
+                "a/b~c": {"enum": ["d"]}
+            },
+            "$defs": {"window": {"additionalProperties": false, "properties": {"from": {"type": "string"}}}}
+        }"##;
+        assert_eq!(
+            problems(schema, &json!({"windows": [{}, {"from": 7, "to": 8}], "a/b~c": 0})),
+            [
+                r#"`settings.usd`: is required (allowed: {"exclusiveMinimum":0,"type":"number"})"#,
+                r#"`settings.windows[1].from`: 7 is not of type "string" (allowed: {"type":"string"})"#,
+                "`settings.windows[1].to`: there is no such setting; there are `from`",
+                r#"`settings.a/b~c`: 0 is not one of "d" (allowed: {"enum":["d"]})"#,
+            ]
+        );
+        // a long list is left to `witgate policy inspect`
+        let listed = |length| {
+            let word = "x".repeat(length);
+            problems(&json!({"properties": {"a": {"enum": [word]}}}).to_string(), &json!({"a": 1})).concat()
+        };
+        let around = r#"{"enum":[""]}"#.len();
+        assert!(listed(LONGEST - around).ends_with(r#""]})"#));
+        assert!(!listed(LONGEST - around + 1).contains("allowed"));
+        let none = r#"{"properties": {}, "additionalProperties": false}"#;
+        assert_eq!(problems(none, &json!({"a": 1})), ["`settings.a`: there is no such setting"]);
     }
 
     #[test]
@@ -106,7 +205,7 @@ mod tests {
     fn no_schema_accepts_any_object() {
         assert_eq!(problems("", &json!({"a": 1})), [""; 0]);
         assert_eq!(problems("{}", &json!({"a": 1})), [""; 0]);
-        assert_eq!(problems("", &json!([1])), ["settings are an object"]);
+        assert_eq!(problems("", &json!([1])), ["`settings`: settings are an object"]);
     }
 
     #[test]

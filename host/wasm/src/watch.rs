@@ -1,9 +1,9 @@
 //! Keeps an eye on one policy: is it fast enough for a worker thread, and does it fail too often?
 //!
-//! It crashes when so many of its calls, and such a share of them, failed within a time ([`CrashRules`]). Where an older
-//! revision can take its place, whoever listens is told and has five seconds to put it there. Otherwise it is suspended
-//! for 10 s; then one call is let through to try it, and every further failure of a trial suspends it for 10 s more than
-//! the time before, up to 300 s.
+//! It crashes when so many of its calls, and such a share of them, failed within a time ([`CrashRules`]). From then on no
+//! call is let through. Where an older revision can take its place, whoever listens is told and has five seconds to put
+//! it there; otherwise it is suspended for 10 s. Whatever is still there then gets one call to try it, and every further
+//! failure of a trial suspends it for 10 s more than the time before, up to 300 s.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ const LATE: u64 = 30_000;
 
 const STEP: u64 = 10_000;
 const LONGEST: u64 = 300_000;
-/// For putting an older revision in its place; a swap takes milliseconds, unless a large policy is being compiled.
+/// For putting an older revision in its place; a swap takes milliseconds, unless a large policy has to be compiled.
 const PATIENCE: u64 = 5_000;
 
 /// Pace and failures of one policy, shared by its instances.
@@ -129,6 +129,19 @@ impl Watch {
         late_until != 0 && self.millis(Instant::now()) < late_until
     }
 
+    /// It crashes elsewhere, and an older revision takes its place there and here: no call is let through meanwhile.
+    pub(crate) fn await_spare(&self) {
+        let now = self.millis(Instant::now());
+        let mut record = self.record.lock();
+        record.await_spare(now);
+        self.suspended.store(record.until.is_some(), Ordering::Relaxed);
+    }
+
+    /// Whether it crashes and an older revision is awaited.
+    pub(crate) fn awaits_spare(&self) -> bool {
+        self.record.lock().awaits_spare
+    }
+
     /// How long it is still suspended.
     pub(crate) fn suspension(&self) -> Option<Duration> {
         let until = self.record.lock().until?;
@@ -160,14 +173,14 @@ struct Record {
     forgotten_at: u64,
     /// A trial call is on its way.
     trying: bool,
-    /// Since when an older revision is awaited.
-    awaited: Option<u64>,
+    /// `until` is the time by which an older revision is to be there.
+    awaits_spare: bool,
 }
 
 impl Record {
     fn new(rules: CrashRules) -> Self {
         let failures = Recent::new(rules.window);
-        Self { rules, failures, strikes: 0, until: None, forgotten_at: 0, trying: false, awaited: None }
+        Self { rules, failures, strikes: 0, until: None, forgotten_at: 0, trying: false, awaits_spare: false }
     }
 
     fn admit(&mut self, now: u64) -> Result<Admission, FailureCause> {
@@ -182,8 +195,15 @@ impl Record {
     fn trial_ended(&mut self, reached: bool) {
         self.trying = false;
         if reached {
-            self.until = None;
+            (self.until, self.awaits_spare) = (None, false);
             self.failures.clear();
+        }
+    }
+
+    /// Suspended already, it stays so for as long as it was.
+    fn await_spare(&mut self, now: u64) {
+        if self.until.is_none() {
+            (self.until, self.awaits_spare) = (Some(now + PATIENCE), true);
         }
     }
 
@@ -197,16 +217,10 @@ impl Record {
         }
         let crashed = |suspended| Some(Crashed { failures, calls: calls.max(failures), suspended });
         if spare && !trial_failed {
-            match self.awaited {
-                None => {
-                    self.awaited = Some(now);
-                    return crashed(None);
-                }
-                Some(since) if now < since + PATIENCE => return None,
-                Some(_) => {}
-            }
+            self.await_spare(now);
+            return crashed(None);
         }
-        self.awaited = None;
+        self.awaits_spare = false;
         if now > self.forgotten_at {
             self.strikes = 0;
         }
@@ -312,18 +326,60 @@ mod tests {
     }
 
     #[test]
-    fn with_an_older_revision_it_is_told_once_and_suspended_only_when_nothing_comes_of_it() {
+    fn with_an_older_revision_no_call_is_let_through_until_that_is_there() {
         let mut record = record();
         assert_eq!([0; 2].map(|_| record.failed(0, 0, true)), [None; 2]);
+        assert_eq!(record.admit(0), Ok(Admission::Normal));
         assert_eq!(record.failed(0, 9, true), Some(Crashed { failures: 3, calls: 9, suspended: None }));
-        assert_eq!(record.admit(1), Ok(Admission::Normal));
+        assert_eq!([1, 4_999].map(|now| suspended_for(record.admit(now))), [4_999, 1]);
+        // calls that were inside are told to nobody
         assert_eq!([0, 1, 4_999].map(|now| record.failed(now, 0, true)), [None; 3]);
+        // nothing came of it: the one that tries it is not told as a new crash
+        assert_eq!(record.admit(5_000), Ok(Admission::Trial));
+        assert_eq!(suspended_for(record.admit(5_000)), 0);
         let suspended = Some(Duration::from_secs(10));
         assert_eq!(record.failed(5_000, 10, true), Some(Crashed { failures: 7, calls: 10, suspended }));
-        // the trial that follows is not told as a new crash
+        assert_eq!((record.awaits_spare, suspended_for(record.admit(5_001))), (false, 9_999));
         assert_eq!(record.admit(15_000), Ok(Admission::Trial));
         let suspended = Some(Duration::from_secs(20));
         assert_eq!(record.failed(15_000, 7, true).map(|crashed| crashed.suspended), Some(suspended));
+    }
+
+    #[test]
+    fn one_that_passes_its_trial_may_crash_again() {
+        let mut record = record();
+        let crash = |record: &mut Record, now| [0; 3].map(|_| record.failed(now, 0, true).is_some());
+        assert_eq!(crash(&mut record, 0), [false, false, true]);
+        assert_eq!(record.admit(5_000), Ok(Admission::Trial));
+        record.trial_ended(true);
+        assert_eq!((record.admit(5_000), record.awaits_spare), (Ok(Admission::Normal), false));
+        assert_eq!(crash(&mut record, 5_000), [false, false, true]);
+        assert!(record.awaits_spare);
+    }
+
+    #[test]
+    fn a_crash_elsewhere_does_not_shorten_a_suspension() {
+        let mut record = record();
+        record.await_spare(1_000);
+        record.await_spare(3_000);
+        assert_eq!((record.until, record.awaits_spare), (Some(6_000), true));
+        let mut suspended = self::record();
+        assert_eq!([0; 3].map(|now| failed(&mut suspended, now)), [None, None, Some(10_000)]);
+        suspended.await_spare(0);
+        assert_eq!((suspended.until, suspended.awaits_spare), (Some(10_000), false));
+    }
+
+    #[test]
+    fn a_call_that_was_inside_at_a_crash_ends_as_it_would_and_ends_no_suspension() {
+        let watch = Watch::new(&CrashRules::default());
+        watch.set_spare(true);
+        let inside = watch.admit();
+        assert_eq!(inside, Ok(Admission::Normal));
+        let trap = FailureCause::Trap(String::new());
+        let told = [0; 3].map(|_| watch.failed(&trap, |_| 0).is_some());
+        assert_eq!((told, watch.awaits_spare()), ([false, false, true], true));
+        watch.ended(Admission::Normal, true);
+        assert!(matches!(watch.admit(), Err(FailureCause::Suspended { .. })));
     }
 
     #[test]

@@ -133,7 +133,8 @@ async fn settings_that_break_the_policy_s_schema_are_one_clear_message() {
         gateway.problems().await,
         [format!(
             "route `fast`, policy 1 of its chain: policy `usage-based` (revision {revision}): its settings are not what it \
-             accepts: Additional properties are not allowed ('nosuch' was unexpected)"
+             accepts: `settings.nosuch`: there is no such setting; there are `output_tokens`; \
+             `witgate policy inspect --schema usage-based` shows all that it accepts"
         )]
     );
     assert_eq!(gateway.chat("fast", "hi").await.policy(), Some("usage-based"));

@@ -347,7 +347,7 @@ facts      none
 verdict    good: it would be put into service
 used       route `two`
 settings   {{\"measure\":\"sizes\"}}
-verdict    refused: policy `least-loaded` (revision {revision}): its settings are not what it accepts: /measure: \"sizes\" is not one of \"tokens\" or \"requests\"
+verdict    refused: policy `least-loaded` (revision {revision}): its settings are not what it accepts: `settings.measure`: \"sizes\" is not one of \"tokens\" or \"requests\" (allowed: {{\"enum\":[\"tokens\",\"requests\"],\"default\":\"tokens\"}}); `witgate policy inspect --schema least-loaded.wasm` shows all that it accepts
 "
     );
     assert_eq!(told, Run { code: 1, out: expected, err: String::new() });
@@ -369,7 +369,7 @@ verdict    refused: policy `least-loaded` (revision {revision}): its settings ar
         "{tried:?}"
     );
     let measured = policy(folder.path(), &["bench", "least-loaded.wasm", "--settings", r#"{"measure": 1}"#]);
-    let hint = "; say them with `--settings JSON`: `witgate policy inspect` shows what it accepts";
+    let hint = "; say them with `--settings JSON`: `witgate policy inspect --schema` shows what it accepts";
     assert!(complaint(&measured).ends_with(hint), "{measured:?}");
     let wrong = policy(folder.path(), &["verify", "peek.wasm", "--settings", "[1]"]);
     assert_eq!(wrong.code, 2);
@@ -399,6 +399,22 @@ fn bench_measures_every_hook_by_the_number_of_candidates() {
     let wrong = bench(&["--candidates", "0"]);
     assert_eq!(wrong.code, 2);
     assert!(wrong.err.contains("write numbers from 1 to 4096, with commas between"), "{}", wrong.err);
+}
+
+#[test]
+fn the_schema_of_settings_is_shown_of_shipped_policies_too() {
+    let folder = folder(&[]);
+    let inspect = |name: &str| policy(folder.path(), &["inspect", "--schema", name]);
+    let told = inspect("least-loaded");
+    let schema = fs::read_to_string(repository().join("policies/least-loaded/settings.schema.json")).unwrap();
+    let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    assert_eq!((told.code, parsed(&told.out)), (0, parsed(&schema)), "{}", told.err);
+    // a file goes before it
+    fs::write(folder.path().join("least-loaded"), "hello").unwrap();
+    assert_eq!(
+        complaint(&inspect("least-loaded")),
+        "least-loaded: policy `least-loaded`: the file is not WebAssembly: it is text"
+    );
 }
 
 #[test]
@@ -465,7 +481,13 @@ fn a_project_is_made_once_and_says_what_comes_next() {
     let plain = new(&["plain"]);
     assert_eq!(plain.code, 0, "{plain:?}");
     let manifest = fs::read_to_string(folder.path().join("plain/Cargo.toml")).unwrap();
-    assert!(manifest.contains("\nwitgate-sdk = { git = \"https://github.com/witgate/witgate\" }\n"), "{manifest}");
+    let hint = "# Without a way to that repository: a copy of it, and `{ path = \"…/policies/sdk\" }` here, as `witgate policy \
+                new --sdk` does.\n";
+    let dependency = format!("\n{hint}witgate-sdk = {{ git = \"https://github.com/witgate/witgate\" }}\n");
+    assert!(manifest.contains(&dependency), "{manifest}");
+    let readme = fs::read_to_string(folder.path().join("plain/README.md")).unwrap();
+    assert!(readme.contains("without a way there, name a copy of it in Cargo.toml\n"), "{readme}");
+    assert!(!read("README.md").contains("a way there") && !read("Cargo.toml").contains("Without a way"));
 }
 
 #[test]

@@ -338,7 +338,9 @@ async fn settings_that_do_not_fit_are_the_configuration_s_fault() {
     eventually("it is refused", async || !gateway.problems().await.is_empty()).await;
     let problems = gateway.problems().await;
     assert_eq!(problems.len(), 1, "{problems:?}");
-    assert!(problems[0].contains("its settings are not what it accepts: "), "{problems:?}");
+    let told = "its settings are not what it accepts: `settings.attempts`: 0 is less than the minimum of 1 (allowed: ";
+    let hint = "); `witgate policy inspect --schema in-order` shows all that it accepts";
+    assert!(problems[0].contains(told) && problems[0].ends_with(hint), "{problems:?}");
     assert_eq!(gateway.policy_status("in-order").await.get("problem"), None);
     gateway.folder.edit_config(with(2));
     eventually("nothing is wrong any more", async || gateway.problems().await.is_empty()).await;

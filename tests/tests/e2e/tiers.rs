@@ -1,10 +1,13 @@
-//! A large policy is dropped in while clients post: it serves with quick code, and nobody notices when it is optimised.
+//! A large policy is dropped in while clients post: it serves with quick code, and nobody notices when it is optimised,
+//! or that it is not, because it serves no more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use serde_json::{Value, json};
 use witgate_tests::{CHAT, Gateway, eventually, gateway, guests, upstream};
+
+use crate::program::Serving;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_policy_is_optimised_while_it_serves_and_keeps_its_revision_and_its_cells() {
@@ -63,6 +66,38 @@ async fn a_large_policy_is_optimised_while_it_serves_and_keeps_its_revision_and_
     assert_eq!((&instances["retired"], &instances["lost"], &instances["failures"]), (&json!(0), &json!(0), &json!({})));
 }
 
+#[tokio::test]
+async fn a_large_policy_that_serves_no_more_is_not_optimised() {
+    let up = upstream().start().await;
+    let started = gateway().model("fast", [&up]).policy("flip").policy_file("flip", guests::TAGGED);
+    let folder = started.config(json!({"policies": {"code_cache": "off"}})).write();
+    let gateway = Serving::start(&folder).await;
+    // the first is being optimised, and the second waits for it, when each is replaced
+    let files =
+        [large(&large(guests::TAGGED)), large(guests::TAGGED_B), guests::TURNCOAT.to_vec(), large(guests::TAGGED)];
+    let mut revisions = Vec::new();
+    for file in &files {
+        folder.put_policy("flip", file);
+        assert_eq!(gateway.request("POST", "/admin/reload").send().await.json()["problems"], json!([]));
+        let policies = gateway.request("GET", "/admin/policies").send().await.json();
+        let status = policies["policies"].as_array().unwrap().iter().find(|status| status["name"] == "flip").unwrap();
+        revisions.push(status["revision"].as_str().unwrap().to_owned());
+    }
+    let line = |message: &str, revision: &str| {
+        let is_it = |line: &Value| line["message"] == message && line["revision"] == revision;
+        let log = gateway.log();
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).find(is_it)
+    };
+    eventually("the last is optimised", async || line("policy optimised", &revisions[3]).is_some()).await;
+    for revision in &revisions[..2] {
+        assert_eq!(line("policy optimised", revision), None);
+        let abandoned = line("not optimised; it serves no more", revision).expect("a line");
+        assert_eq!(abandoned["level"], "INFO");
+    }
+    let second = line("not optimised; it serves no more", &revisions[1]).expect("a line");
+    assert!(second["seconds"].as_f64().is_some_and(|seconds| seconds < 0.1), "it was begun: {second}");
+}
+
 /// What the policy has counted of served requests of its first deployment.
 async fn served_by_the_cell(gateway: &Gateway) -> u64 {
     let body = json!({"model": "fast", "messages": [], "max_tokens": 1_000_000}).to_string();
@@ -72,7 +107,7 @@ async fn served_by_the_cell(gateway: &Gateway) -> u64 {
 }
 
 /// The same component with a core module in it that nobody uses: some 800 kB of code.
-fn large(component: &[u8]) -> Vec<u8> {
+pub(crate) fn large(component: &[u8]) -> Vec<u8> {
     assert!(component.starts_with(b"\0asm\x0d"), "a component");
     // parameters and a constant, mixed over and over
     let body = [&[0_u8][..], &[0x20, 0, 0x20, 1, 0x6c, 0x41, 9, 0x73, 0x21, 0].repeat(100), &[0x0b]].concat();

@@ -28,7 +28,8 @@ verified as a gateway would verify it. Tools of the project (node_modules/.bin, 
 pub(super) const INSPECT: &str = "\
 Example:
   witgate policy inspect cheap-at-night.wasm
-  witgate policy inspect --json cheap-at-night.wasm | jq .settings_schema
+  witgate policy inspect --schema cheap-at-night.wasm     # what its settings may be
+  witgate policy inspect --schema least-loaded            # the same of a shipped policy
 
 It is compiled and asked what it is, but not configured: `witgate policy verify` does that too.";
 

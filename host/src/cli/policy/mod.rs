@@ -1,6 +1,7 @@
 //! `witgate policy`: for those who write policies. The work is done by [`crate::toolkit`]; here are the arguments, what
 //! is printed, and the exit codes: 0 good, 1 something is wrong with the policy, 2 wrong usage.
 
+use std::borrow::Cow;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,11 +40,14 @@ pub(super) enum PolicyCommand {
     /// Say what a .wasm file is: contract version, hooks, imports, size, settings
     #[command(after_help = help::INSPECT)]
     Inspect {
-        /// The file
+        /// The file, or the name of a shipped policy
         file: PathBuf,
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// Print only the JSON Schema of its settings
+        #[arg(long, conflicts_with = "json")]
+        schema: bool,
     },
     /// Say what a gateway would say when it is given the file: exit code 0 it would serve, 1 it would not
     #[command(after_help = help::VERIFY)]
@@ -186,7 +190,7 @@ pub(super) fn run(command: PolicyCommand) -> anyhow::Result<ExitCode> {
     match command {
         PolicyCommand::New(args) => make(args),
         PolicyCommand::Build { folder } => built(&folder),
-        PolicyCommand::Inspect { file, json } => inspected(&file, json),
+        PolicyCommand::Inspect { file, json, schema } => inspected(&file, json, schema),
         PolicyCommand::Verify(args) => verified(args),
         PolicyCommand::Test(args) => tested(&args),
         PolicyCommand::Try(args) => ask::run(&args),
@@ -253,13 +257,20 @@ fn built(folder: &Path) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn inspected(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    let bytes = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    let guest = Guest::load(file, &Scene::new(&example())?)?;
-    if json {
-        say(&pretty(&inspect::json(&guest.component, &bytes)));
+fn inspected(file: &Path, json: bool, schema: bool) -> anyhow::Result<ExitCode> {
+    let shipped = witgate_shipped::ALL.iter().find(|shipped| Path::new(shipped.name) == file && !file.exists());
+    let bytes = match shipped {
+        Some(shipped) => Cow::Borrowed(shipped.bytes),
+        None => std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?.into(),
+    };
+    let engine = app::engine(&Scene::new(&example())?.config, None, Compiling::AtOnce)?;
+    let component = engine.load(&name_of(file), &bytes).with_context(|| file.display().to_string())?;
+    if schema {
+        say(&pretty(&inspect::schema(&component)));
+    } else if json {
+        say(&pretty(&inspect::json(&component, &bytes)));
     } else {
-        say(&inspect::text(&guest.component, &bytes));
+        say(&inspect::text(&component, &bytes));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -292,7 +303,7 @@ fn verified(args: VerifyArgs) -> anyhow::Result<ExitCode> {
         hooks.join(", "),
         verify::rules(scene.config.policies.rules_for(&name)),
     ));
-    let verified = verify::run(&guest, &scene, uses);
+    let verified = verify::run(&guest, &args.file, &scene, uses);
     for one in &verified {
         say(&one.text());
     }

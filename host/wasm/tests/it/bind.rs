@@ -54,8 +54,8 @@ fn settings_are_held_to_the_policys_schema() {
     world.settings = json!({"n": "one", "m": 1});
     assert_eq!(
         refusal(&world, &guest),
-        "its settings are not what it accepts: /n: \"one\" is not of type \"integer\"; Additional properties are not \
-         allowed ('m' was unexpected)"
+        "its settings are not what it accepts: `settings.n`: \"one\" is not of type \"integer\" (allowed: \
+         {\"type\":\"integer\"}); `settings.m`: there is no such setting; there are `n`"
     );
 }
 

@@ -73,16 +73,46 @@ fn a_share_below_the_threshold_is_put_up_with() {
 }
 
 #[test]
-fn with_a_spare_the_calls_go_on_until_it_is_in_place() {
-    let world = world();
+fn with_a_spare_the_crashed_revision_is_asked_no_more_wherever_it_is_bound() {
+    let mut world = world();
     let crashes = told(&world);
-    let policy = world.bind(&later("unreachable"));
-    policy.set_spare(true);
-    (0..10).for_each(|_| assert!(matches!(fail(&policy), FailureCause::Trap(_))));
-    pass(&policy);
+    let (crashed, other) = (later("unreachable"), later("nop"));
+    let component = world.load(&crashed.module()).unwrap();
+    let bind = |world: &World| world.engine.bind(&component, world.binding()).unwrap();
+    let here = bind(&world);
+    world.settings = serde_json::json!({"of": "another route"});
+    let there = bind(&world);
+    here.set_spare(true);
+    there.set_spare(true);
+    assert!((0..3).all(|_| matches!(fail(&here), FailureCause::Trap(_))));
+    for policy in [&here, &there] {
+        let FailureCause::Suspended { remaining } = fail(policy) else { panic!("it is still asked") };
+        assert!(remaining > Duration::from_secs(3) && remaining <= Duration::from_secs(5), "{remaining:?}");
+    }
     let told = crashes.lock().unwrap().clone();
     assert_eq!((told.len(), told[0].failures, told[0].suspended), (1, 3, None));
-    assert_eq!(policy.statistics().suspended, None);
+    let calls = [&here, &there].map(|policy| policy.statistics().calls);
+    assert_eq!(calls, [3, 0]);
+    // what takes its place is asked
+    let spare = world.bind(&other);
+    spare.takes_over(&here);
+    pass(&spare);
+    // and the same revision, bound anew at that moment, is not
+    let anew = bind(&world);
+    anew.takes_over(&here);
+    assert!(matches!(fail(&anew), FailureCause::Suspended { .. }));
+}
+
+#[test]
+fn a_policy_that_does_not_crash_hands_nothing_over() {
+    let world = world();
+    let component = world.load(&later("unreachable").module()).unwrap();
+    let [before, after] = [0; 2].map(|_| world.engine.bind(&component, world.binding()).unwrap());
+    // suspended because there is nothing in its place: bound anew, it is tried anew
+    (0..3).for_each(|_| drop(fail(&before)));
+    after.takes_over(&before);
+    assert!(before.statistics().suspended.is_some());
+    pass(&after);
 }
 
 #[test]

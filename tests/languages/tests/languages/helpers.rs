@@ -82,8 +82,8 @@ fn javascript_declares_whatever_goes_wrong() {
     declares(
         "javascript-errors",
         &[
-            "TypeError: cannot read property 'at' of undefined",
-            "RangeError: of my own",
+            "TypeError: cannot read property 'at' of undefined (policy.js, line 7)",
+            "RangeError: of my own (policy.js, line 8)",
             "undefined",
             "[object Object]",
             "TypeError: route returned a text, which is neither a candidate, nor nothing, nor a verdict",

@@ -39,7 +39,8 @@ fn rust_budget_guard_keeps_a_tenant_to_its_budget() {
     assert_eq!(asked(2.0), Decision::Abstain);
     assert_eq!(
         world.refusal("budget-guard", json!({"usd": 0})),
-        "its settings are not what it accepts: /usd: 0 is less than or equal to the minimum of 0"
+        "its settings are not what it accepts: `settings.usd`: 0 is less than or equal to the minimum of 0 (allowed: \
+         {\"type\":\"number\",\"exclusiveMinimum\":0})"
     );
 }
 
@@ -208,7 +209,8 @@ fn c_consistent_hash_bounds_the_load() {
     assert_eq!(overflow.reason.as_deref(), Some("the session's deployment has more than its share"));
     assert_eq!(
         world.refusal("consistent-hash", json!({"load_factor": 0.9})),
-        "its settings are not what it accepts: /load_factor: 0.9 is less than the minimum of 1"
+        "its settings are not what it accepts: `settings.load_factor`: 0.9 is less than the minimum of 1 (allowed: \
+         {\"type\":\"number\",\"minimum\":1,\"maximum\":100,\"default\":1.25})"
     );
 }
 
@@ -263,8 +265,9 @@ fn zig_time_of_day_knows_the_night_tariff() {
             "time-of-day",
             json!({"windows": [{"tariff": "night", "from": "24:00", "to": "06:00", "factor": 1}]})
         ),
-        "its settings are not what it accepts: /windows/0/from: \"24:00\" does not match \
-         \"^([01][0-9]|2[0-3]):[0-5][0-9]$\""
+        "its settings are not what it accepts: `settings.windows[0].from`: \"24:00\" does not match \
+         \"^([01][0-9]|2[0-3]):[0-5][0-9]$\" (allowed: \
+         {\"type\":\"string\",\"pattern\":\"^([01][0-9]|2[0-3]):[0-5][0-9]$\"})"
     );
 }
 
@@ -301,6 +304,7 @@ fn go_context_fit_keeps_large_windows_free() {
     assert_eq!(served(10.0, 10.0, &all), Ok(3));
     assert_eq!(
         world.refusal("context-fit", json!({"margin": 2})),
-        "its settings are not what it accepts: /margin: 2 is greater than the maximum of 1"
+        "its settings are not what it accepts: `settings.margin`: 2 is greater than the maximum of 1 (allowed: \
+         {\"type\":\"number\",\"minimum\":0,\"maximum\":1,\"default\":0.1})"
     );
 }

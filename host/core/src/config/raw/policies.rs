@@ -103,8 +103,9 @@ pub(in crate::config) enum RawIsolation {
 }
 
 /// When a policy counts as crashing: so many of its calls failed, and such a share of them, within a time. Traps, missed
-/// deadlines and impossible verdicts count, errors that it declares do not. The revision before then takes its place;
-/// without one, it is suspended for 10s, tried again, and suspended for longer each time, up to 5m.
+/// deadlines and impossible verdicts count, errors that it declares do not. It is then asked no more, and the revision
+/// before takes its place; without one, it is suspended for 10s, tried again, and suspended for longer each time, up to
+/// 5m.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Crash")]
