@@ -60,8 +60,7 @@ def witgate(tmp_path):
 @pytest.mark.parametrize("hooks, grants", [("router", []), (ALL, ["--grants", "headers,prompt"])], ids=["router", "all"])
 @pytest.mark.parametrize("language", MISSING)
 def test_a_new_project_builds_and_tests_as_it_is(witgate, tmp_path, language, hooks, grants):
-    sdk = ["--sdk", str(REPOSITORY / "policies" / "sdk")] if language == "rust" else []
-    code, out, err = witgate("new", "--lang", language, "--hooks", hooks, *grants, *sdk, "my-policy")
+    code, out, err = witgate("new", "--lang", language, "--hooks", hooks, *grants, "my-policy")
     assert (code, err) == (0, "")
     if language == "rust":
         shutil.copy(REPOSITORY / "examples" / "policies" / "rust" / "Cargo.lock", tmp_path / "my-policy")
@@ -140,19 +139,6 @@ def test_a_policy_that_needs_settings_is_built_all_the_same(witgate, tmp_path):
         "try it with `witgate policy verify my-policy/my-policy.wasm --settings JSON`, or with `--config FILE`\n"), out
 
 
-def test_a_build_says_what_to_do_when_cargo_cannot_fetch_the_sdk(witgate, tmp_path):
-    """As in a network that does not let one out."""
-    witgate("new", "--lang", "rust", "my-policy")
-    (tmp_path / "my-policy" / ".cargo").mkdir()
-    (tmp_path / "my-policy" / ".cargo" / "config.toml").write_text("[net]\noffline = true\n")
-    code, out, err = witgate("build", "my-policy")
-    assert (code, out) == (1, "")
-    assert err.endswith(
-        "error: cargo cannot fetch the SDK from its repository; without a way there, get a copy of it, and name its "
-        "folder in Cargo.toml, as `witgate policy new --sdk FOLDER` does: witgate-sdk = { path = \"…/policies/sdk\" }: "
-        "`cargo` failed (exit status: 101); what it says is above\n"), err
-
-
 # Mistakes that the build must tell: what is replaced, by what, and what is said.
 MISTAKES = [
     ("javascript", "  route:", "  rout:", "to export `router`, give policy({...}) a function `route`"),
@@ -218,7 +204,7 @@ def change(project, language, old, new):
 
 # The policies of docs/policies.md: the language, how the project is made, and what each must answer.
 GUIDE = {
-    "canary": ("rust", ["--sdk", str(REPOSITORY / "policies" / "sdk")], """
+    "canary": ("rust", [], """
         deployments: {old@x: {}, new@x: {labels: {canary: "25"}}, newer@y: {labels: {canary: "25"}}}
         cases:
           - {name: the first quarter, request: {seed: 3}, expect: {target: new@x, reason: canary}}

@@ -24,8 +24,6 @@ pub struct Order {
     pub grants: Vec<Grant>,
     /// Where the project's folder is made.
     pub parent: PathBuf,
-    /// For Rust: the folder of the SDK, instead of its repository.
-    pub sdk: Option<PathBuf>,
 }
 
 /// Writes a project; gives its folder.
@@ -58,14 +56,13 @@ fn files(order: &Order) -> anyhow::Result<Vec<(PathBuf, String)>> {
     };
     let manifest = format!("# For `witgate policy build`.\n{}", toml::to_string(&manifest)?);
     let (snake, camel) = (order.name.snake(), order.name.camel());
-    let (sdk, hooks, grants) = (sdk(order)?, list(&hook_names(order)), list(&grant_names(order)));
+    let (hooks, grants) = (list(&hook_names(order)), list(&grant_names(order)));
     let allowed = if grants.is_empty() { String::new() } else { format!(" --grant {}", grants.replace(", ", ",")) };
     let (python, go) = (python(order), go(order));
     let mut values = vec![
         ("name", order.name.kebab()),
         ("snake", &*snake),
         ("camel", &*camel),
-        ("sdk", &*sdk),
         ("hooks", &*hooks),
         ("grants", &*grants),
         ("language", order.language.title()),
@@ -80,9 +77,7 @@ fn files(order: &Order) -> anyhow::Result<Vec<(PathBuf, String)>> {
     ];
     values.extend(python.iter().map(|(name, text)| (*name, text.as_str())));
     let language = [order.language.name()];
-    let fetched = (order.language == Language::Rust && order.sdk.is_none()).then_some("repository");
-    let parts = hook_names(order).into_iter().chain(grant_names(order)).chain(language).chain(fetched);
-    let parts: BTreeSet<&str> = parts.collect();
+    let parts: BTreeSet<&str> = hook_names(order).into_iter().chain(grant_names(order)).chain(language).collect();
     let filling = Filling { values: &values, parts };
     let mut files: Vec<(PathBuf, String)> = vec![(MANIFEST.into(), manifest)];
     let templates = COMMON.iter().chain(templates(order.language));
@@ -91,6 +86,13 @@ fn files(order: &Order) -> anyhow::Result<Vec<(PathBuf, String)>> {
     if order.language == Language::Go {
         let exported = |(hook, _, _): &&(&str, &str, &str)| *hook == "lifecycle" || hook_names(order).contains(hook);
         files.extend(GO_EXPORTS.iter().filter(exported).map(|(_, path, text)| (path.into(), (*text).to_owned())));
+    }
+    if order.language == Language::Rust {
+        files.push((format!("{SDK_FOLDER}/Cargo.toml").into(), sdk_manifest()?));
+        files.extend(SDK.iter().map(|(path, text)| (PathBuf::from(SDK_FOLDER).join(path), (*text).to_owned())));
+        // What the SDK is generated from, where it looks for it.
+        files.push(("wit/policy.wit".into(), CONTRACT.to_owned()));
+        files.push(("wit/vocabulary.md".into(), VOCABULARY.to_owned()));
     }
     if order.language.has_world() {
         files.push(("wit/world.wit".into(), world(order)));
@@ -196,16 +198,21 @@ fn go(order: &Order) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Where Cargo finds the SDK, as a value in TOML.
-fn sdk(order: &Order) -> anyhow::Result<String> {
-    let Some(path) = &order.sdk else {
-        return Ok(format!("{{ git = {:?} }}", env!("CARGO_PKG_REPOSITORY")));
-    };
-    let there = fs::canonicalize(path).with_context(|| format!("{} cannot be used as the SDK", path.display()))?;
-    if !there.join("Cargo.toml").is_file() {
-        bail!("{} has no Cargo.toml; `--sdk` names the folder `policies/sdk` of Witgate's repository", path.display());
+/// The SDK's own manifest, for a folder outside our workspace.
+fn sdk_manifest() -> anyhow::Result<String> {
+    let workspace: toml::Table = toml::from_str(WORKSPACE)?;
+    let shared = &workspace["workspace"];
+    let (version, edition) = (&shared["package"]["version"], &shared["package"]["edition"]);
+    let mut text = format!(
+        "# Witgate's SDK for policies in Rust, as `witgate policy new` of Witgate {} has put it here.\n[package]\nname = \
+         \"witgate-sdk\"\nversion = {version}\nedition = {edition}\nlicense = {}\npublish = false\n\n[dependencies]\n",
+        env!("CARGO_PKG_VERSION"),
+        shared["package"]["license"],
+    );
+    for dependency in ["wit-bindgen", "serde", "serde_json"] {
+        let _ = writeln!(text, "{dependency} = {}", shared["dependencies"][dependency]);
     }
-    Ok(format!("{{ path = {:?} }}", there.display().to_string()))
+    Ok(text)
 }
 
 fn hook_names(order: &Order) -> Vec<&'static str> {
@@ -329,6 +336,38 @@ const GO_EXPORTS: &[(&str, &str, &str)] = &[
         include_str!("../../../examples/policies/go/export_witgate_policy_observer/observer.go"),
     ),
 ];
+
+macro_rules! sdk {
+    ($($path:literal),+ $(,)?) => { &[$(($path, include_str!(concat!("../../../policies/sdk/", $path)))),+] };
+}
+
+/// The SDK in Rust, in a project of which it is part.
+const SDK: Files = sdk![
+    "src/about.rs",
+    "src/ask.rs",
+    "src/bindings.rs",
+    "src/cells.rs",
+    "src/choose.rs",
+    "src/component.rs",
+    "src/headers.rs",
+    "src/host.rs",
+    "src/lib.rs",
+    "src/log.rs",
+    "src/names.rs",
+    "src/order.rs",
+    "src/outcomes.rs",
+    "src/policy.rs",
+    "src/prompt.rs",
+    "src/random.rs",
+    "src/setup.rs",
+    "src/testing/host.rs",
+    "src/testing/mod.rs",
+    "src/verdict.rs",
+];
+const SDK_FOLDER: &str = "vendor/witgate-sdk";
+/// With the versions of what the SDK is built on.
+const WORKSPACE: &str = include_str!("../../../Cargo.toml");
+const VOCABULARY: &str = include_str!("../../../wit/vocabulary.md");
 
 /// Name of the generated world; C's bindings are named after it.
 pub const WORLD: &str = "policy";

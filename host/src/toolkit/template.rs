@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 pub(super) struct Filling<'a> {
     /// Placeholders and what they stand for.
     pub(super) values: &'a [(&'a str, &'a str)],
-    /// Hooks, grants, the language, and `repository` where the SDK comes from there.
+    /// Hooks, grants and the language.
     pub(super) parts: BTreeSet<&'a str>,
 }
 

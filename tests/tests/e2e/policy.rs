@@ -442,9 +442,8 @@ fn a_project_says_what_it_does_and_where_it_belongs() {
 #[test]
 fn a_project_is_made_once_and_says_what_comes_next() {
     let folder = folder(&[]);
-    let sdk = repository().join("policies/sdk");
     let new = |more: &[&str]| policy(folder.path(), &[&["new", "--lang", "rust"], more].concat());
-    let told = new(&["--hooks", "router,fallback", "--sdk", sdk.to_str().unwrap(), "cheap-at-night"]);
+    let told = new(&["--hooks", "router,fallback", "cheap-at-night"]);
     let expected = "\
 ./cheap-at-night is ready: a policy in Rust with router, fallback. Next:
   cd ./cheap-at-night
@@ -457,9 +456,15 @@ fn a_project_is_made_once_and_says_what_comes_next() {
         read("src/lib.rs").ends_with("}\n")
             && read("src/lib.rs").contains("\nregister!(CheapAtNight: router, fallback);\n")
     );
-    assert!(
-        read("Cargo.toml").contains(&format!("\nwitgate-sdk = {{ path = {:?} }}\n", fs::canonicalize(&sdk).unwrap()))
-    );
+    assert!(read("Cargo.toml").contains("\nwitgate-sdk = { path = \"vendor/witgate-sdk\" }\n"));
+    for part in ["src", "src/testing"] {
+        for entry in fs::read_dir(repository().join("policies/sdk").join(part)).unwrap().map(Result::unwrap) {
+            let file = format!("vendor/witgate-sdk/{part}/{}", entry.file_name().display());
+            if entry.path().is_file() {
+                assert_eq!(read(&file), fs::read_to_string(entry.path()).unwrap(), "{file}");
+            }
+        }
+    }
     assert_eq!(
         read("witgate-policy.toml"),
         "# For `witgate policy build`.\nname = \"cheap-at-night\"\nlanguage = \"rust\"\nhooks = [\"router\", \"fallback\"]\ngrants = []\n"
@@ -472,22 +477,10 @@ fn a_project_is_made_once_and_says_what_comes_next() {
         "./cheap-at-night is there already; choose another name, or remove it first"
     );
     assert_eq!(complaint(&new(&["--hooks", "ruoter", "other"])), "there is no hook `ruoter`; did you mean `router`?");
-    let sdk = complaint(&new(&["--sdk", ".", "other"])).to_owned();
-    assert_eq!(sdk, ". has no Cargo.toml; `--sdk` names the folder `policies/sdk` of Witgate's repository");
     let wrong = new(&["Cheap"]);
     assert_eq!(wrong.code, 2);
     assert!(wrong.err.contains("`Cheap` is no name for a policy: use lower case words"), "{}", wrong.err);
     assert!(!folder.path().join("other").exists());
-    let plain = new(&["plain"]);
-    assert_eq!(plain.code, 0, "{plain:?}");
-    let manifest = fs::read_to_string(folder.path().join("plain/Cargo.toml")).unwrap();
-    let hint = "# Without a way to that repository: a copy of it, and `{ path = \"…/policies/sdk\" }` here, as `witgate policy \
-                new --sdk` does.\n";
-    let dependency = format!("\n{hint}witgate-sdk = {{ git = \"https://github.com/witgate/witgate\" }}\n");
-    assert!(manifest.contains(&dependency), "{manifest}");
-    let readme = fs::read_to_string(folder.path().join("plain/README.md")).unwrap();
-    assert!(readme.contains("without a way there, name a copy of it in Cargo.toml\n"), "{readme}");
-    assert!(!read("README.md").contains("a way there") && !read("Cargo.toml").contains("Without a way"));
 }
 
 #[test]

@@ -86,9 +86,6 @@ pub(super) struct NewArgs {
     /// Make the project's folder in this one
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     dir: PathBuf,
-    /// Rust only: the folder policies/sdk of a copy of Witgate's repository, instead of the repository itself
-    #[arg(long, value_name = "FOLDER")]
-    sdk: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -208,9 +205,7 @@ fn make(args: NewArgs) -> anyhow::Result<ExitCode> {
         hooks: project::hooks(&args.hooks)?,
         grants: args.grants,
         parent: args.dir,
-        sdk: args.sdk,
     };
-    ensure!(order.sdk.is_none() || order.language == Language::Rust, "`--sdk` is for Rust only");
     let folder = new::run(&order)?;
     say(&new::next_steps(&order, &folder));
     Ok(ExitCode::SUCCESS)

@@ -59,8 +59,7 @@ fn rust(project: &Project, shop: &Shop) -> anyhow::Result<()> {
     }
     let mut cargo = shop.command("cargo");
     cargo.args(["build", "--release", "--target", RUST_TARGET, "--message-format", "json-render-diagnostics"]);
-    let told = tools::capture(&mut cargo)
-        .map_err(|error| if has_sdk(project, shop) { error } else { error.context(NO_SDK) })?;
+    let told = tools::capture(&mut cargo)?;
     let module = module_of(&told, &project.manifest.name.snake()).with_context(|| {
         format!(
             "cargo made no module `{}`; is `crate-type = [\"cdylib\"]` in Cargo.toml?",
@@ -69,15 +68,6 @@ fn rust(project: &Project, shop: &Shop) -> anyhow::Result<()> {
     })?;
     fs::copy(&module, project.output()).with_context(|| format!("{} cannot be copied", module.display()))?;
     Ok(())
-}
-
-/// Whether cargo has what the project depends on, or could do without it.
-fn has_sdk(project: &Project, shop: &Shop) -> bool {
-    let fetched = fs::read_to_string(project.folder.join("Cargo.toml"))
-        .is_ok_and(|manifest| manifest.lines().any(|line| line.starts_with("witgate-sdk") && line.contains("git =")));
-    let mut cargo = shop.command("cargo");
-    cargo.args(["fetch", "--offline", "--quiet"]).stdout(Stdio::null()).stderr(Stdio::null());
-    !fetched || cargo.status().is_ok_and(|status| status.success())
 }
 
 fn has_rust_target(shop: &Shop) -> bool {
@@ -165,8 +155,5 @@ fn output(project: &Project) -> anyhow::Result<PathBuf> {
     Ok(fs::canonicalize(&project.folder)?.join(name))
 }
 
-const NO_SDK: &str = "cargo cannot fetch the SDK from its repository; without a way there, get a copy of it, and name its \
-                      folder in Cargo.toml, as `witgate policy new --sdk FOLDER` does: \
-                      witgate-sdk = { path = \"…/policies/sdk\" }";
 const RUST_TARGET: &str = "wasm32-unknown-unknown";
 const NPM: &str = "npm install (in the project's folder)";
