@@ -373,6 +373,13 @@ fn idle_scorer(route: &Route, chain: &Chain) -> Option<StageProblem> {
     }
     let scorer = chain.idle_scorer()?.name();
     let what_to_do = match chain.first_router() {
+        // In whose place no other can be, or there would be no scores.
+        Some(router) if router.hooks().has(Hook::Scorer) => {
+            format!(
+                "let the router of `{}` read it, or put one that does, such as `best-score`, before it",
+                router.name()
+            )
+        }
         Some(router) => format!("put one that does, such as `best-score`, in the place of `{}`", router.name()),
         None => "add one that does, such as `best-score`".to_owned(),
     };

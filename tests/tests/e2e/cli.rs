@@ -155,6 +155,18 @@ fn check_warns_of_scores_that_nobody_reads() {
         assert_eq!(told(more), Run { code: 0, out: good(1), err: warning });
     }
     assert_eq!(told(", best-score"), Run { code: 0, out: good(0), err: String::new() });
+    // one that routes too, by something else
+    let folder = folder(&GOOD.replace("[in-order]", "[stages]"));
+    fs::create_dir(folder.path().join("policies")).unwrap();
+    let stages = concat!(env!("CARGO_MANIFEST_DIR"), "/conformance/stages-c.wasm");
+    fs::copy(stages, folder.path().join("policies/stages.wasm")).unwrap();
+    let warning = "witgate.yaml:8:45: warning: routes.tiny.policies[0]: the scores of `stages` change nothing, because no \
+                   router of this chain reads the signal `score`; let the router of `stages` read it, or put one that \
+                   does, such as `best-score`, before it\n";
+    assert_eq!(run(folder.path(), &["check"]), Run { code: 0, out: good(1), err: warning.to_owned() });
+    let both = GOOD.replace("[in-order]", "[best-score, stages]");
+    fs::write(folder.path().join("witgate.yaml"), both).unwrap();
+    assert_eq!(run(folder.path(), &["check"]), Run { code: 0, out: good(0), err: String::new() });
 }
 
 #[test]

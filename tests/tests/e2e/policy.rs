@@ -422,6 +422,7 @@ fn a_project_says_what_it_does_and_where_it_belongs() {
     for (hooks, summary, chain) in [
         ("router,filter", "Fewest requests in flight wins.", "[health, tidy, resilient]"),
         ("scorer", "Fewest requests in flight wins.", "[health, tidy, best-score, resilient]"),
+        ("router,scorer", "Fewest requests in flight wins.", "[health, tidy, resilient]"),
         ("filter,observer", "Leaves out who asks for a pause.", "[health, tidy, peak-ewma, resilient]"),
         ("observer", "Counts how often each deployment has failed.", "[health, tidy, peak-ewma, resilient]"),
     ] {
@@ -434,7 +435,9 @@ fn a_project_says_what_it_does_and_where_it_belongs() {
             let read = |file: &str| fs::read_to_string(folder.path().join("tidy").join(file)).unwrap();
             assert!(read(file).contains(&format!("\"{summary}\"")), "{language} {hooks}: {}", read(file));
             assert!(read("README.md").contains(&format!("    policies: {chain}\n")), "{}", read("README.md"));
-            assert_eq!(read("README.md").contains("the signal `score`"), hooks == "scorer");
+            assert_eq!(read("README.md").contains("the signal `score`"), hooks.contains("scorer"));
+            let routes = hooks == "router,scorer";
+            assert_eq!(read("README.md").contains("the gateway warns that those change nothing"), routes);
         }
     }
 }
