@@ -235,7 +235,7 @@ impl Work {
     fn load(&mut self, policy: &Arc<str>) -> Result<(), CommandError> {
         let shelf = self.store.shelf_mut(policy)?;
         let Some(unloaded) = shelf.standing.unloaded.take() else { return Ok(()) };
-        self.store.again(policy);
+        self.store.again_at_once(policy);
         let waiting = self.waiting.problems.clone();
         self.look(false);
         let shelf = self.store.shelf(policy)?;
