@@ -237,7 +237,7 @@ impl Work {
         let Some(unloaded) = shelf.standing.unloaded.take() else { return Ok(()) };
         self.store.again_at_once(policy);
         let waiting = self.waiting.problems.clone();
-        self.look(false);
+        self.look(true);
         let shelf = self.store.shelf(policy)?;
         if shelf.good.is_none()
             && let Err(problems) = self.swap_one(policy, None)

@@ -22,6 +22,8 @@ pub struct Folder {
     seen: BTreeMap<Arc<str>, Seen>,
     /// For the next look.
     writers: Writers,
+    /// Files that the next look does not wait for.
+    at_once: BTreeSet<Arc<str>>,
 }
 
 /// What events have told of files since the last look.
@@ -143,12 +145,13 @@ pub enum FileError {
 impl Folder {
     /// A folder that has not been looked at yet; it need not exist.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, seen: BTreeMap::new(), writers: Writers::default() }
+        Self { path, seen: BTreeMap::new(), writers: Writers::default(), at_once: BTreeSet::new() }
     }
 
     /// What is known of files' writers, for the next look.
     pub fn hear(&mut self, writers: Writers) {
-        self.writers = writers;
+        self.writers.done.extend(writers.done);
+        self.writers.at_it = writers.at_it;
     }
 
     /// Where it is.
@@ -185,6 +188,7 @@ impl Folder {
             }
         }
         self.writers = Writers::default();
+        self.at_once.clear();
         changes.gone = self.seen.keys().filter(|name| !present.contains_key(*name)).cloned().collect();
         self.seen = present;
         Ok(changes)
@@ -195,6 +199,11 @@ impl Folder {
         if let Some(seen) = self.seen.get_mut(name) {
             seen.taken = false;
         }
+    }
+
+    /// The next look takes this file as it is, even if it has not kept still.
+    pub fn at_once(&mut self, name: &Arc<str>) {
+        self.at_once.insert(Arc::clone(name));
     }
 
     fn entries(&self) -> io::Result<Vec<std::ffi::OsString>> {
@@ -210,7 +219,7 @@ impl Folder {
         let before = self.seen.get(name);
         let whole = match before {
             Some(seen) if seen.stamp == stamp && seen.taken => return seen.clone(),
-            _ if !settle => true,
+            _ if !settle || self.at_once.contains(name) => true,
             _ if self.is_being_written(name) => false,
             Some(seen) if seen.stamp == stamp => true,
             _ => self.is_written(name, before.map(|seen| &seen.stamp), &stamp),

@@ -189,8 +189,12 @@ fn run(mut work: Work, inbox: &Receiver<Event>, events: SyncSender<Event>, crash
             }
             Ok(Event::Command(policy, command, reply)) => {
                 let takes_the_file = command == Command::Unpin;
+                // Somebody may be writing another policy's file just now.
+                work.store.hear(watch.writers());
                 let done = work.obey(&policy, command);
-                unsettled = work.look(false).unsettled;
+                // The command may have looked.
+                work.store.hear(watch.writers());
+                unsettled = work.look(true).unsettled;
                 asked.push(Asked::Done(Some(policy).filter(|_| takes_the_file), done, reply));
             }
             Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return,

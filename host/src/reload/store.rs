@@ -306,10 +306,11 @@ impl PolicyStore {
         named(config).filter(|name| self.is_compiling(name)).cloned().collect()
     }
 
-    /// The next look takes the newest file or artifact of a policy once more, and compiles it here and now: a command
-    /// waits for it.
+    /// The next look takes the newest file or artifact of a policy once more, however lately it was written, and compiles
+    /// it here and now: a command waits for it.
     pub(super) fn again_at_once(&mut self, name: &Arc<str>) {
         self.again(name);
+        self.folder.at_once(name);
         self.at_once.insert(Arc::clone(name));
     }
 

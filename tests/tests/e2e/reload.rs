@@ -99,6 +99,28 @@ async fn a_writer_that_pauses_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_command_about_another_policy_does_not_take_a_file_that_is_being_written() {
+    let a = upstream().start().await;
+    let gateway = tagged(&a).policy_file("other", guests::TAGGED).start().await;
+    // it watches by now
+    gateway.folder.put_policy("tagged", guests::TAGGED_B);
+    gateway.wait_for_reason("fast", NEW).await;
+    let refused = r#"witgate_policy_reloads_total{result="refused"}"#;
+    let mut file = fs::File::create(gateway.folder.policy_file("other")).unwrap();
+    let (first, second) = guests::TAGGED_B.split_at(guests::TAGGED_B.len() / 2);
+    file.write_all(first).unwrap();
+    for command in ["pin", "unpin", "unload", "load"] {
+        assert_eq!(gateway.change("tagged", command).await.status, 200, "{command}");
+        assert_eq!((gateway.problems().await, gateway.metric(refused).await), (vec![], 0.0), "{command}");
+    }
+    let before = gateway.policy_status("other").await["revision"].clone();
+    file.write_all(second).unwrap();
+    drop(file);
+    eventually("it is taken", async || gateway.policy_status("other").await["revision"] != before).await;
+    assert_eq!((gateway.problems().await, gateway.metric(refused).await), (vec![], 0.0));
+}
+
+#[tokio::test]
 async fn what_editors_leave_behind_is_not_taken_for_a_policy() {
     let a = upstream().start().await;
     let gateway = tagged(&a).start().await;

@@ -81,6 +81,21 @@ fn a_file_that_somebody_is_writing_does_not_count_however_still_it_keeps() {
 }
 
 #[test]
+fn a_file_that_is_wanted_at_once_counts_as_it_is_and_no_other_does() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut folder = Folder::new(dir.path().to_owned());
+    for name in ["a", "b"] {
+        fs::write(dir.path().join(format!("{name}.wasm")), b"half").expect("a file");
+    }
+    folder.at_once(&"a".into());
+    let look = folder.look(true).expect("a look");
+    assert_eq!((names(&look), look.unsettled), (vec!["a"], true));
+    // for one look
+    fs::write(dir.path().join("a.wasm"), b"half again").expect("a file");
+    assert_eq!(names(&folder.look(true).expect("a look")), ["b"]);
+}
+
+#[test]
 fn at_start_every_file_counts_at_once() {
     let dir = tempfile::tempdir().expect("a folder");
     fs::write(dir.path().join("a.wasm"), b"one").expect("a file");
