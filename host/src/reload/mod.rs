@@ -390,7 +390,7 @@ impl Work {
         for status in statuses.iter().filter(|status| changed.contains(&status.name)) {
             let revision = status.revision.as_deref().unwrap_or("none");
             let (policy, state) = (&*status.name, status.state);
-            match &status.problem {
+            match self.store.refusal(policy) {
                 Some(problem) => {
                     tracing::error!(policy, revision, problem, "policy file refused; what served before serves on");
                     self.parts.metrics.policy_reload("refused");

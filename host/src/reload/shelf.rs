@@ -259,10 +259,16 @@ impl Shelf {
 
     /// Says why the file in the folder is not in service, if it is left alone.
     pub(super) fn explain(&mut self, name: &str) {
-        let told = self.content.and_then(|file| self.left_alone(name, file, self.standing.leaves_alone(file)?));
+        let told = self.why_left_alone(name);
         if told.is_some() {
             self.problem = told;
         }
+    }
+
+    /// What is told about the file in the folder, if it is left alone.
+    pub(super) fn why_left_alone(&self, name: &str) -> Option<String> {
+        let file = self.content?;
+        self.left_alone(name, file, self.standing.leaves_alone(file)?)
     }
 
     /// What the operator is told about a file that is left alone.

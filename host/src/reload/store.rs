@@ -447,6 +447,14 @@ impl PolicyStore {
         self.revisions.retain(|name| self.shelves.contains_key(name));
     }
 
+    /// What is wrong with the newest file or artifact of a policy. That it is left alone, as somebody wanted, is nothing
+    /// wrong.
+    pub(super) fn refusal(&self, name: &str) -> Option<&str> {
+        let shelf = self.shelves.get(name)?;
+        let left_alone = shelf.why_left_alone(name);
+        shelf.problem.as_deref().filter(|problem| left_alone.as_deref() != Some(problem))
+    }
+
     /// Every policy, by name, and after them the files that cannot be one.
     pub fn status(&self, in_use: &BTreeSet<Arc<str>>) -> Vec<PolicyStatus> {
         let known = self.shelves.iter().map(|(name, shelf)| PolicyStatus {

@@ -48,6 +48,26 @@ async fn a_rollback_goes_back_and_the_file_waits_until_it_changes() {
 }
 
 #[tokio::test]
+async fn rollback_after_rollback_is_no_refused_file() {
+    let a = upstream().start().await;
+    let gateway = old_then_new(&a).await;
+    gateway.folder.put_policy("flip", guests::TURNCOAT);
+    gateway.wait_for_reason("fast", "turncoat").await;
+    let reloads =
+        async |result: &str| gateway.metric(&format!(r#"witgate_policy_reloads_total{{result="{result}"}}"#)).await;
+    let done = reloads("ok").await;
+    for (reached, count) in [(NEW, 1.0), (OLD, 2.0)] {
+        assert_eq!(gateway.change("flip", "rollback").await.status, 200);
+        assert_eq!(reason(&gateway).await, reached);
+        assert_eq!((reloads("ok").await, reloads("refused").await), (done + count, 0.0));
+        assert_eq!(gateway.problems().await.len(), 1, "it is told that the file is left alone");
+    }
+    // a file that is bad is refused as ever
+    gateway.folder.put_policy("flip", guests::PEEK_PROMPT);
+    eventually("it is refused", async || reloads("refused").await == 1.0).await;
+}
+
+#[tokio::test]
 async fn a_pinned_revision_stays_whatever_the_folder_says_and_over_a_restart() {
     let a = upstream().start().await;
     let gateway = flip(&a).start().await;
