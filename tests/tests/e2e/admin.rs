@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use witgate_tests::gateway::Builder;
 use witgate_tests::{Answer, Gateway, Upstream, eventually, gateway, guests, upstream};
 
+use crate::program::Serving;
+
 const OLD: &str = "witgate-fixture-tagged";
 const NEW: &str = "witgate-fixture-tagged-b";
 
@@ -147,6 +149,18 @@ async fn an_unloaded_policy_is_out_of_its_chains_until_it_is_loaded_or_its_file_
     gateway.folder.put_policy("flip", guests::TAGGED_B);
     gateway.wait_for_reason("fast", NEW).await;
     assert_eq!(gateway.policy_status("flip").await["state"], "serving");
+}
+
+#[tokio::test]
+async fn a_route_that_loses_its_only_router_is_told_of_in_the_log() {
+    let a = upstream().start().await;
+    let folder = flip(&a).policies(&["health", "flip"]).write();
+    let gateway = Serving::start(&folder).await;
+    let told = "route `fast`, policy 2 of its chain: the chain has no router";
+    assert!(!gateway.log().contains(told), "it has one");
+    let unload = gateway.request("POST", "/admin/policies/flip/unload").send().await;
+    assert_eq!(unload.status, 200);
+    eventually("it is told", async || gateway.log().contains(told)).await;
 }
 
 #[tokio::test]
