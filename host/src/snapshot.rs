@@ -168,13 +168,13 @@ impl Snapshot {
         }
     }
 
-    /// Stages that serve, but cannot do what is probably meant: scorers in whose chain nobody reads the scores.
+    /// Chains that serve, but cannot do what is probably meant: nobody reads their scores, or nobody chooses.
     pub fn warnings(&self) -> Vec<StageProblem> {
         self.config
             .routes
             .iter()
             .zip(&self.routes)
-            .filter_map(|(route, state)| idle_scorer(route, &state.chain))
+            .filter_map(|(route, state)| idle_scorer(route, &state.chain).or_else(|| no_router(route, &state.chain)))
             .collect()
     }
 
@@ -391,6 +391,22 @@ fn idle_scorer(route: &Route, chain: &Chain) -> Option<StageProblem> {
             "the scores of `{scorer}` change nothing, because no router of this chain reads the signal `score`; \
              {what_to_do}"
         ),
+    })
+}
+
+/// Told at the last place of the chain, which is where a router goes.
+fn no_router(route: &Route, chain: &Chain) -> Option<StageProblem> {
+    if chain.first_router().is_some() {
+        return None;
+    }
+    let last = route.chain.len().checked_sub(1)?;
+    Some(StageProblem {
+        route: Arc::clone(&route.name),
+        stage: last,
+        policy: Arc::clone(&route.chain[last].policy),
+        message: "the chain has no router: requests go to the first candidate in configured order; add one, such as \
+                  `in-order`"
+            .to_owned(),
     })
 }
 

@@ -235,9 +235,9 @@ impl Work {
     fn load(&mut self, policy: &Arc<str>) -> Result<(), CommandError> {
         let shelf = self.store.shelf_mut(policy)?;
         let Some(unloaded) = shelf.standing.unloaded.take() else { return Ok(()) };
-        self.store.again(policy);
+        self.store.again_at_once(policy);
         let waiting = self.waiting.problems.clone();
-        self.look(false);
+        self.look(true);
         let shelf = self.store.shelf(policy)?;
         if shelf.good.is_none()
             && let Err(problems) = self.swap_one(policy, None)

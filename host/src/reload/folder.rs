@@ -1,7 +1,8 @@
 //! Looks through the policy folder and says which files are new, changed or gone.
 //!
 //! A file counts once its writer has closed it or renamed it into place, as far as events tell ([`Writers`]);
-//! else once it has kept its size and times over two looks, so a half-written one is left for the next look.
+//! else once it has kept its size and times over two looks, so a half-written one is left for the next look. One that is
+//! empty or ends in the middle is given some time more: another writer may have begun anew since, or not be heard of yet.
 //! Its signature, `name.wasm.minisig`, belongs to it: a new signature is a change of the file. Symbolic
 //! links are followed: a Kubernetes ConfigMap is a link to a folder that is swapped. Hidden files (`..data`,
 //! `.name.swp`), and whatever does not end in `.wasm` (`name.wasm~`, `name.wasm.tmp`), are not ours.
@@ -11,9 +12,10 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustix::io::Errno;
+use witgate_wasm::is_unfinished;
 
 /// What the folder held at the last look.
 #[derive(Debug)]
@@ -22,6 +24,10 @@ pub struct Folder {
     seen: BTreeMap<Arc<str>, Seen>,
     /// For the next look.
     writers: Writers,
+    /// Files that the next look does not wait for.
+    at_once: BTreeSet<Arc<str>>,
+    /// How long the rest of a file is waited for.
+    patience: Duration,
 }
 
 /// What events have told of files since the last look.
@@ -38,6 +44,8 @@ struct Seen {
     stamp: Stamp,
     /// The content of this stamp has been handed out.
     taken: bool,
+    /// The content of this stamp has been read, and is not all that there will be.
+    unfinished: bool,
 }
 
 /// What changes when a file's content does, or its signature's.
@@ -143,12 +151,13 @@ pub enum FileError {
 impl Folder {
     /// A folder that has not been looked at yet; it need not exist.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, seen: BTreeMap::new(), writers: Writers::default() }
+        Self { path, seen: BTreeMap::new(), writers: Writers::default(), at_once: BTreeSet::new(), patience: PATIENCE }
     }
 
     /// What is known of files' writers, for the next look.
     pub fn hear(&mut self, writers: Writers) {
-        self.writers = writers;
+        self.writers.done.extend(writers.done);
+        self.writers.at_it = writers.at_it;
     }
 
     /// Where it is.
@@ -185,6 +194,7 @@ impl Folder {
             }
         }
         self.writers = Writers::default();
+        self.at_once.clear();
         changes.gone = self.seen.keys().filter(|name| !present.contains_key(*name)).cloned().collect();
         self.seen = present;
         Ok(changes)
@@ -195,6 +205,11 @@ impl Folder {
         if let Some(seen) = self.seen.get_mut(name) {
             seen.taken = false;
         }
+    }
+
+    /// The next look takes this file as it is, even if it has not kept still.
+    pub fn at_once(&mut self, name: &Arc<str>) {
+        self.at_once.insert(Arc::clone(name));
     }
 
     fn entries(&self) -> io::Result<Vec<std::ffi::OsString>> {
@@ -210,19 +225,28 @@ impl Folder {
         let before = self.seen.get(name);
         let whole = match before {
             Some(seen) if seen.stamp == stamp && seen.taken => return seen.clone(),
-            _ if !settle => true,
+            _ if !settle || self.at_once.contains(name) => true,
             _ if self.is_being_written(name) => false,
             Some(seen) if seen.stamp == stamp => true,
             _ => self.is_written(name, before.map(|seen| &seen.stamp), &stamp),
         };
         if !whole {
             changes.unsettled = true;
-            return Seen { stamp, taken: false };
+            return Seen { stamp, taken: false, unfinished: false };
+        }
+        let waits = settle && !self.at_once.contains(name) && stamp.is_younger_than(self.patience);
+        if waits && before.is_some_and(|seen| seen.stamp == stamp && seen.unfinished) {
+            changes.unsettled = true;
+            return Seen { stamp, taken: false, unfinished: true };
         }
         let file = self.path.join(format!("{name}.wasm"));
         let content = read(&file, name, stamp.clone());
+        if waits && content.as_ref().is_ok_and(|signed| is_unfinished(&signed.bytes)) {
+            changes.unsettled = true;
+            return Seen { stamp, taken: false, unfinished: true };
+        }
         changes.files.push((Arc::clone(name), content));
-        Seen { stamp, taken: true }
+        Seen { stamp, taken: true, unfinished: false }
     }
 
     /// Whether everything that has changed about a file is known to be whole.
@@ -272,6 +296,15 @@ fn candidate(entry: &std::ffi::OsStr, folder: &Path) -> Option<Result<(Arc<str>,
     Some(Ok((Arc::from(stem), Stamp { file, signature })))
 }
 
+impl Stamp {
+    /// Whether the file was written to within this time.
+    fn is_younger_than(&self, age: Duration) -> bool {
+        let written = self.file.as_ref().ok().and_then(|file| file.modified);
+        // One that was written in the future has a clock of its own.
+        written.and_then(|written| written.elapsed().ok()).is_some_and(|since| since < age)
+    }
+}
+
 fn signature_of(file: &str) -> String {
     format!("{file}.minisig")
 }
@@ -316,6 +349,8 @@ fn whole(path: &Path, file: String, length: u64, largest: &Largest) -> Result<Ve
     }
 }
 
+/// Between two writes of one file, or the emptying and the first of them.
+const PATIENCE: Duration = Duration::from_secs(2);
 const LONGEST_NAME: usize = 64;
 /// The engine's own cap is the same; this one spares the reading.
 const LARGEST_FILE: Largest = Largest { bytes: 64 << 20, cure: "leave out debug information, or build it for size" };

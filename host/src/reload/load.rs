@@ -12,7 +12,7 @@ use crate::supply::{Papers, Provenance, Supplies};
 
 /// New bytes of a policy, from the folder or a registry.
 pub(super) struct Offer {
-    pub(super) file: Hashed<Vec<u8>>,
+    pub(super) file: Hashed<Arc<[u8]>>,
     pub(super) source: Source,
     pub(super) papers: Papers,
     /// What proved them, or the message of the refusal.
@@ -38,6 +38,16 @@ pub(super) fn load(
     let bytes = (source != Source::Shipped).then(|| file.into_bytes().into());
     let since = SystemTime::now();
     Ok(Loaded { component, source, provenance: None, papers: Papers::default(), since, bytes })
+}
+
+/// New bytes that were proven; an error is the message of the refusal.
+pub(super) fn load_offer(engine: &Engine, name: &str, offer: &Offer) -> Result<Loaded, String> {
+    let proven = offer.proven.clone()?;
+    let loaded = load(engine, name, offer.file.clone(), offer.source).map_err(|error| match offer.source {
+        Source::File => format!("policy `{name}`: {name}.wasm is refused: {}", error.problem),
+        Source::Oci | Source::Shipped | Source::Kept => error.to_string(),
+    })?;
+    Ok(Loaded { provenance: Some(proven.into()), papers: offer.papers.clone(), ..loaded })
 }
 
 /// A file that served before. It has to be what the configuration asks for now: a pin or a key may be newer than it.

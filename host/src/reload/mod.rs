@@ -33,6 +33,7 @@ mod shelf;
 pub mod standing;
 pub mod store;
 mod watch;
+mod workshop;
 
 /// What the reload thread is told.
 pub(crate) enum Event {
@@ -40,6 +41,8 @@ pub(crate) enum Event {
     Files,
     /// A policy failed too often; which one is in the queue.
     Crash,
+    /// A policy is compiled, or refused.
+    Compiled,
     /// Read everything again, and say what came of it.
     Now(oneshot::Sender<Report>),
     /// Do something with a policy, and say what came of it.
@@ -100,6 +103,8 @@ pub struct Waiting {
     /// Tried again whenever policies change; `None` when only policies keep the newest files out of service.
     config: Option<Arc<Config>>,
     problems: Vec<String>,
+    /// It has not been tried yet: a policy that it names is being compiled.
+    untried: bool,
     /// The newest configuration would let everybody in; that is not tried again.
     exposed: Option<String>,
 }
@@ -109,10 +114,10 @@ impl Reloader {
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(work: Work) -> std::io::Result<Self> {
+    pub fn start(mut work: Work) -> std::io::Result<Self> {
         // One pending wake-up is enough: a look sees everything that happened before it.
         let (events, inbox) = sync_channel(1);
-        let (watched, crashed, arrivals) = (events.clone(), events.clone(), events.clone());
+        let (watched, crashed, arrivals, compiled) = (events.clone(), events.clone(), events.clone(), events.clone());
         let crashes = CrashQueue::default();
         let queue = crashes.clone();
         work.store.engine().on_crash(move |crash| {
@@ -120,6 +125,7 @@ impl Reloader {
             wake(&crashed, Event::Crash);
         });
         work.store.supplies().wake_with(move || wake(&arrivals, Event::Files));
+        work.store.compile_aside(move || wake(&compiled, Event::Compiled))?;
         let thread = thread::Builder::new().name("witgate-reload".into()).spawn(move || {
             be_nice();
             run(work, &inbox, watched, &crashes);
@@ -162,13 +168,14 @@ pub(crate) fn wake(events: &SyncSender<Event>, event: Event) {
 fn run(mut work: Work, inbox: &Receiver<Event>, events: SyncSender<Event>, crashes: &CrashQueue) {
     let mut watch = Watch::new(events);
     let mut unsettled = true;
+    let mut asked = Vec::new();
     loop {
         watch.follow(&work.watched());
         let patience = if unsettled { SETTLE } else { work.current.load().config.policies.poll };
         let event = inbox.recv_timeout(patience);
         work.see_to(crashes.take());
         match event {
-            Ok(Event::Files | Event::Crash) | Err(RecvTimeoutError::Timeout) => {
+            Ok(Event::Files | Event::Crash | Event::Compiled) | Err(RecvTimeoutError::Timeout) => {
                 if matches!(event, Ok(Event::Files)) {
                     watch.wait_for_quiet();
                 }
@@ -178,16 +185,47 @@ fn run(mut work: Work, inbox: &Receiver<Event>, events: SyncSender<Event>, crash
             Ok(Event::Now(reply)) => {
                 work.store.supplies().ask_again();
                 unsettled = work.look(false).unsettled;
-                // Nobody waits any more: fine.
-                let _ = reply.send(work.published.report.load().as_ref().clone());
+                asked.push(Asked::Report(reply));
             }
             Ok(Event::Command(policy, command, reply)) => {
+                let takes_the_file = command == Command::Unpin;
+                // Somebody may be writing another policy's file just now.
+                work.store.hear(watch.writers());
                 let done = work.obey(&policy, command);
-                unsettled = work.look(false).unsettled;
-                // As above.
-                let _ = reply.send(done);
+                // The command may have looked.
+                work.store.hear(watch.writers());
+                unsettled = work.look(true).unsettled;
+                asked.push(Asked::Done(Some(policy).filter(|_| takes_the_file), done, reply));
             }
             Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let (ready, waits) = asked.into_iter().partition(|asked: &Asked| asked.is_ready(&work.store));
+        asked = waits;
+        ready.into_iter().for_each(|asked: Asked| asked.answer(&work.published));
+    }
+}
+
+/// Somebody who waits for an answer.
+enum Asked {
+    /// For all that is compiled.
+    Report(oneshot::Sender<Report>),
+    /// For what came of a command, and for the file of this policy.
+    Done(Option<Arc<str>>, Result<(), CommandError>, oneshot::Sender<Result<(), CommandError>>),
+}
+
+impl Asked {
+    fn is_ready(&self, store: &PolicyStore) -> bool {
+        match self {
+            Self::Report(_) => !store.is_busy(),
+            Self::Done(policy, ..) => !policy.as_ref().is_some_and(|policy| store.is_compiling(policy)),
+        }
+    }
+
+    fn answer(self, published: &Published) {
+        // Nobody waits any more: fine.
+        match self {
+            Self::Report(reply) => drop(reply.send(published.report.load().as_ref().clone())),
+            Self::Done(_, done, reply) => drop(reply.send(done)),
         }
     }
 }
@@ -211,6 +249,8 @@ impl Work {
         if let Some(config) = &read {
             self.store.follow(&config.policies);
         }
+        let configs = [read.as_deref(), self.waiting.config.as_deref(), Some(&*before.config)];
+        self.store.prefer(configs.into_iter().flatten());
         let looked = match self.store.look(settle) {
             Ok(looked) => looked,
             Err(error) => {
@@ -223,7 +263,7 @@ impl Work {
             tracing::error!(policy = &**policy, problem, "policy file refused; what served before serves on");
             self.parts.metrics.policy_reload("refused");
         }
-        if read.is_some() || !looked.changed.is_empty() {
+        if read.is_some() || self.waiting.untried || !looked.changed.is_empty() {
             self.put_into_service(read, looked.changed, &before);
         }
         problems.extend(self.waiting.exposed.iter().chain(&self.waiting.problems).cloned());
@@ -267,19 +307,36 @@ impl Work {
     /// Swaps to the newest configuration, the one that waits included, with the newest policies; where that cannot
     /// serve, the newest policies at least.
     fn put_into_service(&mut self, read: Option<Arc<Config>>, mut changed: BTreeSet<Arc<str>>, before: &Snapshot) {
-        let is_new = read.is_some();
+        let Waiting { config: waiting, exposed, untried, .. } = std::mem::take(&mut self.waiting);
+        let is_new = read.is_some() || untried;
+        self.waiting.exposed = exposed.filter(|_| !is_new);
+        let mut newest = read.or(waiting);
+        if let Some(config) = newest.take_if(|config| is_new && !self.store.awaited(config).is_empty()) {
+            // Not to be tried with the file of before.
+            let awaited = self.store.awaited(&config);
+            let problems = awaited.iter().map(|policy| {
+                format!(
+                    "the new configuration is not in service yet: policy `{policy}`, which it names, is being compiled"
+                )
+            });
+            self.waiting = Waiting { problems: problems.collect(), config: Some(config), untried: true, exposed: None };
+            if !changed.is_empty()
+                && let Err(problems) = self.swap(&before.config, before, &changed)
+            {
+                self.waiting.problems.extend(problems);
+            }
+            return;
+        }
         if is_new {
             // A grant or settings may be what a refused file was waiting for.
             changed.extend(self.store.reconsider());
         }
-        let Waiting { config: waiting, exposed, .. } = std::mem::take(&mut self.waiting);
-        self.waiting.exposed = exposed.filter(|_| !is_new);
-        if let Some(config) = read.or(waiting) {
+        if let Some(config) = newest {
             let Err(problems) = self.swap(&config, before, &changed) else { return };
             if is_new {
                 self.parts.metrics.config_reload("refused");
             }
-            self.waiting = Waiting { config: Some(config), problems, exposed: None };
+            self.waiting = Waiting { config: Some(config), problems, untried: false, exposed: None };
             changed.extend(self.store.reconsider());
             if changed.is_empty() {
                 return;
@@ -340,7 +397,7 @@ impl Work {
         for status in statuses.iter().filter(|status| changed.contains(&status.name)) {
             let revision = status.revision.as_deref().unwrap_or("none");
             let (policy, state) = (&*status.name, status.state);
-            match &status.problem {
+            match self.store.refusal(policy) {
                 Some(problem) => {
                     tracing::error!(policy, revision, problem, "policy file refused; what served before serves on");
                     self.parts.metrics.policy_reload("refused");
@@ -372,7 +429,7 @@ impl Work {
 }
 
 /// Compiling must not take the processor from requests.
-fn be_nice() {
+pub(super) fn be_nice() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(10) {
         tracing::debug!(%error, "the reload thread keeps its priority");

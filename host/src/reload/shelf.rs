@@ -9,6 +9,8 @@ use witgate_wasm::{Component, Hook};
 
 use super::load::Offer;
 use super::standing::{Digest, Kept, LeftAlone, Rollback, Standing};
+use super::store::Looked;
+use super::workshop::Ticket;
 use crate::supply::{Papers, Provenance, PullStatus};
 
 /// One policy of the store.
@@ -19,6 +21,8 @@ pub(super) struct Shelf {
     pub(super) file: bool,
     /// What it holds, as far as it could be read.
     pub(super) content: Option<Digest>,
+    /// What it holds is being compiled.
+    pub(super) compiling: Option<Ticket>,
     /// The artifact, while it is left alone.
     pub(super) waiting: Option<Offer>,
     pub(super) good: Option<Loaded>,
@@ -74,8 +78,8 @@ pub enum Source {
 pub struct PolicyStatus {
     /// Used in the configuration.
     pub name: Arc<str>,
-    /// `serving`, `idle` (loaded, no route names it), `shipped` (in the binary, not loaded), `refused`, or `unloaded`
-    /// (by the operator).
+    /// `serving`, `idle` (loaded, no route names it), `shipped` (in the binary, not loaded), `compiling` (for the first
+    /// time), `refused`, or `unloaded` (by the operator).
     pub state: &'static str,
     /// Revision in service.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,6 +142,22 @@ impl Shelf {
     /// It is unloaded, and there is no new file to end that.
     pub(super) fn is_out(&self) -> bool {
         self.standing.unloaded.is_some() && self.next.is_none()
+    }
+
+    /// Its newest file or artifact cannot serve.
+    pub(super) fn refuse(&mut self, name: Arc<str>, problem: String, looked: &mut Looked) {
+        self.problem = Some(problem.clone());
+        looked.refused.push((name, problem));
+    }
+
+    /// The newest file or artifact, unless it is not wanted as things are; then it is said why.
+    pub(super) fn unless_left_alone(&mut self, name: &str, offer: Offer) -> Option<Offer> {
+        let digest = Digest::from(offer.file.digest());
+        let Some(why) = self.standing.leaves_alone(digest) else { return Some(offer) };
+        self.problem = self.left_alone(name, digest, why);
+        // The folder hands out a file again when asked, a registry does not.
+        self.waiting = Some(offer).filter(|offer| offer.source == Source::Oci);
+        None
     }
 
     /// Something else is wrong too.
@@ -213,6 +233,7 @@ impl Shelf {
             _ if self.is_out() => "unloaded",
             (Some(_), true) => "serving",
             (Some(_), false) => "idle",
+            (None, _) if self.compiling.is_some() => "compiling",
             (None, _) if problem.is_some() => "refused",
             (None, _) => "shipped",
         };
@@ -238,10 +259,16 @@ impl Shelf {
 
     /// Says why the file in the folder is not in service, if it is left alone.
     pub(super) fn explain(&mut self, name: &str) {
-        let told = self.content.and_then(|file| self.left_alone(name, file, self.standing.leaves_alone(file)?));
+        let told = self.why_left_alone(name);
         if told.is_some() {
             self.problem = told;
         }
+    }
+
+    /// What is told about the file in the folder, if it is left alone.
+    pub(super) fn why_left_alone(&self, name: &str) -> Option<String> {
+        let file = self.content?;
+        self.left_alone(name, file, self.standing.leaves_alone(file)?)
     }
 
     /// What the operator is told about a file that is left alone.
@@ -300,7 +327,9 @@ impl Shelf {
         let Made { from, to, by, why, failures, named } = made;
         self.standing.mark(from.digest(), !named);
         self.standing.mark(to.digest(), false);
-        self.standing.held = self.content.filter(|content| *content != to.digest());
+        // What is being compiled was not rolled back from: it may be the cure.
+        let tried = self.content.filter(|_| self.compiling.is_none());
+        self.standing.held = tried.filter(|content| *content != to.digest());
         self.problem = None;
         let (from, to) = (from.digest().revision(), to.digest().revision());
         self.standing.rollback = Some(Rollback { from, to, by, why, at: now(), failures });

@@ -11,15 +11,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use witgate_core::config::Policies;
+use witgate_core::config::{Config, Policies};
 use witgate_wasm::{Component, Engine, Hashed};
 
 use super::folder::{Content, Folder, Signed, Writers};
-use super::load::{NotKept, Offer, load, load_kept};
+use super::load::{NotKept, Offer, load, load_kept, load_offer};
 use super::revisions::Revisions;
 use super::shelf::Shelf;
 pub use super::shelf::{Loaded, PolicyStatus, Source};
 use super::standing::Digest;
+use super::workshop::{Done, Workshop};
 use crate::supply::{Arrived, Papers, Supplies};
 
 /// All known policies by name.
@@ -34,6 +35,10 @@ pub struct PolicyStore {
     withdrawn: Vec<Arc<str>>,
     /// Artifacts that the next look takes once more.
     again: Vec<(Arc<str>, Offer)>,
+    /// Whose file the next look compiles itself.
+    at_once: BTreeSet<Arc<str>>,
+    /// Compiles everything else that is new; not there yet at the start, which waits for all.
+    workshop: Option<Workshop>,
     /// Files that are in service and not on disk yet.
     unkept: Vec<(Digest, Arc<[u8]>)>,
 }
@@ -86,6 +91,8 @@ impl PolicyStore {
             supplies: Supplies::default(),
             withdrawn: Vec::new(),
             again: Vec::new(),
+            at_once: BTreeSet::new(),
+            workshop: None,
             unkept: Vec::new(),
         }
     }
@@ -123,7 +130,7 @@ impl PolicyStore {
         self.again.clear();
         for shelf in self.shelves.values_mut() {
             // Proven by what was asked for before; all of it comes again.
-            (shelf.refused, shelf.waiting) = (None, None);
+            (shelf.refused, shelf.waiting, shelf.compiling) = (None, None, None);
             shelf.next.take_if(|next| next.source != Source::Shipped);
         }
     }
@@ -143,7 +150,7 @@ impl PolicyStore {
         self.folder.hear(writers);
     }
 
-    /// Looks at the folder and compiles what is new there. With `settle`, a file must have kept still since the
+    /// Looks at the folder, has what is new there compiled, and takes what has been compiled since. With `settle`, a file must have kept still since the
     /// look before, or be known to be written.
     ///
     /// # Errors
@@ -173,6 +180,11 @@ impl PolicyStore {
         for (name, arrival) in self.supplies.arrivals() {
             self.take_artifact(name, arrival, &mut looked);
         }
+        // Last: what was compiled of a file that has changed again is old now.
+        for done in self.workshop.as_ref().map(Workshop::done).unwrap_or_default() {
+            self.take_done(done, &mut looked);
+        }
+        self.at_once.clear();
         let hidden = self.shelves.keys().filter(|name| self.supplies.is_remote(name) && self.folder.has(name));
         self.strange.extend(hidden.map(|name| {
             format!(
@@ -185,7 +197,7 @@ impl PolicyStore {
 
     fn take_file(&mut self, name: Arc<str>, content: Content, looked: &mut Looked) {
         let offer = content.map_err(|error| error.to_string()).map(|Signed { bytes, signature }| {
-            let file = Hashed::new(bytes);
+            let file = Hashed::new(Arc::from(bytes));
             let proven = self.supplies.prove_file(&name, file.borrowed(), signature.as_deref());
             let papers = Papers { signature: signature.map(Into::into), artifact: None };
             Offer { file, source: Source::File, papers, proven }
@@ -196,40 +208,59 @@ impl PolicyStore {
     fn take_artifact(&mut self, name: Arc<str>, arrival: Result<Arrived, String>, looked: &mut Looked) {
         let offer = arrival.map(|arrived| {
             let (proven, papers) = (Ok(arrived.provenance()), arrived.papers());
-            Offer { file: arrived.file, source: Source::Oci, papers, proven }
+            Offer { file: arrived.file.shared(), source: Source::Oci, papers, proven }
         });
         self.take(name, offer, looked);
     }
 
     fn take(&mut self, name: Arc<str>, offer: Result<Offer, String>, looked: &mut Looked) {
-        let Self { engine, revisions, supplies, shelves, .. } = self;
+        let Self { engine, revisions, shelves, workshop, at_once, .. } = self;
         let new = || Shelf { standing: revisions.standing(&name), ..Shelf::default() };
         let shelf = shelves.entry(Arc::clone(&name)).or_insert_with(new);
         shelf.file = true;
-        (shelf.next, shelf.refused, shelf.content, shelf.waiting) = (None, None, None, None);
+        (shelf.next, shelf.refused, shelf.content, shelf.waiting, shelf.compiling) = (None, None, None, None, None);
         shelf.unfit.clear();
-        let loaded = offer.and_then(|offer| {
-            let digest = Digest::from(offer.file.digest());
-            shelf.content = Some(digest);
+        if let Some(workshop) = workshop {
+            workshop.take_back(&name);
+        }
+        let proven = offer.and_then(|offer| {
+            shelf.content = Some(Digest::from(offer.file.digest()));
             // Before it may wait: what waits comes into service later.
-            let proven = offer.proven.clone()?;
-            if let Some(why) = shelf.standing.leaves_alone(digest) {
-                shelf.problem = shelf.left_alone(&name, digest, why);
-                // The folder hands out a file again when asked, a registry does not.
-                shelf.waiting = Some(offer).filter(|offer| offer.source == Source::Oci);
-                return Ok(None);
-            }
-            let source = offer.source;
-            let loaded = load(engine, &name, offer.file, source).map_err(|error| match source {
-                Source::File => format!("policy `{name}`: {name}.wasm is refused: {}", error.problem),
-                Source::Oci | Source::Shipped | Source::Kept => error.to_string(),
-            })?;
-            Ok(Some(Loaded { provenance: Some(proven.into()), papers: offer.papers, ..loaded }))
+            offer.proven.clone().map(|_| offer)
         });
+        match (proven, workshop) {
+            (Err(problem), _) => shelf.refuse(name, problem, looked),
+            (Ok(offer), Some(workshop)) if !at_once.remove(&name) => {
+                if let Some(offer) = shelf.unless_left_alone(&name, offer) {
+                    shelf.compiling = Some(workshop.order(&name, offer));
+                }
+            }
+            (Ok(offer), _) => {
+                if let Some(offer) = shelf.unless_left_alone(&name, offer) {
+                    let loaded = load_offer(engine, &name, &offer);
+                    self.took(name, loaded, looked);
+                }
+            }
+        }
+    }
+
+    /// The file or artifact that was ordered last has been compiled, or refused.
+    fn take_done(&mut self, done: Done, looked: &mut Looked) {
+        let Done { name, ticket, offer, loaded } = done;
+        let Some(shelf) = self.shelves.get_mut(&name).filter(|shelf| shelf.compiling == Some(ticket)) else { return };
+        shelf.compiling = None;
+        // The operator may have decided something meanwhile.
+        if shelf.unless_left_alone(&name, offer).is_some() {
+            self.took(name, loaded, looked);
+        }
+    }
+
+    fn took(&mut self, name: Arc<str>, loaded: Result<Loaded, String>, looked: &mut Looked) {
+        let Self { revisions, supplies, shelves, .. } = self;
+        let Some(shelf) = shelves.get_mut(&name) else { return };
         match loaded {
-            Ok(None) => {}
             // Touched, signed anew, or put back: what is in service is this very content.
-            Ok(Some(loaded)) if shelf.serves(&loaded) && !shelf.is_out() => {
+            Ok(loaded) if shelf.serves(&loaded) && !shelf.is_out() => {
                 shelf.problem = None;
                 supplies.in_service(&name, loaded.provenance.as_deref());
                 shelf.is_the_file(loaded.digest());
@@ -237,15 +268,50 @@ impl PolicyStore {
                 let bytes = loaded.bytes.filter(|_| !revisions.on_disk());
                 shelf.good = Some(Loaded { bytes, ..loaded });
             }
-            Ok(Some(loaded)) => {
+            Ok(loaded) => {
                 (shelf.next, shelf.problem) = (Some(loaded), None);
                 looked.changed.insert(name);
             }
-            Err(problem) => {
-                shelf.problem = Some(problem.clone());
-                looked.refused.push((name, problem));
-            }
+            Err(problem) => shelf.refuse(name, problem, looked),
         }
+    }
+
+    /// Compiles what is new on a thread of its own from now on; `wake` is called when something is done.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub(super) fn compile_aside(&mut self, wake: impl Fn() + Send + 'static) -> io::Result<()> {
+        self.workshop = Some(Workshop::open(self.engine.clone(), wake)?);
+        Ok(())
+    }
+
+    /// What these configurations name is compiled before everything else.
+    pub(super) fn prefer<'a>(&self, configs: impl IntoIterator<Item = &'a Config>) {
+        let Some(workshop) = &self.workshop else { return };
+        workshop.prefer(configs.into_iter().flat_map(named).cloned().collect());
+    }
+
+    /// Whether the policy's file is being compiled.
+    pub(super) fn is_compiling(&self, name: &str) -> bool {
+        self.shelves.get(name).is_some_and(|shelf| shelf.compiling.is_some())
+    }
+
+    /// Whether anything is being compiled.
+    pub(super) fn is_busy(&self) -> bool {
+        self.shelves.values().any(|shelf| shelf.compiling.is_some())
+    }
+
+    /// Policies that the configuration names and whose newest file is being compiled.
+    pub(super) fn awaited(&self, config: &Config) -> BTreeSet<Arc<str>> {
+        named(config).filter(|name| self.is_compiling(name)).cloned().collect()
+    }
+
+    /// The next look takes the newest file or artifact of a policy once more, however lately it was written, and compiles
+    /// it here and now: a command waits for it.
+    pub(super) fn again_at_once(&mut self, name: &Arc<str>) {
+        self.again(name);
+        self.folder.at_once(name);
+        self.at_once.insert(Arc::clone(name));
     }
 
     /// The next look takes the newest file or artifact of a policy once more.
@@ -258,7 +324,7 @@ impl PolicyStore {
     pub(super) fn file_is_gone(&mut self, name: Arc<str>, looked: &mut Looked) {
         let Some(shelf) = self.shelves.get_mut(&name) else { return };
         (shelf.file, shelf.content) = (false, None);
-        (shelf.next, shelf.refused, shelf.problem) = (None, None, None);
+        (shelf.next, shelf.refused, shelf.problem, shelf.compiling) = (None, None, None, None);
         if shelf.standing.pinned.is_some() {
             return;
         }
@@ -388,6 +454,14 @@ impl PolicyStore {
         self.revisions.retain(|name| self.shelves.contains_key(name));
     }
 
+    /// What is wrong with the newest file or artifact of a policy. That it is left alone, as somebody wanted, is nothing
+    /// wrong.
+    pub(super) fn refusal(&self, name: &str) -> Option<&str> {
+        let shelf = self.shelves.get(name)?;
+        let left_alone = shelf.why_left_alone(name);
+        shelf.problem.as_deref().filter(|problem| left_alone.as_deref() != Some(problem))
+    }
+
     /// Every policy, by name, and after them the files that cannot be one.
     pub fn status(&self, in_use: &BTreeSet<Arc<str>>) -> Vec<PolicyStatus> {
         let known = self.shelves.iter().map(|(name, shelf)| PolicyStatus {
@@ -405,6 +479,9 @@ impl PolicyStore {
     }
 
     fn unknown(&self, name: &Arc<str>) -> MissingPolicy {
+        if self.is_compiling(name) {
+            return MissingPolicy::Refused { reason: format!("policy `{name}` is being compiled") };
+        }
         if let Some(reason) = self.supplies.why_missing(name) {
             return MissingPolicy::Refused { reason };
         }
@@ -415,6 +492,11 @@ impl PolicyStore {
             shipped: shipped.join(", "),
         }
     }
+}
+
+/// The policies of its routes.
+fn named(config: &Config) -> impl Iterator<Item = &Arc<str>> {
+    config.routes.iter().flat_map(|route| route.chain.iter().map(|stage| &stage.policy))
 }
 
 /// The file that a message is about.

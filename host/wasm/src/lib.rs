@@ -66,6 +66,7 @@ pub use meter::{Meter, PolicyMeter};
 pub use policy::Policy;
 pub use private_folder::{FolderRefusal, open_private_folder, write_in_private_folder};
 pub use settings::{SettingsProblem, canonical as canonical_settings};
+pub use sniff::is_unfinished;
 pub use statistics::PolicyStatistics;
 pub use subscription::SubscriptionError;
 pub use tier::Tier;

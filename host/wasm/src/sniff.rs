@@ -23,6 +23,16 @@ pub(crate) fn sniff(bytes: &[u8]) -> Result<Kind, LoadProblem> {
     }
 }
 
+/// Whether a writer that was interrupted may have left these bytes: none, or a policy that ends in the middle.
+pub fn is_unfinished(bytes: &[u8]) -> bool {
+    match bytes.split_at_checked(HEADER.len()) {
+        None => HEADER.starts_with(bytes),
+        Some((mark, _)) => mark == HEADER && ends_early(bytes),
+    }
+}
+
+const HEADER: &[u8] = b"\0asm";
+
 /// Whether a section says that it is longer than what is there. Other mistakes are the compiler's to find.
 fn ends_early(file: &[u8]) -> bool {
     let mut rest = file;

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use witgate_tests::gateway::Builder;
 use witgate_tests::{Answer, Gateway, Upstream, eventually, gateway, guests, upstream};
 
+use crate::program::Serving;
+
 const OLD: &str = "witgate-fixture-tagged";
 const NEW: &str = "witgate-fixture-tagged-b";
 
@@ -45,6 +47,26 @@ async fn a_rollback_goes_back_and_the_file_waits_until_it_changes() {
     assert_eq!(gateway.post("/admin/policies/flip/rollback", body).send().await.status, 200);
     assert_eq!(gateway.generation().await, generation);
     assert_eq!((reason(&gateway).await, gateway.problems().await), (NEW.to_owned(), vec![]));
+}
+
+#[tokio::test]
+async fn rollback_after_rollback_is_no_refused_file() {
+    let a = upstream().start().await;
+    let gateway = old_then_new(&a).await;
+    gateway.folder.put_policy("flip", guests::TURNCOAT);
+    gateway.wait_for_reason("fast", "turncoat").await;
+    let reloads =
+        async |result: &str| gateway.metric(&format!(r#"witgate_policy_reloads_total{{result="{result}"}}"#)).await;
+    let done = reloads("ok").await;
+    for (reached, count) in [(NEW, 1.0), (OLD, 2.0)] {
+        assert_eq!(gateway.change("flip", "rollback").await.status, 200);
+        assert_eq!(reason(&gateway).await, reached);
+        assert_eq!((reloads("ok").await, reloads("refused").await), (done + count, 0.0));
+        assert_eq!(gateway.problems().await.len(), 1, "it is told that the file is left alone");
+    }
+    // a file that is bad is refused as ever
+    gateway.folder.put_policy("flip", guests::PEEK_PROMPT);
+    eventually("it is refused", async || reloads("refused").await == 1.0).await;
 }
 
 #[tokio::test]
@@ -127,6 +149,18 @@ async fn an_unloaded_policy_is_out_of_its_chains_until_it_is_loaded_or_its_file_
     gateway.folder.put_policy("flip", guests::TAGGED_B);
     gateway.wait_for_reason("fast", NEW).await;
     assert_eq!(gateway.policy_status("flip").await["state"], "serving");
+}
+
+#[tokio::test]
+async fn a_route_that_loses_its_only_router_is_told_of_in_the_log() {
+    let a = upstream().start().await;
+    let folder = flip(&a).policies(&["health", "flip"]).write();
+    let gateway = Serving::start(&folder).await;
+    let told = "route `fast`, policy 2 of its chain: the chain has no router";
+    assert!(!gateway.log().contains(told), "it has one");
+    let unload = gateway.request("POST", "/admin/policies/flip/unload").send().await;
+    assert_eq!(unload.status, 200);
+    eventually("it is told", async || gateway.log().contains(told)).await;
 }
 
 #[tokio::test]

@@ -170,6 +170,17 @@ fn check_warns_of_scores_that_nobody_reads() {
 }
 
 #[test]
+fn check_warns_of_a_chain_without_a_router() {
+    let told = |chain: &str| run(folder(&GOOD.replace("[in-order]", chain)).path(), &["check"]);
+    let good =
+        |warnings| format!("witgate.yaml: good: 1 provider(s), 1 deployment(s), 1 route(s), {warnings} warning(s)\n");
+    let warning = "witgate.yaml:8:53: warning: routes.tiny.policies[1]: the chain has no router: requests go to the \
+                   first candidate in configured order; add one, such as `in-order`\n";
+    assert_eq!(told("[health, resilient]"), Run { code: 0, out: good(1), err: warning.to_owned() });
+    assert_eq!(told("[health, resilient, in-order]"), Run { code: 0, out: good(0), err: String::new() });
+}
+
+#[test]
 fn check_asks_whether_the_port_is_free() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();

@@ -9,6 +9,7 @@ mod admin;
 mod auth;
 mod bad_input;
 mod bad_policies;
+mod busy_compiler;
 mod cache;
 mod cancel;
 mod chat;

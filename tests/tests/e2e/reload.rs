@@ -99,6 +99,48 @@ async fn a_writer_that_pauses_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_emptied_and_written_again_is_not_refused_meanwhile_and_one_that_stays_empty_is() {
+    let a = upstream().start().await;
+    let gateway = tagged(&a).start().await;
+    let refused = r#"witgate_policy_reloads_total{result="refused"}"#;
+    // closed in between, so that it seems to be whole
+    for half in [&[][..], &guests::TAGGED_B[..guests::TAGGED_B.len() / 2]] {
+        fs::write(gateway.folder.policy_file("tagged"), half).unwrap();
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert_eq!((gateway.problems().await, gateway.metric(refused).await), (vec![], 0.0));
+    }
+    fs::write(gateway.folder.policy_file("tagged"), guests::TAGGED_B).unwrap();
+    gateway.wait_for_reason("fast", NEW).await;
+    assert_eq!((gateway.problems().await, gateway.metric(refused).await), (vec![], 0.0));
+    fs::write(gateway.folder.policy_file("tagged"), []).unwrap();
+    eventually("it is refused", async || !gateway.problems().await.is_empty()).await;
+    let told = "policy `tagged`: tagged.wasm is refused: the file is not WebAssembly: it is empty";
+    assert_eq!((gateway.problems().await, gateway.metric(refused).await), (vec![told.to_owned()], 1.0));
+}
+
+#[tokio::test]
+async fn a_command_about_another_policy_does_not_take_a_file_that_is_being_written() {
+    let a = upstream().start().await;
+    let gateway = tagged(&a).policy_file("other", guests::TAGGED).start().await;
+    // it watches by now
+    gateway.folder.put_policy("tagged", guests::TAGGED_B);
+    gateway.wait_for_reason("fast", NEW).await;
+    let refused = r#"witgate_policy_reloads_total{result="refused"}"#;
+    let mut file = fs::File::create(gateway.folder.policy_file("other")).unwrap();
+    let (first, second) = guests::TAGGED_B.split_at(guests::TAGGED_B.len() / 2);
+    file.write_all(first).unwrap();
+    for command in ["pin", "unpin", "unload", "load"] {
+        assert_eq!(gateway.change("tagged", command).await.status, 200, "{command}");
+        assert_eq!((gateway.problems().await, gateway.metric(refused).await), (vec![], 0.0), "{command}");
+    }
+    let before = gateway.policy_status("other").await["revision"].clone();
+    file.write_all(second).unwrap();
+    drop(file);
+    eventually("it is taken", async || gateway.policy_status("other").await["revision"] != before).await;
+    assert_eq!((gateway.problems().await, gateway.metric(refused).await), (vec![], 0.0));
+}
+
+#[tokio::test]
 async fn what_editors_leave_behind_is_not_taken_for_a_policy() {
     let a = upstream().start().await;
     let gateway = tagged(&a).start().await;

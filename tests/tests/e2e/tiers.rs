@@ -108,19 +108,24 @@ async fn served_by_the_cell(gateway: &Gateway) -> u64 {
 
 /// The same component with a core module in it that nobody uses: some 800 kB of code.
 pub(crate) fn large(component: &[u8]) -> Vec<u8> {
+    larger(component, FUNCTIONS)
+}
+
+/// The same with so many functions, each of a thousand bytes.
+pub(crate) fn larger(component: &[u8], count: usize) -> Vec<u8> {
     assert!(component.starts_with(b"\0asm\x0d"), "a component");
     // parameters and a constant, mixed over and over
     let body = [&[0_u8][..], &[0x20, 0, 0x20, 1, 0x6c, 0x41, 9, 0x73, 0x21, 0].repeat(100), &[0x0b]].concat();
     let mut functions = Vec::new();
-    for _ in 0..FUNCTIONS {
+    for _ in 0..count {
         functions.extend(sized(&body));
     }
     let mut module = b"\0asm\x01\0\0\0".to_vec();
     module.extend([1, 6, 1, 0x60, 2, 0x7f, 0x7f, 0]);
-    let count = leb(FUNCTIONS);
-    for (id, content) in [(3, vec![0; FUNCTIONS]), (10, functions)] {
+    let number = leb(count);
+    for (id, content) in [(3, vec![0; count]), (10, functions)] {
         module.push(id);
-        module.extend(sized(&[&count[..], &content].concat()));
+        module.extend(sized(&[&number[..], &content].concat()));
     }
     [component, &[1], &sized(&module)].concat()
 }

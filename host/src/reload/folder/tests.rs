@@ -81,6 +81,64 @@ fn a_file_that_somebody_is_writing_does_not_count_however_still_it_keeps() {
 }
 
 #[test]
+fn a_file_that_is_empty_or_ends_in_the_middle_is_given_time() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut folder = Folder::new(dir.path().to_owned());
+    let at = |name: &str| dir.path().join(name);
+    let age = |name: &str, age: Duration| {
+        let file = fs::File::options().append(true).open(at(name)).expect("a file");
+        file.set_modified(SystemTime::now() - age).expect("a time");
+    };
+    // no machine is that slow
+    folder.patience = Duration::from_secs(3600);
+    let cases: [(&str, &[u8]); 5] = [
+        ("empty.wasm", b""),
+        ("header.wasm", b"\0as"),
+        ("half.wasm", b"\0asm\x01\0\0\0\x01\x20"),
+        ("text.wasm", b"hello"),
+        ("whole.wasm", b"\0asm\x01\0\0\0"),
+    ];
+    for (name, bytes) in cases {
+        fs::write(at(name), bytes).expect("a file");
+    }
+    // whatever is said of the writers
+    folder.hear(done(cases.map(|(name, _)| at(name))));
+    let look = folder.look(true).expect("a look");
+    let mut taken = names(&look);
+    taken.sort_unstable();
+    assert_eq!((taken, look.unsettled), (vec!["text", "whole"], true));
+    let look = folder.look(true).expect("a look");
+    assert_eq!((names(&look), look.unsettled), (vec![], true), "they keep still, and are young");
+    // the rest comes
+    fs::write(at("half.wasm"), b"\0asm\x01\0\0\0").expect("a file");
+    folder.hear(done([at("half.wasm")]));
+    assert_eq!(names(&folder.look(true).expect("a look")), ["half"]);
+    // nothing comes
+    age("empty.wasm", folder.patience);
+    let look = folder.look(true).expect("a look");
+    assert_eq!((names(&look), look.unsettled), (vec![], true), "its times have changed");
+    let look = folder.look(true).expect("a look");
+    assert_eq!((names(&look), look.unsettled), (vec!["empty"], true), "and `header` is young");
+    let look = Folder::new(dir.path().to_owned()).look(false).expect("a look");
+    assert_eq!(look.files.len(), cases.len(), "at the start nobody waits");
+}
+
+#[test]
+fn a_file_that_is_wanted_at_once_counts_as_it_is_and_no_other_does() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut folder = Folder::new(dir.path().to_owned());
+    for name in ["a", "b"] {
+        fs::write(dir.path().join(format!("{name}.wasm")), b"half").expect("a file");
+    }
+    folder.at_once(&"a".into());
+    let look = folder.look(true).expect("a look");
+    assert_eq!((names(&look), look.unsettled), (vec!["a"], true));
+    // for one look
+    fs::write(dir.path().join("a.wasm"), b"half again").expect("a file");
+    assert_eq!(names(&folder.look(true).expect("a look")), ["b"]);
+}
+
+#[test]
 fn at_start_every_file_counts_at_once() {
     let dir = tempfile::tempdir().expect("a folder");
     fs::write(dir.path().join("a.wasm"), b"one").expect("a file");
@@ -158,7 +216,7 @@ fn a_file_that_may_be_read_at_last_or_kept_its_time_is_a_change() {
     let mut folder = Folder::new(dir.path().to_owned());
     folder.look(false).expect("a look");
     // the kernel's clock for files ticks every few milliseconds
-    let tick = || std::thread::sleep(std::time::Duration::from_millis(20));
+    let tick = || std::thread::sleep(Duration::from_millis(20));
     tick();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("a mode");
     assert_eq!(names(&folder.look(false).expect("a look")), ["a"]);
