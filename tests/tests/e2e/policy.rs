@@ -243,7 +243,7 @@ reason    configured order
 #[test]
 fn a_case_of_a_file_can_be_tried_and_the_log_is_shown() {
     let folder = folder(&[("wild", guests::MISBEHAVE)]);
-    let text = "deployments: {a: {}}\nsettings: {how: log-flood, count: 1}\ncases: [{name: one}]";
+    let text = "deployments: {a: {}}\nsettings: {how: log-flood, count: 1}\ncases: [{name: one, expect: {ran: true}}]";
     fs::write(folder.path().join("s.yaml"), text).unwrap();
     let told = policy(folder.path(), &["try", "wild.wasm", "--scenarios", "s.yaml", "--case", "one"]);
     assert_eq!(told.code, 0, "{told:?}");
