@@ -5,7 +5,8 @@ use witgate_sdk::*;
 struct LeastBusy([Signal; 4]);
 
 impl Policy for LeastBusy {
-    const ABOUT: About = About::new("least-busy-rust", "1.0.0", "Fewest in flight; then no pause, fewest errors, cheapest.");
+    const ABOUT: About =
+        About::new("least-busy-rust", "1.0.0", "Fewest in flight; then no pause, fewest errors, cheapest.");
 
     fn configure(setup: &mut Setup) -> Result<Self, String> {
         let names = ["in-flight", "cooldown-ms", "error-rate", "usd-per-mtok-out"];

@@ -66,9 +66,10 @@ pub(crate) fn run(quick: bool) -> anyhow::Result<Section> {
         }
     }
     let about = format!(
-        "Four signals (fewest requests in flight; of equals no pause, fewest errors, the lowest price) of {CANDIDATES} \
-         candidates: signals gathered, the policy called, its answer checked. The first load compiles at low priority, on \
-         at most four threads, and large policies quickly; `optimised` is when their optimised code is there, which they serve without. The next load, of the same \
+        "With {CANDIDATES} candidates; the first table is of one policy that reads four signals (requests in flight, \
+         pause, errors, price): signals gathered, the policy called, its answer checked. The first load compiles at low \
+         priority, on at most four threads, and large policies quickly; `optimised` is when their optimised code is there, \
+         which they serve without. The next load, of the same \
          file, takes that from the cache. An instance is an idle one."
     );
     Ok(Section { name: "languages", about, tables: vec![same, real] })
