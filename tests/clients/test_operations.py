@@ -78,7 +78,18 @@ def test_inspect_shows_what_a_file_is(language):
     result = command_line("policy", "inspect", REPOSITORY / "target" / "guests-extra" / f"{language}.wasm")
     assert result.returncode == 0, result.stderr
     assert f"least-busy-{language}" in result.stdout
-    assert "Fewest requests in flight; of equals, the cheapest." in result.stdout
+    assert "Fewest in flight; then no pause, fewest errors, cheapest." in result.stdout
+
+
+@pytest.mark.parametrize("folder", [
+    "rust/budget-guard", "c/consistent-hash", "cpp/weighted-score", "zig/time-of-day", "go/context-fit",
+    "javascript/prompt-language", "typescript/ab-split", "python/tenant-tiers",
+])
+def test_the_policies_of_real_use_pass_their_scenarios(folder):
+    file = REPOSITORY / "target" / "guests-extra" / f"{folder.split('/')[1]}.wasm"
+    result = command_line("policy", "test", file, REPOSITORY / "examples" / "policies" / folder / "scenarios.yaml")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.endswith(" passed, 0 failed\n")
 
 
 def test_inspect_refuses_what_is_no_policy(tmp_path):

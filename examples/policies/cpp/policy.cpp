@@ -1,15 +1,19 @@
 // A routing policy in C++.
 #include "witgate.hpp"
 
+#include <array>
+
 struct LeastBusy {
   static constexpr witgate::About about{
-      .name = "least-busy-cpp", .version = "1.0.0", .summary = "Fewest requests in flight; of equals, the cheapest."};
+      .name = "least-busy-cpp", .version = "1.0.0", .summary = "Fewest in flight; then no pause, fewest errors, cheapest."};
 
-  explicit LeastBusy(witgate::Setup &setup) { setup.signals = {"in-flight", "usd-per-mtok-out"}; }
+  explicit LeastBusy(witgate::Setup &setup) { setup.signals = {"in-flight", "cooldown-ms", "error-rate", "usd-per-mtok-out"}; }
 
   witgate::Answer route(const witgate::Decision &decision) const {
-    const auto in_flight = decision.column(0), usd = decision.column(1);
-    return witgate::pick(decision.lowest([&](size_t row) { return std::pair(in_flight[row], usd[row]); }));
+    const std::array columns{decision.column(0), decision.column(1), decision.column(2), decision.column(3)};
+    return witgate::pick(decision.lowest([&](size_t row) {
+      return std::array{columns[0][row], columns[1][row], columns[2][row], columns[3][row]};
+    }));
   }
 };
 

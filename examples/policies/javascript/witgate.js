@@ -51,13 +51,19 @@ export function policy({ name, version, summary, signals = [], facts = [], outco
 
 /** The candidate with the least value in the first column; of equals in the second, and so on; of equals the first. */
 export function lowest(candidates, ...columns) {
-  let best = 0;
-  for (let i = 1; i < candidates.length; i++) {
-    for (const column of columns) {
-      if (column[i] === column[best]) continue;
-      if (column[i] < column[best]) best = i;
-      break;
+  // Most rows differ in the first column, so that one is read without a loop around it: an interpreter pays for each step.
+  const first = columns[0] ?? [], count = candidates.length, more = columns.length;
+  let best = 0, least = first[0];
+  for (let i = 1; i < count; i++) {
+    const value = first[i];
+    if (value > least) continue;
+    if (value === least) {
+      let k = 1;
+      while (k < more && columns[k][i] === columns[k][best]) k++;
+      if (k >= more || columns[k][i] > columns[k][best]) continue;
     }
+    best = i;
+    least = value;
   }
   return candidates[best];
 }
@@ -80,8 +86,11 @@ const HOOKS = { router: 'route', filter: 'keep', scorer: 'score', fallback: 'aft
 const NO_SETTINGS = { type: 'object', properties: {}, additionalProperties: false };
 
 /** One array for each signal, out of one that holds column after column. */
-const columns = (rows, values) =>
-  Array.from({ length: values.length / rows }, (_, k) => values.slice(k * rows, (k + 1) * rows));
+const columns = (rows, values) => {
+  const all = [];
+  for (let start = 0; start < values.length; start += rows) all.push(values.slice(start, start + rows));
+  return all;
+};
 
 const verdict = (choice) => {
   if (choice === undefined || choice === null) return { tag: 'abstain' };

@@ -2,11 +2,15 @@
 const witgate = @import("witgate");
 
 fn route(decision: witgate.Decision) witgate.Error!witgate.Verdict {
-    const in_flight, const usd, var best: usize = .{ decision.column(0), decision.column(1), 0 };
-    for (in_flight, usd, 0..) |load, price, i|
-        if (load < in_flight[best] or (load == in_flight[best] and price < usd[best])) {
-            best = i;
-        };
+    var best: usize = 0;
+    for (1..decision.candidates.len) |i| {
+        for (0..4) |signal| {
+            const column = decision.column(signal);
+            if (column[i] == column[best]) continue;
+            if (column[i] < column[best]) best = i;
+            break;
+        }
+    }
     return .{ .pick = decision.candidates[best] };
 }
 
@@ -14,8 +18,8 @@ comptime {
     witgate.register(.{
         .name = "least-busy-zig",
         .version = "1.0.0",
-        .summary = "Fewest requests in flight; of equals, the cheapest.",
-        .signals = &.{ "in-flight", "usd-per-mtok-out" },
+        .summary = "Fewest in flight; then no pause, fewest errors, cheapest.",
+        .signals = &.{ "in-flight", "cooldown-ms", "error-rate", "usd-per-mtok-out" },
         .route = route,
     });
 }

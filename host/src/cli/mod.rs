@@ -109,9 +109,18 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             complain(&format!("error: {error:#}"));
-            ExitCode::FAILURE
+            if error.is::<WrongUsage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// What is wrong with arguments that the parser takes.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+struct WrongUsage(anyhow::Error);
+
+fn wrong_usage(error: anyhow::Error) -> anyhow::Error {
+    WrongUsage(error).into()
 }
 
 /// For people, on standard output. Who stops reading, as `head` does, misses nothing that matters.

@@ -102,6 +102,12 @@ pub enum FileError {
         /// As the folder lists it.
         file: String,
     },
+    /// Only the small letters make it a policy.
+    #[error("{file}: a policy's file ends in `.wasm`, in small letters; rename the file")]
+    Case {
+        /// As the folder lists it.
+        file: String,
+    },
     /// The configuration takes names with this ending for files' names.
     #[error("{file}: ends in `.wasm` twice; rename the file")]
     Suffix {
@@ -266,8 +272,12 @@ impl Folder {
 
 fn candidate(entry: &std::ffi::OsStr, folder: &Path) -> Option<Result<(Arc<str>, Stamp), FileError>> {
     let shown = entry.to_string_lossy();
-    if shown.starts_with('.') || shown.starts_with('#') || !shown.ends_with(".wasm") {
+    if shown.starts_with('.') || shown.starts_with('#') {
         return None;
+    }
+    if !shown.ends_with(".wasm") {
+        let file = shown.escape_debug().to_string();
+        return shown.to_ascii_lowercase().ends_with(".wasm").then_some(Err(FileError::Case { file }));
     }
     let stem = shown.strip_suffix(".wasm").unwrap_or_default();
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');

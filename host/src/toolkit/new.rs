@@ -58,7 +58,7 @@ fn files(order: &Order) -> anyhow::Result<Vec<(PathBuf, String)>> {
     let (snake, camel) = (order.name.snake(), order.name.camel());
     let (hooks, grants) = (list(&hook_names(order)), list(&grant_names(order)));
     let allowed = if grants.is_empty() { String::new() } else { format!(" --grant {}", grants.replace(", ", ",")) };
-    let (python, go) = (python(order), go(order));
+    let (python, go, places) = (python(order), go(order), places(order));
     let mut values = vec![
         ("name", order.name.kebab()),
         ("snake", &*snake),
@@ -75,7 +75,7 @@ fn files(order: &Order) -> anyhow::Result<Vec<(PathBuf, String)>> {
         ("go_fields", &*go),
         ("allowed", &*allowed),
     ];
-    values.extend(python.iter().map(|(name, text)| (*name, text.as_str())));
+    values.extend(python.iter().chain(&places).map(|(name, text)| (*name, text.as_str())));
     let language = [order.language.name()];
     let parts: BTreeSet<&str> = hook_names(order).into_iter().chain(grant_names(order)).chain(language).collect();
     let filling = Filling { values: &values, parts };
@@ -141,7 +141,8 @@ fn contract_version() -> &'static str {
 fn python(order: &Order) -> Vec<(&'static str, String)> {
     let observes = order.hooks.contains(&Hook::Observer);
     let more = if observes { ", outcomes=[\"target\", \"failure\"], configure=configure" } else { "" };
-    let described = format!("version=\"0.1.0\", signals=SIGNALS{more}");
+    let signals = if signals(order).is_empty() { "" } else { ", signals=SIGNALS" };
+    let described = format!("version=\"0.1.0\"{signals}{more}");
     let first = [Hook::Router, Hook::Filter, Hook::Scorer, Hook::Fallback, Hook::Observer]
         .into_iter()
         .find(|hook| order.hooks.contains(hook));
@@ -178,10 +179,69 @@ fn python(order: &Order) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// The signals that the hooks use, in the order of the subscription.
+fn signals(order: &Order) -> Vec<&'static str> {
+    let costs = order.hooks.iter().any(|hook| matches!(hook, Hook::Router | Hook::Scorer | Hook::Fallback));
+    let used = [
+        (costs, "in-flight"),
+        (costs && !order.grants.is_empty(), "usd-per-mtok-out"),
+        (order.hooks.contains(&Hook::Filter), "cooldown-ms"),
+    ];
+    used.into_iter().filter(|(used, _)| *used).map(|(_, signal)| signal).collect()
+}
+
+fn quoted(order: &Order, quote: char) -> String {
+    let names: Vec<String> = signals(order).iter().map(|name| format!("{quote}{name}{quote}")).collect();
+    names.join(", ")
+}
+
+/// The subscription, and the names of its places, as each language writes them.
+fn places(order: &Order) -> Vec<(&'static str, String)> {
+    let signals = signals(order);
+    let named = |names: [&'static str; 3]| {
+        signals.iter().map(move |signal| match *signal {
+            "in-flight" => names[0],
+            "usd-per-mtok-out" => names[1],
+            _ => names[2],
+        })
+    };
+    let joined = |names: [&'static str; 3]| named(names).collect::<Vec<_>>().join(", ");
+    let cooldown = signals.iter().position(|signal| *signal == "cooldown-ms").unwrap_or_default();
+    let costs: Vec<&str> = named(["inFlight", "usd", ""]).filter(|name| !name.is_empty()).collect();
+    let zig = named(["in_flight", "usd", "cooldown"]).enumerate();
+    let zig: Vec<String> = zig.map(|(place, name)| format!("const {name} = {place};")).collect();
+    let go: Vec<String> = named(["inFlight", "usd", "cooldown"])
+        .enumerate()
+        .map(|(place, name)| if place == 0 { format!("\t{name} = iota") } else { format!("\t{name}") })
+        .collect();
+    let spaced = |list: String| if signals.len() == 1 { list } else { format!(" {list} ") };
+    let decides = order.hooks.iter().any(|hook| matches!(hook, Hook::Router | Hook::Fallback));
+    let decision = order.language == Language::TypeScript && !costs.is_empty();
+    let imports = [(decides, "lowest, "), (decision, "type Decision, ")];
+    vec![
+        ("signals", quoted(order, '"')),
+        ("js_signals", quoted(order, '\'')),
+        ("js_imports", imports.iter().filter(|(needed, _)| *needed).map(|(_, name)| *name).collect()),
+        ("js_cost", costs.join(", ")),
+        ("js_cooldown", format!("{}cooldown", ", ".repeat(cooldown)).trim().to_owned()),
+        ("places_upper", joined(["IN_FLIGHT", "USD", "COOLDOWN"])),
+        ("places_camel", joined(["InFlight", "Usd", "Cooldown"])),
+        ("zig_places", zig.join("\n")),
+        ("zig_signals", spaced(quoted(order, '"'))),
+        ("go_places", format!("const (\n{}\n)", go.join("\n"))),
+        ("python_row", format!("{}, target", joined(["in_flight", "usd", "cooldown"]))),
+        ("python_cooldown", cooldown.to_string()),
+    ]
+}
+
 /// What the policy in Go says of its hooks, laid out as `gofmt` does.
 fn go(order: &Order) -> String {
     let observes = order.hooks.contains(&Hook::Observer);
-    let mut fields = vec![("Signals", "[]string{\"in-flight\", \"usd-per-mtok-out\", \"cooldown-ms\"}")];
+    let signals = format!("[]string{{{}}}", quoted(order, '"'));
+    let mut fields = Vec::new();
+    if signals != "[]string{}" {
+        fields.push(("Signals", &*signals));
+    }
     if observes {
         fields.extend([("Outcomes", "[]string{\"target\", \"failure\"}"), ("Configure", "configure")]);
     }

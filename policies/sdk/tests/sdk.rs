@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use serde::Deserialize;
-use witgate_core::vocabulary::{Ending, Fact, FailureKind, Signal as HostSignal};
+use witgate_core::vocabulary::{Ending, Fact, FailureKind, OutcomeField, Signal as HostSignal};
 use witgate_sdk::cells::{Merge, Table};
 use witgate_sdk::{
     About, Ask, Attempt, FailedAttempt, Fallback, Field, Filter, Observer, Outcomes, Overlay, Plan, Policy, Reason,
@@ -173,6 +173,9 @@ fn plans_and_rejections_are_a_line() {
 
 #[test]
 fn tests_know_the_host_s_words_and_what_it_says_where_nothing_is_known() {
+    assert_eq!(testing::SIGNALS.to_vec(), HostSignal::ALL.iter().map(|signal| signal.name()).collect::<Vec<_>>());
+    assert_eq!(testing::FACTS.to_vec(), Fact::ALL.iter().map(|fact| fact.name()).collect::<Vec<_>>());
+    assert_eq!(testing::OUTCOMES.to_vec(), OutcomeField::ALL.iter().map(|field| field.name()).collect::<Vec<_>>());
     assert_eq!(testing::FAILURES.to_vec(), FailureKind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>());
     assert_eq!(testing::ENDINGS.to_vec(), Ending::ALL.iter().map(|ending| ending.name()).collect::<Vec<_>>());
     let signals = HostSignal::ALL.iter().map(|signal| (signal.name(), signal.neutral()));
@@ -180,6 +183,37 @@ fn tests_know_the_host_s_words_and_what_it_says_where_nothing_is_known() {
     for (name, neutral) in signals.chain(facts) {
         assert_eq!(testing::neutral(name), neutral, "{name}");
     }
+}
+
+/// Asks for what no gateway has.
+#[derive(Debug)]
+struct Mistyped;
+
+impl Policy for Mistyped {
+    const ABOUT: About = About::new("mistyped", "1.0.0", "Asks for what there is not.");
+
+    fn configure(setup: &mut Setup) -> Result<Self, String> {
+        setup.outcome("ttft");
+        Ok(Self)
+    }
+}
+
+#[test]
+fn a_name_that_is_not_in_the_vocabulary_fails_the_test_that_uses_it() {
+    let told = |test: fn()| *std::panic::catch_unwind(test).expect_err("it passes").downcast::<String>().unwrap();
+    let list = |names: &[&str]| names.join(", ");
+    assert_eq!(
+        told(|| drop(testing::load::<Mistyped>("{}", &["a"]))),
+        format!("there is no outcome field `ttft`; wit/vocabulary.md lists them: {}", list(&testing::OUTCOMES))
+    );
+    assert_eq!(
+        told(|| drop(everything().ask().signal("inflight", &[1.0]).route())),
+        format!("there is no signal `inflight`; wit/vocabulary.md lists them: {}", list(&testing::SIGNALS))
+    );
+    assert_eq!(
+        told(|| drop(everything().ask().fact("promt-tokens", 1.0).route())),
+        format!("there is no fact `promt-tokens`; wit/vocabulary.md lists them: {}", list(&testing::FACTS))
+    );
 }
 
 /// Declares texts.

@@ -2,24 +2,22 @@
 
 use witgate_sdk::*;
 
-struct LeastBusy {
-    in_flight: Signal,
-    usd: Signal,
-}
+struct LeastBusy([Signal; 4]);
 
 impl Policy for LeastBusy {
-    const ABOUT: About = About::new("least-busy-rust", "1.0.0", "Fewest requests in flight; of equals, the cheapest.");
+    const ABOUT: About =
+        About::new("least-busy-rust", "1.0.0", "Fewest in flight; then no pause, fewest errors, cheapest.");
 
     fn configure(setup: &mut Setup) -> Result<Self, String> {
-        Ok(Self { in_flight: setup.signal("in-flight"), usd: setup.signal("usd-per-mtok-out") })
+        let names = ["in-flight", "cooldown-ms", "error-rate", "usd-per-mtok-out"];
+        Ok(Self(names.map(|name| setup.signal(name))))
     }
 }
 
 impl Router for LeastBusy {
     fn route(&self, ask: &Ask) -> Result<Verdict, String> {
-        let (in_flight, usd) = (ask.signal(self.in_flight), ask.signal(self.usd));
-        let best = ask.rows().min_by(|&a, &b| in_flight[a].total_cmp(&in_flight[b]).then(usd[a].total_cmp(&usd[b])));
-        Ok(best.map_or(Verdict::Abstain, |row| ask.pick(row)))
+        let columns = self.0.map(|signal| ask.signal(signal));
+        Ok(ask.pick_lowest(|row| columns.map(|column| column[row])))
     }
 }
 

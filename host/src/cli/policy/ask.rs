@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use witgate_core::decision::{Facts, FailedAttempt, INTEGER_LIMIT, Readings, Stamp};
 use witgate_core::vocabulary::FailureKind;
 
-use super::{Given, code, pretty, read_scenarios, say};
+use super::{Given, code, pretty, read_scenarios, say, wrong_usage};
 use crate::clock;
 use crate::toolkit::guest::{self, Guest};
 use crate::toolkit::listen::listen;
@@ -39,7 +39,7 @@ pub(in crate::cli) struct TryArgs {
     #[arg(long, value_name = "TEXT", default_value = "")]
     prompt: String,
     /// The randomness of the decision
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..i64::from(INTEGER_LIMIT)))]
     seed: u32,
     /// The time of the decision, for example 2026-01-01T22:30:00Z; without it, now
     #[arg(long, value_name = "TIME")]
@@ -66,8 +66,8 @@ pub(super) fn run(args: &TryArgs) -> anyhow::Result<ExitCode> {
             (scenarios.scene, situation, settings)
         }
         _ => {
-            let scene = scene(args)?;
-            let situation = situation(args, &scene)?;
+            let scene = scene(args).map_err(wrong_usage)?;
+            let situation = situation(args, &scene).map_err(wrong_usage)?;
             (scene, situation, json!({}))
         }
     };
@@ -162,7 +162,6 @@ fn situation(args: &TryArgs, scene: &Scene) -> anyhow::Result<Situation> {
         let (name, value) = pair(entry, ':', "NAME: VALUE")?;
         Ok((name.trim().to_owned(), value.trim().to_owned()))
     });
-    ensure!(args.seed < INTEGER_LIMIT, "`--seed` is {}; it must be below 2^31 = {INTEGER_LIMIT}", args.seed);
     let now_ms = match &args.now {
         None => clock::wall_ms(),
         Some(text) => match scenario::moment(text) {

@@ -82,6 +82,7 @@ left out:
         kept: [small@here]              # of a filter
         scores: {small@here: 0.5}       # of a scorer, within: 0.001
         log: part of a line
+        # ran: true                     # where no answer shows it: just no error
   properties:                           # over many situations; what is not stated
                                         # is made up, always alike
     - name: nobody who asks for a pause

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use witgate_wasm::{BindProblem, Compiling};
 
-use super::{complain, policy_supply, say};
+use super::{complain, policy_supply, say, wrong_usage};
 use crate::app;
 use crate::config_files::{ConfigFiles, Overrides};
 use crate::toolkit::guest::{Guest, name_of};
@@ -139,7 +139,7 @@ pub(super) struct FuzzArgs {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// How many situations
-    #[arg(long, value_name = "N", default_value_t = 2000)]
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..))]
     cases: u32,
     /// Only this situation
     #[arg(long, value_name = "N")]
@@ -202,7 +202,7 @@ fn make(args: NewArgs) -> anyhow::Result<ExitCode> {
     let order = new::Order {
         name: args.name,
         language: args.lang,
-        hooks: project::hooks(&args.hooks)?,
+        hooks: project::hooks(&args.hooks).map_err(wrong_usage)?,
         grants: args.grants,
         parent: args.dir,
     };
@@ -342,7 +342,6 @@ fn measured(args: BenchArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn attacked(args: FuzzArgs) -> anyhow::Result<ExitCode> {
-    ensure!(args.cases > 0, "`--cases` is 0, so nothing would be asked");
     let guest = Guest::load(&args.file, &Scene::new(&example())?)?;
     let seed = args.seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
     let plan = fuzz::Plan { seed, cases: args.cases, only: args.only, settings: args.settings };
@@ -415,8 +414,10 @@ fn settings(text: &str) -> Result<Value, String> {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=3600.0).contains(seconds));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "write a number of seconds, 0 to 3600".to_owned())
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (LEAST_SECONDS..=3600.0).contains(seconds));
+    seconds
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| format!("write a number of seconds, {LEAST_SECONDS} to 3600: in less, too few calls are made"))
 }
 
 fn candidates(text: &str) -> Result<usize, String> {
@@ -425,3 +426,5 @@ fn candidates(text: &str) -> Result<usize, String> {
 }
 
 const MOST_CANDIDATES: usize = 4096;
+/// Of a measurement.
+const LEAST_SECONDS: f64 = 0.1;

@@ -148,15 +148,17 @@ fn at_start_every_file_counts_at_once() {
 #[test]
 fn temporary_and_hidden_files_are_not_ours_and_strange_names_are_told() {
     let dir = tempfile::tempdir().expect("a folder");
-    for name in ["a.wasm~", ".a.wasm", "#a.wasm#", "a.wasm.tmp", "..data", "4913", "b c.wasm", "d.wasm"] {
+    for name in ["a.wasm~", ".a.wasm", "#a.wasm#", "a.wasm.tmp", "..data", "4913", "b c.wasm", "d.wasm", "UP.WASM"] {
         fs::write(dir.path().join(name), b"x").expect("a file");
     }
     let changes = Folder::new(dir.path().to_owned()).look(false).expect("a look");
     assert_eq!(names(&changes), ["d"]);
-    let told: Vec<String> = changes.strange.iter().map(ToString::to_string).collect();
+    let mut told: Vec<String> = changes.strange.iter().map(ToString::to_string).collect();
+    told.sort_unstable();
     assert_eq!(
         told,
         [
+            "UP.WASM: a policy's file ends in `.wasm`, in small letters; rename the file",
             "b c.wasm: a policy's name may have letters, digits, `-`, `_` and `.` only, and at most 64 of them; rename the \
           file"
         ]

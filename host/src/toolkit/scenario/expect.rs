@@ -5,13 +5,13 @@ use witgate_core::decision::StartRule;
 use witgate_core::plan::{Attempt, Decision, Plan};
 use witgate_wasm::{Hook, Hooks};
 
-use super::raw::{RawAttempt, RawExpect, RawStart};
+use super::raw::{Named, RawAttempt, RawExpect, RawStart};
 use super::resolve::finite;
 use crate::toolkit::scene::Scene;
 use crate::toolkit::show;
 use crate::toolkit::situation::{Answer, Reply, Situation};
 
-/// What a policy must answer. With nothing in it, it must answer at all.
+/// What a policy must answer: something at least, so that a case can fail.
 pub struct Expect {
     /// Of a router or a fallback.
     pub wanted: Option<Wanted>,
@@ -20,6 +20,8 @@ pub struct Expect {
     scores: Option<Vec<(u32, f64)>>,
     within: f64,
     log: Option<String>,
+    /// It is enough that every hook that is asked answers without an error.
+    ran: bool,
 }
 
 /// What a router or a fallback must decide.
@@ -80,11 +82,23 @@ pub(super) fn read(raw: RawExpect, scene: &Scene) -> anyhow::Result<Expect> {
         Some(false) => bail!("`abstain: false` says nothing; expect what it shall decide"),
         None => {}
     }
+    ensure!(raw.ran != Some(false), "`ran: false` says nothing; expect what it shall decide, or `error`");
     if let Some(text) = raw.error {
         wanted.push(("error", Wanted::Error(text)));
     }
     let names: Vec<&str> = wanted.iter().map(|(name, _)| *name).collect();
     ensure!(names.len() < 2, "there can be only one of `{}`", names.join("` and `"));
+    let expects = !wanted.is_empty()
+        || raw.reason.is_some()
+        || raw.kept.is_some()
+        || raw.scores.as_ref().is_some_and(|Named(scores)| !scores.is_empty())
+        || raw.log.is_some()
+        || raw.ran.is_some();
+    ensure!(
+        expects,
+        "it says nothing, so the case could not fail; write what the policy must answer, or `ran: true` where it is \
+         enough that it answers without an error"
+    );
     let scores = raw.scores.map(|scores| {
         let scores = scores.0.into_iter().map(|(id, score)| Ok((scene.target(&id)?, finite(score, &id)?)));
         scores.collect::<anyhow::Result<Vec<_>>>()
@@ -96,6 +110,7 @@ pub(super) fn read(raw: RawExpect, scene: &Scene) -> anyhow::Result<Expect> {
         scores: scores.transpose()?,
         within: raw.within.unwrap_or(WITHIN),
         log: raw.log,
+        ran: raw.ran.is_some(),
     })
 }
 
@@ -144,6 +159,10 @@ impl Expect {
         if self.scores.is_some() {
             needs(Hook::Scorer, "scores")?;
         }
+        ensure!(
+            !self.ran || !situation.hooks(exported).is_empty(),
+            "the case has `ran`, but asks no hook that the policy exports"
+        );
         let word = match &self.wanted {
             Some(Wanted::Target(_)) => "target",
             Some(Wanted::Targets(_)) => "targets",

@@ -133,6 +133,7 @@ pub(super) struct RawExpect {
     pub(super) scores: Option<Named<f64>>,
     pub(super) within: Option<f64>,
     pub(super) log: Option<String>,
+    pub(super) ran: Option<bool>,
 }
 
 /// A deployment's id, or a map that says more.

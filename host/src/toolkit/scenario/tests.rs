@@ -85,6 +85,21 @@ fn a_wrong_name_is_told_with_the_one_that_was_meant() {
 }
 
 #[test]
+fn a_case_that_cannot_fail_is_refused() {
+    let message = "scenarios.yaml: case `one`: expect: it says nothing, so the case could not fail; write what the policy must \
+                   answer, or `ran: true` where it is enough that it answers without an error";
+    let instead = |expect: &str| GOOD.replace("    expect: {target: gpt@there}\n", expect);
+    for nothing in ["", "    expect: {}\n", "    expect: {within: 0.5}\n", "    expect: {scores: {}}\n"] {
+        assert_eq!(refused(&instead(nothing)), message, "{nothing}");
+    }
+    assert!(read("scenarios.yaml", &instead("    expect: {ran: true}\n")).is_ok());
+    assert_eq!(
+        refused(&instead("    expect: {ran: false}\n")),
+        "scenarios.yaml: case `one`: expect: `ran: false` says nothing; expect what it shall decide, or `error`"
+    );
+}
+
+#[test]
 fn a_wrong_shape_is_told_with_its_place() {
     assert_eq!(
         refused(&GOOD.replace("facts:", "fact:")),
@@ -96,7 +111,7 @@ fn a_wrong_shape_is_told_with_its_place() {
         "scenarios.yaml: cases[0].request.now: invalid value: string \"noon\", expected a time such as \
          `2026-01-01T12:00:00Z`, or milliseconds since 1970 at line 10 column 29"
     );
-    let twice = format!("{GOOD}  - name: one\n");
+    let twice = format!("{GOOD}  - name: one\n    expect: {{ran: true}}\n");
     assert_eq!(refused(&twice), "scenarios.yaml: two cases or properties are named `one`");
     assert_eq!(
         refused("deployments: {a: {}}"),

@@ -23,6 +23,95 @@ use crate::bindings::imports::types::{Catalogue, Subscription};
 use crate::{Ask, Deployment, FailedAttempt, Fallback, Filter, Observer, Outcomes, Policy, Request, Router, Scorer};
 use crate::{Setup, Verdict};
 
+/// What `catalogue.signals` holds.
+pub const SIGNALS: [&str; 38] = [
+    "in-flight",
+    "tokens-in-flight",
+    "ttft-ewma-ms",
+    "ttft-peak-ewma-ms",
+    "ttft-p50-ms",
+    "ttft-p90-ms",
+    "ttft-p99-ms",
+    "latency-ewma-ms",
+    "latency-p50-ms",
+    "latency-p90-ms",
+    "latency-p99-ms",
+    "tokens-per-second",
+    "error-rate",
+    "consecutive-failures",
+    "samples",
+    "rpm-used",
+    "tpm-used",
+    "rpm-headroom",
+    "tpm-headroom",
+    "cooldown-ms",
+    "usd-per-mtok-in",
+    "usd-per-mtok-out",
+    "weight",
+    "context-tokens",
+    "max-output-tokens",
+    "score",
+    "breaker-state",
+    "breaker-open-ms",
+    "warm-up",
+    "ready-keys",
+    "free-slots",
+    "queue-depth",
+    "upstream-queue",
+    "upstream-running",
+    "upstream-free-slots",
+    "kv-used",
+    "model-loaded",
+    "usd-per-mtok-cached",
+];
+
+/// What `catalogue.facts` holds.
+pub const FACTS: [&str; 19] = [
+    "prompt-tokens",
+    "max-output-tokens",
+    "streaming",
+    "endpoint",
+    "tenant",
+    "route",
+    "model",
+    "affinity",
+    "deadline-ms",
+    "body-bytes",
+    "messages",
+    "tools",
+    "images",
+    "audio",
+    "json-schema",
+    "choices",
+    "attempts-left",
+    "retries-left",
+    "idempotent",
+];
+
+/// What `catalogue.outcomes` holds.
+pub const OUTCOMES: [&str; 20] = [
+    "decision",
+    "attempt",
+    "target",
+    "tag",
+    "ending",
+    "failure",
+    "status",
+    "ttft-ms",
+    "latency-ms",
+    "tokens-in",
+    "tokens-out",
+    "cached-tokens",
+    "usd",
+    "tenant",
+    "route",
+    "model",
+    "affinity",
+    "streaming",
+    "cache-write-tokens",
+    "reasoning-tokens",
+];
+
 /// What `catalogue.failures` holds.
 pub const FAILURES: [&str; 21] = [
     "connect",
@@ -82,6 +171,10 @@ pub fn deployment(id: &str) -> Deployment {
 ///
 /// # Errors
 /// What the policy says when it refuses.
+///
+/// # Panics
+/// When it subscribes to a name that is not in the vocabulary, which a gateway refuses.
+#[track_caller]
 pub fn load<P: Policy>(settings: &str, ids: &[&str]) -> Result<Loaded<P>, String> {
     load_with(settings, ids.iter().map(|id| deployment(id)).collect())
 }
@@ -90,6 +183,10 @@ pub fn load<P: Policy>(settings: &str, ids: &[&str]) -> Result<Loaded<P>, String
 ///
 /// # Errors
 /// What the policy says when it refuses.
+///
+/// # Panics
+/// When it subscribes to a name that is not in the vocabulary, which a gateway refuses.
+#[track_caller]
 pub fn load_with<P: Policy>(settings: &str, deployments: Vec<Deployment>) -> Result<Loaded<P>, String> {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let candidates = (0..deployments.len() as u32).collect();
@@ -98,15 +195,19 @@ pub fn load_with<P: Policy>(settings: &str, deployments: Vec<Deployment>) -> Res
     let mut setup = Setup::new(Catalogue {
         deployments,
         routes,
-        signals: Vec::new(),
-        facts: Vec::new(),
+        signals: owned(&SIGNALS),
+        facts: owned(&FACTS),
         failures: owned(&FAILURES),
-        outcomes: Vec::new(),
+        outcomes: owned(&OUTCOMES),
         endings: owned(&ENDINGS),
         settings: settings.to_owned(),
     });
     let policy = P::configure(&mut setup)?;
-    Ok(Loaded { policy, subscription: setup.into_subscription(), candidates })
+    let subscription = setup.into_subscription();
+    subscription.signals.iter().for_each(|name| known("signal", &SIGNALS, name));
+    subscription.facts.iter().for_each(|name| known("fact", &FACTS, name));
+    subscription.outcomes.iter().for_each(|name| known("outcome field", &OUTCOMES, name));
+    Ok(Loaded { policy, subscription, candidates })
 }
 
 /// Forgets cells, log lines, prompt, headers and names of this thread's host.
@@ -185,7 +286,12 @@ impl<P: Observer> Loaded<P> {
     ///
     /// # Errors
     /// What the policy declares.
+    ///
+    /// # Panics
+    /// When there is no outcome field of such a name.
+    #[track_caller]
     pub fn observe(&self, fields: &[(&str, f64)]) -> Result<(), String> {
+        fields.iter().for_each(|(name, _)| known("outcome field", &OUTCOMES, name));
         let value = |name: &String| fields.iter().find(|(given, _)| given == name).map_or(0.0, |(_, value)| *value);
         let columns: Vec<f64> = self.subscription.outcomes.iter().map(value).collect();
         self.policy.observe(&Outcomes::new(1, &columns))
@@ -223,15 +329,25 @@ impl<'a, P> Question<'a, P> {
     }
 
     /// Sets a signal, one value for each candidate. Where the policy has not subscribed to it, it is not fed.
+    ///
+    /// # Panics
+    /// When there is no signal of this name.
     #[must_use]
+    #[track_caller]
     pub fn signal(mut self, name: &'a str, values: &[f64]) -> Self {
+        known("signal", &SIGNALS, name);
         self.signals.push((name, values.to_vec()));
         self
     }
 
     /// Sets a fact.
+    ///
+    /// # Panics
+    /// When there is no fact of this name.
     #[must_use]
+    #[track_caller]
     pub fn fact(mut self, name: &'a str, value: f64) -> Self {
+        known("fact", &FACTS, name);
         self.facts.push((name, value));
         self
     }
@@ -307,6 +423,12 @@ impl<P: Fallback> Question<'_, P> {
     pub fn after_failure(&self, failures: &[FailedAttempt]) -> Result<Verdict, String> {
         self.put(|policy, ask| policy.after_failure(failures, ask))
     }
+}
+
+/// A typing mistake must not make a test pass.
+#[track_caller]
+fn known(what: &str, all: &[&str], name: &str) {
+    assert!(all.contains(&name), "there is no {what} `{name}`; wit/vocabulary.md lists them: {}", all.join(", "));
 }
 
 /// A failed attempt of this kind, one of [`FAILURES`].

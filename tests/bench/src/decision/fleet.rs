@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use witgate_core::decision::{Facts, FailedAttempt, INTEGER_LIMIT, Names, Offer, Stamp};
+use witgate_core::decision::{Content, Facts, FailedAttempt, INTEGER_LIMIT, Names, Offer, Stamp};
 use witgate_core::deployment::{Deployment, Price, UpstreamModel};
 use witgate_core::fleet::Fleet;
 use witgate_core::live::{InFlight, Millis};
@@ -79,6 +79,12 @@ fn deployment(number: usize, random: &mut fastrand::Rng) -> Deployment {
         model: UpstreamModel::Named(format!("model-{number}").into()),
         region: "eu-central".into(),
         capabilities: vec!["chat".into(), "tools".into()],
+        // For the policies that go by labels.
+        labels: vec![
+            ("arm".into(), if number.is_multiple_of(2) { "control" } else { "candidate" }.into()),
+            ("languages".into(), if number.is_multiple_of(2) { "de en" } else { "fr" }.into()),
+            ("tariff".into(), if number.is_multiple_of(2) { "night" } else { "flat" }.into()),
+        ],
         weight: f64::from(random.u32(1..5)),
         price: Some(Price { input: random.f64(), output: 4.0 * random.f64(), ..Price::default() }),
         rpm: Some(100_000),
@@ -108,6 +114,18 @@ fn served(target: u32, latency: Duration) -> Outcome {
         reasoning_tokens: 0,
         usd: 0.0,
         asked: Asked::default(),
+    }
+}
+
+/// A prompt that is long enough to be looked at.
+pub(super) struct Prompt;
+
+impl Content for Prompt {
+    fn header(&self, _: &str) -> Option<&str> {
+        None
+    }
+    fn prompt(&self) -> &str {
+        "Wie komme ich am schnellsten zum Bahnhof, und ist der Zug nach Hamburg heute pünktlich? Ich habe nur eine Stunde."
     }
 }
 

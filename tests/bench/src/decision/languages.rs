@@ -4,9 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use witgate_core::decision::Offer;
 use witgate_wasm::{Component, Engine, EngineOptions, Tier};
 
-use super::{BUDGET, Busy, EXTRA, INSTANCE, QUICK_BUDGET, Subject, timing};
+use super::fleet::Prompt;
+use super::{BUDGET, Busy, EXTRA, INSTANCE, QUICK_BUDGET, SETTINGS, Subject, offer, timing};
 use crate::cores::Precedence;
 use crate::report::{Section, Table, number, progress};
 use crate::stats::Times;
@@ -21,18 +23,62 @@ const LOADS: usize = 5;
 /// Python takes a quarter of a minute at the lowest priority.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Measures the example of each language that `make guests-extra` has built.
+/// Of real use: policy, language, settings.
+const REAL: [(&str, &str, &str); 8] = [
+    ("budget-guard", "rust", r#"{"usd": 20, "thrifty_from": 0}"#),
+    ("consistent-hash", "c", "{}"),
+    ("weighted-score", "cpp", "{}"),
+    ("time-of-day", "zig", r#"{"windows": [{"tariff": "night", "from": "22:00", "to": "06:00", "factor": 0.5}]}"#),
+    ("context-fit", "go", "{}"),
+    ("prompt-language", "javascript", "{}"),
+    (
+        "ab-split",
+        "typescript",
+        r#"{"experiment": "bench", "arms": [
+            {"name": "control", "share": 9, "deployments": ["arm=control"]},
+            {"name": "candidate", "share": 1, "deployments": ["arm=candidate"]}
+        ]}"#,
+    ),
+    ("tenant-tiers", "python", r#"{"tiers": {"gold": {"prefer": "fastest"}}, "default": "gold"}"#),
+];
+
+/// Measures the examples of each language that `make guests-extra` has built.
 ///
 /// # Errors
 /// When one of them does not load, or a decision fails.
 pub(crate) fn run(quick: bool) -> anyhow::Result<Section> {
     let _first = Precedence::take();
-    let busy = Busy::new(CANDIDATES);
-    let clock = timing::Clock::calibrate();
-    let mut table = Table::new(
-        "The same policy in every language",
+    let bench = Bench {
+        busy: Busy::new(CANDIDATES),
+        clock: timing::Clock::calibrate(),
+        budget: if quick { QUICK_BUDGET } else { BUDGET },
+    };
+    let mut same = table("The same policy in every language", "language");
+    for language in EXTRA {
+        if let Some(row) = bench.row(language, language, SETTINGS)? {
+            same.push(row);
+        }
+    }
+    let mut real = table("A policy of real use in each language", "policy");
+    for (policy, language, settings) in REAL {
+        if let Some(row) = bench.row(policy, &format!("{policy} ({language})"), settings)? {
+            real.push(row);
+        }
+    }
+    let about = format!(
+        "With {CANDIDATES} candidates; the first table is of one policy that reads four signals (requests in flight, \
+         pause, errors, price): signals gathered, the policy called, its answer checked. The first load compiles at low \
+         priority, on at most four threads, and large policies quickly; `optimised` is when their optimised code is there, \
+         which they serve without. The next load, of the same file, takes that from the cache. {INSTANCE}"
+    );
+    Ok(Section { name: "languages", about, tables: vec![same, real] })
+}
+
+fn table(title: &'static str, first: &'static str) -> Table {
+    Table::new(
+        title,
         &[
-            "language",
+            first,
             "file kB",
             "first load ms",
             "optimised ms",
@@ -42,25 +88,36 @@ pub(crate) fn run(quick: bool) -> anyhow::Result<Section> {
             "p99 µs",
             "quick p50 µs",
         ],
-    );
-    for language in EXTRA {
-        let file = Path::new("target/guests-extra").join(language).with_extension("wasm");
+    )
+}
+
+/// What all of them are measured with.
+struct Bench {
+    busy: Busy,
+    clock: timing::Clock,
+    budget: Duration,
+}
+
+impl Bench {
+    /// Of one file; `None` when it is not there.
+    fn row(&self, name: &str, shown: &str, settings: &str) -> anyhow::Result<Option<Vec<String>>> {
+        let file = Path::new("target/guests-extra").join(name).with_extension("wasm");
         let Ok(bytes) = std::fs::read(&file) else {
             progress(&format!("{} is not there (make guests-extra): left out", file.display()));
-            continue;
+            return Ok(None);
         };
-        progress(&format!("measuring {language}"));
-        let budget = if quick { QUICK_BUDGET } else { BUDGET };
+        progress(&format!("measuring {name}"));
         let decisions = |component: &Arc<Component>, engine: &Engine| {
-            let subject = Subject::of(language, component, engine, &busy.fleet)?;
-            anyhow::Ok((subject.times(&busy.fleet, clock, budget, CANDIDATES)?.0, subject.memory))
+            let subject = Subject::of(name, component, engine, &self.busy.fleet, settings)?;
+            let offer = Offer { content: Some(Arc::new(Prompt)), ..offer(CANDIDATES) };
+            anyhow::Ok((subject.times(&self.busy.fleet, self.clock, self.budget, offer)?.0, subject.memory))
         };
-        let (loads, unoptimised) = loads(language, &bytes, &decisions)?;
+        let (loads, unoptimised) = loads(name, &bytes, &decisions)?;
         let Loads { first, optimised, next, component, engine } = loads;
         let (times, memory) = decisions(&component, &engine)?;
         let micros = |times: &Times, quantile| number(times.quantile(quantile).map(|nanos| nanos / 1000.0), 2);
-        table.push(vec![
-            language.to_owned(),
+        Ok(Some(vec![
+            shown.to_owned(),
             number(Some(bytes.len() as f64 / 1000.0), 0),
             millis(first),
             millis(optimised),
@@ -69,15 +126,8 @@ pub(crate) fn run(quick: bool) -> anyhow::Result<Section> {
             micros(&times, 0.5),
             micros(&times, 0.99),
             unoptimised.map_or_else(|| "–".to_owned(), |times| micros(&times, 0.5)),
-        ]);
+        ]))
     }
-    let about = format!(
-        "Fewest requests in flight, of equals the cheapest, with {CANDIDATES} candidates: signals gathered, the policy \
-         called, its answer checked. The first load compiles at low priority, on at most four threads, and large policies \
-         quickly; `optimised` is when their optimised code is there, which they serve without. The next load, of the same \
-         file, takes that from the cache. {INSTANCE}"
-    );
-    Ok(Section { name: "languages", about, tables: vec![table] })
 }
 
 /// From the start of the first load, or of a later one by another engine with the same cache.

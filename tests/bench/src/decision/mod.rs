@@ -79,7 +79,7 @@ pub(crate) fn run(options: &Options, quick: bool) -> anyhow::Result<Section> {
     }
     let about = format!(
         "Microseconds, p50 (p99), for one decision: signals gathered from {} deployments with a history, the policy \
-         called, its answer checked. `native` is the same policy compiled into the benchmark and called in turns with \
+         called, its answer checked. Guests in other languages read four signals. `native` is the same policy compiled into the benchmark and called in turns with \
          the component. The guests in other languages all do the same: fewest requests in flight, of equals the \
          cheapest. `ns/candidate` is for each candidate beyond 4. {INSTANCE}",
         CANDIDATES[CANDIDATES.len() - 1]
@@ -123,14 +123,20 @@ fn guests() -> anyhow::Result<Vec<(String, Vec<u8>)>> {
 
 impl Subject {
     fn new(name: &str, bytes: &[u8], engine: &Engine, fleet: &Arc<Fleet>) -> anyhow::Result<Self> {
-        Self::of(name, &engine.load(name, bytes)?, engine, fleet)
+        Self::of(name, &engine.load(name, bytes)?, engine, fleet, SETTINGS)
     }
 
-    fn of(name: &str, component: &Arc<Component>, engine: &Engine, fleet: &Arc<Fleet>) -> anyhow::Result<Self> {
-        let native = native::find(name, fleet, SETTINGS).transpose();
+    fn of(
+        name: &str,
+        component: &Arc<Component>,
+        engine: &Engine,
+        fleet: &Arc<Fleet>,
+        settings: &str,
+    ) -> anyhow::Result<Self> {
+        let native = native::find(name, fleet, settings).transpose();
         let native = native.map_err(|problem| anyhow!("{name}, natively: {problem}"))?;
-        let memory = memory::of_one_instance(|| bind(engine, component, fleet))?;
-        let policy = bind(engine, component, fleet)?;
+        let memory = memory::of_one_instance(|| bind(engine, component, fleet, settings))?;
+        let policy = bind(engine, component, fleet, settings)?;
         let hook = [Hook::Router, Hook::Filter, Hook::Scorer, Hook::Fallback].into_iter();
         let hook = hook.clone().find(|hook| policy.hooks().has(*hook));
         let hook = hook.with_context(|| format!("{name} decides nothing"))?;
@@ -140,7 +146,7 @@ impl Subject {
     fn measure(&self, fleet: &Fleet, clock: timing::Clock, budget: Duration) -> anyhow::Result<Vec<String>> {
         let (mut wasm, mut native) = (Vec::new(), Vec::new());
         for candidates in CANDIDATES {
-            let (ours, theirs) = self.times(fleet, clock, budget, candidates)?;
+            let (ours, theirs) = self.times(fleet, clock, budget, offer(candidates))?;
             wasm.push(ours);
             native.push(theirs);
         }
@@ -153,9 +159,9 @@ impl Subject {
         fleet: &Fleet,
         clock: timing::Clock,
         budget: Duration,
-        candidates: usize,
+        mut offer: Offer,
     ) -> anyhow::Result<(Times, Option<Times>)> {
-        let mut offer = offer(candidates);
+        let candidates = offer.candidates.len();
         timing::in_turns(
             clock,
             budget,
@@ -203,9 +209,14 @@ impl Subject {
     }
 }
 
-fn bind(engine: &Engine, component: &Arc<Component>, fleet: &Arc<Fleet>) -> anyhow::Result<Arc<Policy>> {
+fn bind(
+    engine: &Engine,
+    component: &Arc<Component>,
+    fleet: &Arc<Fleet>,
+    settings: &str,
+) -> anyhow::Result<Arc<Policy>> {
     let binding = Binding {
-        settings: Arc::new(serde_json::from_str(SETTINGS)?),
+        settings: Arc::new(serde_json::from_str(settings)?),
         rules: PolicyRules {
             // On a machine that others use, a call may wait longer for its core than it runs.
             deadline: Duration::from_millis(250),
