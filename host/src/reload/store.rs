@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use witgate_core::config::{Config, Policies};
-use witgate_wasm::{Component, Engine, Hashed};
+use witgate_wasm::{Component, Engine, Hashed, may_be_policy};
 
 use super::folder::{Content, Folder, Signed, Writers};
 use super::load::{NotKept, Offer, load, load_kept, load_offer};
@@ -230,7 +230,8 @@ impl PolicyStore {
         });
         match (proven, workshop) {
             (Err(problem), _) => shelf.refuse(name, problem, looked),
-            (Ok(offer), Some(workshop)) if !at_once.remove(&name) => {
+            // What is no policy is not kept waiting for the compiler to be told so.
+            (Ok(offer), Some(workshop)) if !at_once.remove(&name) && may_be_policy(offer.file.bytes()) => {
                 if let Some(offer) = shelf.unless_left_alone(&name, offer) {
                     shelf.compiling = Some(workshop.order(&name, offer));
                 }

@@ -61,6 +61,7 @@ pub use hashed::Hashed;
 pub use hooks::{Hook, Hooks};
 pub use inspect::Imports;
 pub use instance::instances_in_memory;
+pub use load::may_be_policy;
 pub use load_error::{LoadError, LoadProblem};
 pub use meter::{Meter, PolicyMeter};
 pub use policy::Policy;

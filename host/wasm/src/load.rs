@@ -58,6 +58,12 @@ impl Engine {
     }
 }
 
+/// Whether a file can be a policy, as far as its size, its head and the names of its sections tell. Of any other,
+/// [`Engine::load`] says at once what it is.
+pub fn may_be_policy(bytes: &[u8]) -> bool {
+    bytes.len() <= MAX_FILE && sniff(bytes).is_ok()
+}
+
 /// Code to make a component of.
 struct Found<'a> {
     code: Code,

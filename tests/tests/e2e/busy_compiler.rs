@@ -24,6 +24,18 @@ async fn a_rollback_is_answered_while_an_unused_file_is_compiled() {
     assert_eq!(gateway.policy_status("unused").await["state"], "idle");
 }
 
+#[tokio::test]
+async fn a_file_that_is_no_policy_is_refused_while_another_is_compiled() {
+    let gateway = gateway().model("fast", [&upstream().start().await]).start().await;
+    // one after the other
+    gateway.folder.put_policy("first", &slow(guests::TAGGED));
+    gateway.folder.put_policy("second", &slow(guests::TAGGED_B));
+    eventually("it is read", async || gateway.policy_status("second").await["state"] == "compiling").await;
+    gateway.folder.put_policy("text", b"not WebAssembly");
+    eventually("it is refused", async || gateway.policy_status("text").await["state"] == "refused").await;
+    assert_eq!(gateway.policy_status("second").await["state"], "compiling");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crashed_policy_is_rolled_back_while_its_next_file_is_compiled_and_that_serves_then() {
     let a = upstream().start().await;
