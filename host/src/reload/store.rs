@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use witgate_core::config::{Config, Policies};
+use witgate_core::config::Policies;
 use witgate_wasm::{Component, Engine, Hashed, may_be_policy};
 
 use super::folder::{Content, Folder, Signed, Writers};
@@ -20,7 +20,7 @@ use super::revisions::Revisions;
 use super::shelf::Shelf;
 pub use super::shelf::{Loaded, PolicyStatus, Source};
 use super::standing::Digest;
-use super::workshop::{Done, Workshop};
+use super::workshop::Workshop;
 use crate::supply::{Arrived, Papers, Supplies};
 
 /// All known policies by name.
@@ -38,7 +38,7 @@ pub struct PolicyStore {
     /// Whose file the next look compiles itself.
     at_once: BTreeSet<Arc<str>>,
     /// Compiles everything else that is new; not there yet at the start, which waits for all.
-    workshop: Option<Workshop>,
+    pub(super) workshop: Option<Workshop>,
     /// Files that are in service and not on disk yet.
     unkept: Vec<(Digest, Arc<[u8]>)>,
 }
@@ -150,8 +150,8 @@ impl PolicyStore {
         self.folder.hear(writers);
     }
 
-    /// Looks at the folder, has what is new there compiled, and takes what has been compiled since. With `settle`, a file must have kept still since the
-    /// look before, or be known to be written.
+    /// Looks at the folder, has what is new there compiled, and takes what has been compiled since. With `settle`, a file
+    /// must have kept still since the look before, or be known to be written.
     ///
     /// # Errors
     /// When the folder cannot be listed; everything stays as it was.
@@ -181,9 +181,7 @@ impl PolicyStore {
             self.take_artifact(name, arrival, &mut looked);
         }
         // Last: what was compiled of a file that has changed again is old now.
-        for done in self.workshop.as_ref().map(Workshop::done).unwrap_or_default() {
-            self.take_done(done, &mut looked);
-        }
+        self.take_done(&mut looked);
         self.at_once.clear();
         let hidden = self.shelves.keys().filter(|name| self.supplies.is_remote(name) && self.folder.has(name));
         self.strange.extend(hidden.map(|name| {
@@ -245,18 +243,7 @@ impl PolicyStore {
         }
     }
 
-    /// The file or artifact that was ordered last has been compiled, or refused.
-    fn take_done(&mut self, done: Done, looked: &mut Looked) {
-        let Done { name, ticket, offer, loaded } = done;
-        let Some(shelf) = self.shelves.get_mut(&name).filter(|shelf| shelf.compiling == Some(ticket)) else { return };
-        shelf.compiling = None;
-        // The operator may have decided something meanwhile.
-        if shelf.unless_left_alone(&name, offer).is_some() {
-            self.took(name, loaded, looked);
-        }
-    }
-
-    fn took(&mut self, name: Arc<str>, loaded: Result<Loaded, String>, looked: &mut Looked) {
+    pub(super) fn took(&mut self, name: Arc<str>, loaded: Result<Loaded, String>, looked: &mut Looked) {
         let Self { revisions, supplies, shelves, .. } = self;
         let Some(shelf) = shelves.get_mut(&name) else { return };
         match loaded {
@@ -277,36 +264,6 @@ impl PolicyStore {
         }
     }
 
-    /// Compiles what is new on a thread of its own from now on; `wake` is called when something is done.
-    ///
-    /// # Errors
-    /// When the thread cannot be started.
-    pub(super) fn compile_aside(&mut self, wake: impl Fn() + Send + 'static) -> io::Result<()> {
-        self.workshop = Some(Workshop::open(self.engine.clone(), wake)?);
-        Ok(())
-    }
-
-    /// What these configurations name is compiled before everything else.
-    pub(super) fn prefer<'a>(&self, configs: impl IntoIterator<Item = &'a Config>) {
-        let Some(workshop) = &self.workshop else { return };
-        workshop.prefer(configs.into_iter().flat_map(named).cloned().collect());
-    }
-
-    /// Whether the policy's file is being compiled.
-    pub(super) fn is_compiling(&self, name: &str) -> bool {
-        self.shelves.get(name).is_some_and(|shelf| shelf.compiling.is_some())
-    }
-
-    /// Whether anything is being compiled.
-    pub(super) fn is_busy(&self) -> bool {
-        self.shelves.values().any(|shelf| shelf.compiling.is_some())
-    }
-
-    /// Policies that the configuration names and whose newest file is being compiled.
-    pub(super) fn awaited(&self, config: &Config) -> BTreeSet<Arc<str>> {
-        named(config).filter(|name| self.is_compiling(name)).cloned().collect()
-    }
-
     /// The next look takes the newest file or artifact of a policy once more, however lately it was written, and compiles
     /// it here and now: a command waits for it.
     pub(super) fn again_at_once(&mut self, name: &Arc<str>) {
@@ -324,6 +281,9 @@ impl PolicyStore {
 
     pub(super) fn file_is_gone(&mut self, name: Arc<str>, looked: &mut Looked) {
         let Some(shelf) = self.shelves.get_mut(&name) else { return };
+        if let Some(workshop) = &self.workshop {
+            workshop.take_back(&name);
+        }
         (shelf.file, shelf.content) = (false, None);
         (shelf.next, shelf.refused, shelf.problem, shelf.compiling) = (None, None, None, None);
         if shelf.standing.pinned.is_some() {
@@ -493,11 +453,6 @@ impl PolicyStore {
             shipped: shipped.join(", "),
         }
     }
-}
-
-/// The policies of its routes.
-fn named(config: &Config) -> impl Iterator<Item = &Arc<str>> {
-    config.routes.iter().flat_map(|route| route.chain.iter().map(|stage| &stage.policy))
 }
 
 /// The file that a message is about.
